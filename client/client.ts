@@ -1,0 +1,358 @@
+import type { MappedExtent } from '../fs/engine/filesystem.ts';
+import { nameFromBytes, nameToText } from '../fs/name.ts';
+import type { Attr, StatFs } from '../fs/vfs.ts';
+import {
+  busAddressFromWire,
+  createKind,
+  operations,
+  renameModes,
+  type ServerStatus,
+  sequenceFlag,
+  serverStatusFromWire,
+  setAttrToWire,
+} from '../mds/protocol/index.ts';
+import { Devices } from './devices.ts';
+import { ClientError, withContext } from './errors.ts';
+import { ClientFile, type OperationOptions } from './file.ts';
+import { type Counters, newCounters } from './file-data.ts';
+import { OpenInode } from './inode.ts';
+import { clientLimits } from './limits.ts';
+import { type OpenFlags, parseFlags } from './open-flags.ts';
+import { type Opened, Opening } from './opening.ts';
+import { Paths } from './paths.ts';
+import { Session, type SessionOptions } from './session.ts';
+import { Stats } from './stats.ts';
+
+/** One entry of a directory. */
+export interface DirectoryEntry {
+  readonly name: string;
+  /** Names that are not UTF-8 are exact only here. */
+  readonly nameBytes: Uint8Array;
+  readonly ino: number;
+  /** Type bits of st_mode (S_IFMT). */
+  readonly type: number;
+}
+
+/** State of this client was taken away. */
+const revocationFlags =
+  sequenceFlag.EXPIRED_ALL_STATE_REVOKED |
+  sequenceFlag.EXPIRED_SOME_STATE_REVOKED |
+  sequenceFlag.ADMIN_STATE_REVOKED |
+  sequenceFlag.RECALLABLE_STATE_REVOKED;
+
+/**
+ * A filesystem as a remote program sees it. Paths begin at its root, whether with '/' or without. Every method rejects
+ * with ClientError, whose `code` is what node's own fs functions would give.
+ */
+export class Client {
+  readonly counters: Readonly<Counters>;
+  readonly #counters: Counters = newCounters();
+  readonly #session: Session;
+  readonly #devices: Devices;
+  readonly #paths: Paths;
+  readonly #opening: Opening;
+  readonly #inodes = new Map<number, OpenInode>();
+  readonly #files = new Set<ClientFile>();
+  readonly #closed: () => void;
+  #checking: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** Used by `connect`; `closed` is called once at the end. */
+  constructor(options: SessionOptions, device: string | undefined, closed: () => void) {
+    this.counters = this.#counters;
+    this.#closed = closed;
+    this.#session = new Session(options, {
+      recall: (args) => {
+        this.#counters.recalls += 1;
+        const reply = this.#inodes.get(args[1])?.recall(args) ?? 'nomatching';
+        if (reply === 'delay') this.#counters.recallsDelayed += 1;
+        return reply;
+      },
+      flagged: (flags) => this.#flagged(flags),
+      lost: (why) => {
+        this.#devices.forget();
+        for (const inode of this.#inodes.values()) inode.loseLayouts(why);
+      },
+      leaseEnded: () => {
+        const why = new ClientError('EXPIRED', 'the lease could not be renewed in time');
+        for (const inode of this.#inodes.values()) inode.revokeLayouts(why);
+      },
+      quiet: () => [...this.#inodes.values()].every((inode) => inode.quiet),
+    });
+    this.#devices = new Devices(this.#session, device);
+    this.#paths = new Paths(this.#session);
+    this.#opening = new Opening(this.#session, this.#paths);
+  }
+
+  /** Used by `connect`. */
+  async start(signal: AbortSignal | undefined): Promise<void> {
+    await this.#devices.check();
+    await this.#session.open(signal);
+  }
+
+  /** Connected, or on the way to be again. */
+  get state(): Session['state'] {
+    return this.#session.state;
+  }
+
+  // Files.
+
+  /**
+   * @param mode permission bits of a file that is created; no umask is applied
+   * @throws ClientError NOENT, EXIST, ISDIR, ACCESS, LOOP…
+   */
+  async open(path: string, flags: OpenFlags = 'r', mode = 0o644, options: OperationOptions = {}): Promise<ClientFile> {
+    return await this.#at('open', path, async () => {
+      const parsed = parseFlags(flags);
+      return this.#file(path, await this.#opening.open(path, parsed, mode, options), parsed.truncate);
+    });
+  }
+
+  #file(path: string, { open, attr }: Opened, truncated: boolean): ClientFile {
+    let inode = this.#inodes.get(attr.ino);
+    if (inode === undefined) {
+      const context = { session: this.#session, devices: this.#devices, counters: this.#counters };
+      inode = new OpenInode(attr.ino, attr.size, context);
+      this.#inodes.set(attr.ino, inode);
+    } else if (truncated) inode.data.doubtSize();
+    inode.attach(open);
+    const shared = inode;
+    const file = new ClientFile(path, inode, open, this.#session, (closed) => {
+      this.#files.delete(closed);
+      if (shared.opens.size === 0 && this.#inodes.get(shared.ino) === shared) this.#inodes.delete(shared.ino);
+    });
+    this.#files.add(file);
+    return file;
+  }
+
+  // Names.
+
+  async stat(path: string, options: OperationOptions = {}): Promise<Stats> {
+    return await this.#at('stat', path, async () => this.#stats(await this.#paths.find(path, true, options)));
+  }
+
+  async lstat(path: string, options: OperationOptions = {}): Promise<Stats> {
+    return await this.#at('lstat', path, async () => this.#stats(await this.#paths.find(path, false, options)));
+  }
+
+  /** @param mode permission bits; no umask is applied */
+  async mkdir(path: string, mode = 0o755, options: OperationOptions = {}): Promise<void> {
+    await this.#at('mkdir', path, async () => {
+      const { parent, name } = await this.#named(path, 'EXIST', options);
+      await this.#session.call(operations.CREATE, [parent, name, [createKind.directory, mode]], options);
+    });
+  }
+
+  readdir(path: string, options?: OperationOptions & { readonly withFileTypes?: false }): Promise<string[]>;
+  readdir(path: string, options: OperationOptions & { readonly withFileTypes: true }): Promise<DirectoryEntry[]>;
+  /** Without '.' and '..', in no particular order. */
+  async readdir(
+    path: string,
+    options: OperationOptions & { readonly withFileTypes?: boolean } = {},
+  ): Promise<string[] | DirectoryEntry[]> {
+    const entries = await this.#at('scandir', path, async () => {
+      const directory = await this.#paths.find(path, true, options);
+      return await this.#entries(directory.ino, options);
+    });
+    return options.withFileTypes === true ? entries : entries.map((entry) => entry.name);
+  }
+
+  /** Replaces what `to` names, as rename(2) does. */
+  async rename(from: string, to: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('rename', from, async () => {
+      const source = await this.#named(from, 'INVAL', options);
+      const target = await this.#named(to, 'INVAL', options);
+      const mode = renameModes.indexOf('replace');
+      await this.#session.call(
+        operations.RENAME,
+        [source.parent, source.name, target.parent, target.name, mode],
+        options,
+      );
+    });
+  }
+
+  async unlink(path: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('unlink', path, async () => {
+      const { parent, name } = await this.#named(path, 'ISDIR', options);
+      await this.#session.call(operations.REMOVE, [parent, name, false], options);
+    });
+  }
+
+  async rmdir(path: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('rmdir', path, async () => {
+      const { parent, name } = await this.#named(path, 'INVAL', options);
+      await this.#session.call(operations.REMOVE, [parent, name, true], options);
+    });
+  }
+
+  async symlink(target: string, path: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('symlink', path, async () => {
+      const { parent, name } = await this.#named(path, 'EXIST', options);
+      const bytes = Buffer.from(target, 'utf8');
+      if (bytes.length === 0) throw new ClientError('NOENT', 'an empty target');
+      if (bytes.length >= clientLimits.pathMax) throw new ClientError('TOO_LONG', 'a target of 4096 bytes or more');
+      await this.#session.call(operations.CREATE, [parent, name, [createKind.symlink, bytes]], options);
+    });
+  }
+
+  async readlink(path: string, options: OperationOptions = {}): Promise<string> {
+    return await this.#at('readlink', path, async () => {
+      const { ino } = await this.#paths.find(path, false, options);
+      return await this.#paths.target(ino, options);
+    });
+  }
+
+  async link(existing: string, path: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('link', path, async () => {
+      const { ino } = await this.#paths.find(existing, false, options);
+      const { parent, name } = await this.#named(path, 'EXIST', options);
+      await this.#session.call(operations.LINK, [ino, parent, name], options);
+    });
+  }
+
+  async truncate(path: string, size = 0, options: OperationOptions = {}): Promise<void> {
+    await this.#at('truncate', path, async () => {
+      if (!Number.isSafeInteger(size) || size < 0) throw new ClientError('ARGUMENT', `size ${size}`);
+      const { ino } = await this.#paths.find(path, true, options);
+      const inode = this.#inodes.get(ino);
+      if (inode !== undefined) await inode.truncate(undefined, size);
+      else await this.#session.call(operations.SETATTR, [ino, null, setAttrToWire({ size })], options);
+    });
+  }
+
+  /** A new file `to` with the content of `from` on the same blocks; what this client wrote counts. */
+  async clone(from: string, to: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('clone', from, async () => {
+      const { ino } = await this.#paths.find(from, true, options);
+      const { parent, name } = await this.#named(to, 'EXIST', options);
+      await this.#inodes.get(ino)?.commit();
+      await this.#session.call(operations.CLONE, [ino, parent, name], options);
+    });
+  }
+
+  /** Where the blocks of the file are; what this client wrote counts. */
+  async map(path: string, options: OperationOptions = {}): Promise<MappedExtent[]> {
+    return await this.#at('map', path, async () => {
+      const { ino } = await this.#paths.find(path, true, options);
+      await this.#inodes.get(ino)?.commit();
+      const extents: MappedExtent[] = [];
+      for (let from = 0, last = false; !last; ) {
+        const [page, end] = await this.#session.call(operations.MAP, [ino, from], options);
+        for (const [offset, length, device, storageOffset, address, unwritten, shares] of page) {
+          const busAddress = busAddressFromWire(address);
+          extents.push({ offset, length, device, storageOffset, busAddress, unwritten, shares });
+          from = offset + length;
+        }
+        last = end || page.length === 0;
+      }
+      return extents;
+    });
+  }
+
+  // The filesystem and the server.
+
+  /** Declares another client dead: nothing of it reaches the device any more, and its blocks are free. Takes uid 0. */
+  async evict(clientId: number, options: OperationOptions = {}): Promise<void> {
+    await this.#session.call(operations.EVICT, [clientId], options);
+  }
+
+  async statfs(options: OperationOptions = {}): Promise<StatFs> {
+    const [blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax] = await this.#session.call(
+      operations.STATFS,
+      [],
+      options,
+    );
+    return { blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax };
+  }
+
+  async status(): Promise<ServerStatus> {
+    const [status] = await this.#session.callOutside(operations.STATUS, []);
+    return serverStatusFromWire(status);
+  }
+
+  /**
+   * Closes all files, with what that commits and returns, then the session. What the server cannot be told within 10 s is
+   * left to the end of the lease. @throws ClientError of the first file that did not close in good order
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const closing = Promise.allSettled([...this.#files].map((file) => file.close()));
+    const timer = setTimeout(() => void this.#session.close(), clientLimits.closeTimeoutMs);
+    const results = await closing;
+    clearTimeout(timer);
+    await this.#session.close();
+    await this.#devices.close();
+    this.#closed();
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  /** Until it is known what was revoked no direct I/O starts. */
+  #flagged(flags: number): void {
+    if ((flags & revocationFlags) === 0 || this.#checking !== undefined) return;
+    this.#session.lease.doubt();
+    this.#checking = this.#checkRevoked().finally(() => {
+      this.#checking = undefined;
+    });
+  }
+
+  async #checkRevoked(): Promise<void> {
+    try {
+      for (const inode of this.#inodes.values()) await inode.checkRevoked();
+      this.#session.lease.settle();
+    } catch (error) {
+      // The flags stay up at the server: the next reply brings us here again.
+      if (!(error instanceof ClientError)) throw error;
+    }
+  }
+
+  #stats(attr: Attr): Stats {
+    const inode = this.#inodes.get(attr.ino);
+    return new Stats(inode === undefined ? attr : { ...attr, size: Math.max(attr.size, inode.data.uncommittedEnd) });
+  }
+
+  /** The place of a path that must end in a name. */
+  async #named(
+    path: string,
+    otherwise: 'EXIST' | 'INVAL' | 'ISDIR',
+    options: OperationOptions,
+  ): Promise<{ readonly parent: number; readonly name: Uint8Array }> {
+    const { parent, name } = await this.#paths.place(path, options);
+    if (name === undefined) throw new ClientError(otherwise, `${path} ends in no name`);
+    return { parent, name };
+  }
+
+  async #entries(ino: number, options: OperationOptions): Promise<DirectoryEntry[]> {
+    const entries: DirectoryEntry[] = [];
+    for (let cookie = 0, last = false; !last; ) {
+      const [page, end] = await this.#session.call(
+        operations.READDIR,
+        [ino, cookie, clientLimits.readdirPage, false],
+        options,
+      );
+      for (const [nameBytes, entryIno, type, next] of page) {
+        cookie = next;
+        const name = nameToText(nameFromBytes(nameBytes));
+        if (name !== '.' && name !== '..') entries.push({ name, nameBytes, ino: entryIno, type });
+      }
+      last = end || page.length === 0;
+    }
+    return entries;
+  }
+
+  async #at<T>(syscall: string, path: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw withContext(error, { syscall, path });
+    }
+  }
+}

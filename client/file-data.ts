@@ -1,0 +1,193 @@
+import { assert } from '../fs/errors.ts';
+import { limits } from '../fs/limits.ts';
+import { LayoutCache, type Place, type Segment } from './layout-cache.ts';
+import type { Lease } from './lease.ts';
+import { clientLimits } from './limits.ts';
+import { aligned, type ByteRange, endOf, overlap, RangeSet } from './ranges.ts';
+
+/** Since the client began. */
+export interface Counters {
+  directBytesRead: number;
+  directBytesWritten: number;
+  serverBytesRead: number;
+  serverBytesWritten: number;
+  layoutGets: number;
+  layoutCommits: number;
+  layoutReturns: number;
+  recalls: number;
+  recallsDelayed: number;
+}
+
+export const newCounters = (): Counters => ({
+  directBytesRead: 0,
+  directBytesWritten: 0,
+  serverBytesRead: 0,
+  serverBytesWritten: 0,
+  layoutGets: 0,
+  layoutCommits: 0,
+  layoutReturns: 0,
+  recalls: 0,
+  recallsDelayed: 0,
+});
+
+/** What was written under layouts and waits for its commit. */
+export interface Uncommitted {
+  readonly ranges: readonly ByteRange[];
+  /** Offset of the last byte written. */
+  readonly lastWriteOffset: number;
+}
+
+const zeros = new Uint8Array(limits.blockSize);
+
+/**
+ * The bytes of one file as far as layouts reach them: reads and writes without asking anybody, each one copy of memory.
+ * Everything here is synchronous, so a recall never finds a copy in progress.
+ *
+ * D1 Nothing is touched unless a segment of the cache allows it and the lease lives, looked at again for each slice.
+ * D2 A blank block is filled as a whole by its first write (RFC 5663 §2.3.5).
+ * D3 The size is a lower bound only while layouts cover the bytes below it; anything else asks the server.
+ */
+export class FileData {
+  readonly cache = new LayoutCache();
+  readonly #lease: Lease;
+  readonly #counters: Counters;
+  readonly #dirty = new RangeSet();
+  #lastWrite = -1;
+  #size: number;
+  #sizeCurrent = false;
+
+  constructor(lease: Lease, counters: Counters, size: number) {
+    this.#lease = lease;
+    this.#counters = counters;
+    this.#size = size;
+  }
+
+  /** Bytes, with what was written here and is not committed yet. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** D3. */
+  get sizeCurrent(): boolean {
+    return this.#sizeCurrent;
+  }
+
+  /** As the server says; what was written here and is not committed counts as well. */
+  sizeIs(size: number): void {
+    this.#size = Math.max(size, this.#lastWrite + 1);
+    this.#sizeCurrent = true;
+  }
+
+  sizeAtLeast(size: number): void {
+    this.#size = Math.max(this.#size, size);
+  }
+
+  /** The size may have shrunk without our knowing. */
+  doubtSize(): void {
+    this.#sizeCurrent = false;
+  }
+
+  /** One past the last byte written and not committed; 0 without any. */
+  get uncommittedEnd(): number {
+    return this.#lastWrite + 1;
+  }
+
+  get dirtyRanges(): number {
+    return this.#dirty.size;
+  }
+
+  /** All of it: what is left would otherwise speak of an end of file that a recall may just have moved. */
+  takeUncommitted(): Uncommitted | undefined {
+    if (this.#dirty.size === 0) return undefined;
+    const taken = { ranges: this.#dirty.take({ offset: 0, length: Infinity }), lastWriteOffset: this.#lastWrite };
+    this.#lastWrite = -1;
+    return taken;
+  }
+
+  /** The commit did not get through, and may be tried again. */
+  putBack({ ranges, lastWriteOffset }: Uncommitted): void {
+    for (const range of ranges) this.#dirty.add(range);
+    this.#lastWrite = Math.max(this.#lastWrite, lastWriteOffset);
+  }
+
+  /**
+   * Reads from `position` on into `target` and answers the bytes read: 0 if nothing can be read without the server
+   * (not covered, at the known end, lease not live), less than asked for at a gap, at the end or after a slice.
+   */
+  read(target: Uint8Array, position: number): number {
+    if (!this.#sizeCurrent) return 0;
+    const length = Math.min(target.length, this.#size - position, clientLimits.directSlice);
+    if (length <= 0 || !this.#lease.live) return 0;
+    let done = 0;
+    while (done < length) {
+      const at = position + done;
+      const segment = this.cache.find(at);
+      if (segment === undefined) break;
+      const count = Math.min(endOf(segment) - at, length - done);
+      readSegment(segment, at, count === target.length ? target : target.subarray(done, done + count));
+      done += count;
+    }
+    this.#counters.directBytesRead += done;
+    return done;
+  }
+
+  /** As `read`: writes from `position` on and answers the bytes written, 0 if the server is needed first. */
+  write(source: Uint8Array, position: number): number {
+    if (this.#dirty.size >= clientLimits.dirtyRangesMax) return 0;
+    const length = this.cache.covered(position, Math.min(source.length, clientLimits.directSlice), true);
+    if (length <= 0 || !this.#lease.live) return 0;
+    for (let done = 0; done < length; ) {
+      const at = position + done;
+      const segment = this.cache.find(at);
+      assert(segment !== undefined, 'a covered byte has a segment');
+      const count = Math.min(endOf(segment) - at, length - done);
+      this.#writeSegment(segment, at, count === source.length ? source : source.subarray(done, done + count));
+      done += count;
+    }
+    this.#lastWrite = Math.max(this.#lastWrite, position + length - 1);
+    this.#size = Math.max(this.#size, position + length);
+    this.#counters.directBytesWritten += length;
+    return length;
+  }
+
+  #writeSegment(segment: Segment, at: number, source: Uint8Array): void {
+    assert(segment.kind !== 'hole', 'a hole is never writable');
+    const { place } = segment;
+    const start = place.storageOffset - segment.offset;
+    if (segment.kind === 'blank') {
+      const blocks = aligned({ offset: at, length: source.length }, limits.blockSize);
+      const end = at + source.length;
+      copyOld(segment.old, segment, blocks.offset, at - blocks.offset, place);
+      copyOld(segment.old, segment, end, endOf(blocks) - end, place);
+      place.engine.write(start + at, source);
+      this.cache.markWritten(blocks);
+      this.#dirty.add(blocks);
+    } else {
+      place.engine.write(start + at, source);
+      // What holds data may be committed without having been written; in huge pages random writes make few ranges.
+      const around = aligned({ offset: at, length: source.length }, limits.hugePage);
+      this.#dirty.add(overlap(around, segment) ?? around);
+    }
+  }
+}
+
+function readSegment(segment: Segment, at: number, target: Uint8Array): void {
+  if (segment.kind === 'hole') {
+    target.fill(0);
+    return;
+  }
+  const from = segment.kind === 'blank' ? segment.old : segment.place;
+  if (from === undefined) target.fill(0);
+  else from.engine.read(from.storageOffset + at - segment.offset, target);
+}
+
+/** D2: the rest of a block, up to one block, is what it was before: old data, or zeros. */
+function copyOld(old: Place | undefined, segment: ByteRange, at: number, length: number, to: Place): void {
+  if (length === 0) return;
+  let bytes = zeros.subarray(0, length);
+  if (old !== undefined) {
+    bytes = new Uint8Array(length);
+    old.engine.read(old.storageOffset + at - segment.offset, bytes);
+  }
+  to.engine.write(to.storageOffset + at - segment.offset, bytes);
+}

@@ -1,0 +1,89 @@
+/**
+ * The client library: files of an iopmemfs server, read and written directly on the device where a layout allows it.
+ *
+ *   connect() → Client → open() → ClientFile → read, write, or layout() for programs that drive engines themselves.
+ *
+ * docs/client.md shows it in use.
+ */
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import { parseAddress, wireLimits } from '../mds/protocol/index.ts';
+import { Client } from './client.ts';
+import { ClientError, withContext } from './errors.ts';
+import { clientLimits } from './limits.ts';
+
+export type { Client, DirectoryEntry } from './client.ts';
+export type { DmaEngine } from './dma/engine.ts';
+export { ClientError, type ClientStatus } from './errors.ts';
+export type { ClientFile, OperationOptions, ReadResult, Route, WriteResult } from './file.ts';
+export type { Counters } from './file-data.ts';
+export type { Layout, LayoutRequest, LayoutSegment, RecallNotice, SegmentState } from './layout.ts';
+export type { OpenFlags } from './open-flags.ts';
+export type { Stats } from './stats.ts';
+
+export interface ConnectOptions {
+  /**
+   * What the server knows this client by, 1 to 1024 bytes; the same after a restart of the program lets the server
+   * forget at once what the former run held. By default a name that is never used again.
+   */
+  readonly owner?: Uint8Array | string;
+  /**
+   * Path of the BAR or image as seen here; 'none': no direct access. By default the path that the server names, if it
+   * is here and the same memory.
+   */
+  readonly device?: string;
+  /** Whom the client acts for; by default the user of this process. */
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly groups?: readonly number[];
+  /** Ends the attempt to connect. */
+  readonly signal?: AbortSignal;
+  /** Longest wait for any one reply, reconnects included; 180 s by default. */
+  readonly timeoutMs?: number;
+  /** The longest that one DMA of the program's own engines takes, 1000 ms by default: what a timed fence waits for. */
+  readonly maxIoMs?: number;
+}
+
+/** Owners in use here: two clients of one name would be one client to the server, and take each other's layouts for theirs. */
+const owners = new Set<string>();
+
+/**
+ * Connects to the first of the addresses that answers (`unix:PATH`, `tcp://HOST:PORT`), and again to any of them when
+ * the connection breaks.
+ * @throws ClientError UNREACHABLE, TIMEOUT, ARGUMENT, NO_DEVICE (the device that was named is not here), EXIST (the owner
+ * is in use by this process); the signal's reason
+ */
+export async function connect(address: string | readonly string[], options: ConnectOptions = {}): Promise<Client> {
+  const addresses = typeof address === 'string' ? [address] : address;
+  const owner = ownerOf(options.owner);
+  const key = `${addresses.join(' ')} ${owner.toString('hex')}`;
+  if (owners.has(key)) throw new ClientError('EXIST', 'a client of this owner is connected already');
+  owners.add(key);
+  try {
+    const gid = options.gid ?? process.getgid?.() ?? 0;
+    const groups = options.groups ?? process.getgroups?.() ?? [];
+    const client = new Client(
+      {
+        addresses: addresses.map(parseAddress),
+        owner,
+        implementation: `iopmemfs client, ${hostname()} pid ${process.pid}`,
+        credentials: [options.uid ?? process.getuid?.() ?? 0, gid, groups.slice(0, wireLimits.groupsMax)],
+        maxIoMs: options.maxIoMs ?? clientLimits.maxIoMs,
+        callTimeoutMs: options.timeoutMs ?? clientLimits.callTimeoutMs,
+      },
+      options.device,
+      () => owners.delete(key),
+    );
+    await client.start(options.signal);
+    return client;
+  } catch (error) {
+    owners.delete(key);
+    throw withContext(error, { syscall: 'connect', path: addresses.join(' ') });
+  }
+}
+
+function ownerOf(owner: Uint8Array | string | undefined): Buffer {
+  const bytes = Buffer.from(owner ?? `${hostname()} ${process.pid} ${randomBytes(8).toString('hex')}`);
+  if (bytes.length >= 1 && bytes.length <= wireLimits.ownerMax) return bytes;
+  throw new ClientError('ARGUMENT', `an owner has 1 to ${wireLimits.ownerMax} bytes`);
+}

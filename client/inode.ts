@@ -1,0 +1,308 @@
+import type { Attr } from '../fs/vfs.ts';
+import { type Iomode, iomode, type RecallReply, type StateId } from '../layout/types.ts';
+import { attrFromWire, operations, setAttrToWire, stateIdFromWire } from '../mds/protocol/index.ts';
+import type { Devices } from './devices.ts';
+import { ClientError, type ClientStatus } from './errors.ts';
+import { type Counters, FileData } from './file-data.ts';
+import { type GrantOwner, Grants } from './grants.ts';
+import { HeldLayout, type Layout, type LayoutOwner, type LayoutRequest } from './layout.ts';
+import { LayoutHold } from './layout-hold.ts';
+import type { OpenState } from './open-state.ts';
+import { type ByteRange, everything, without } from './ranges.ts';
+import { ServerIo } from './server-io.ts';
+import type { RecallArgs, Session } from './session.ts';
+import { exactWindow } from './windows.ts';
+
+export interface InodeContext {
+  readonly session: Session;
+  readonly devices: Devices;
+  readonly counters: Counters;
+}
+
+/** A commit that failed so may be tried again; after any other its data is lost. */
+const transient: ReadonlySet<ClientStatus> = new Set(['TIMEOUT', 'UNREACHABLE', 'OVERLOAD', 'DELAY', 'GRACE']);
+
+/**
+ * One file that is open here, shared by all of its handles: its layouts, what was written under them, and the way
+ * through the server.
+ *
+ * C1 A recall takes its range out of the cache before it is answered; commit and return follow the answer.
+ * C2 No grant is used that was on its way while something was given back: nobody knows which came first.
+ * C3 I/O through the server never meets own layouts on its range: they are committed and given back before.
+ * C4 Written data that cannot be committed any more is reported once, by the next sync or close (as fsync(2) does).
+ */
+export class OpenInode implements LayoutOwner, GrantOwner {
+  readonly ino: number;
+  readonly data: FileData;
+  readonly hold: LayoutHold;
+  readonly #context: InodeContext;
+  readonly #io: ServerIo;
+  readonly #grants: Grants;
+  readonly #opens = new Set<OpenState>();
+  /** Those of the program. */
+  readonly #layouts = new Set<HeldLayout>();
+  /** Revoked, and the server does not know yet that we have noticed. */
+  readonly #revoked = new Set<StateId>();
+  #commits: Promise<unknown> = Promise.resolve();
+  #failure: ClientError | undefined;
+
+  constructor(ino: number, size: number, context: InodeContext) {
+    const { session, counters, devices } = context;
+    this.ino = ino;
+    this.#context = context;
+    this.data = new FileData(session.lease, counters, size);
+    this.hold = new LayoutHold(ino, session, counters);
+    this.#io = new ServerIo(session, counters, ino);
+    this.#grants = new Grants(this, devices);
+  }
+
+  get opens(): ReadonlySet<OpenState> {
+    return this.#opens;
+  }
+
+  attach(open: OpenState): void {
+    this.#opens.add(open);
+  }
+
+  /** Closes one handle: a barrier for what was written, and the end of all layouts with the last one. */
+  async detach(open: OpenState): Promise<void> {
+    try {
+      await this.sync();
+      if (this.#opens.size === 1) {
+        for (const layout of this.#layouts) await this.returnLayout(layout, everything);
+        await this.release(everything);
+      }
+    } finally {
+      this.#opens.delete(open);
+      await open.close();
+    }
+  }
+
+  /** Makes `need` accessible directly. Answers undefined, or why it cannot be. @throws ClientError */
+  acquire(open: OpenState, mode: Iomode, need: ByteRange): Promise<string | undefined> {
+    return this.#grants.acquire(open, mode, need);
+  }
+
+  /** A layout for the program itself. @throws ClientError with the status of LAYOUTGET, LAYOUT_HELD */
+  async layout(open: OpenState, request: LayoutRequest): Promise<Layout> {
+    const { granted, segments } = await this.#grants.layout(open, request);
+    const layout = new HeldLayout(this, request, segments, granted, () => this.#context.session.lease.live);
+    this.#layouts.add(layout);
+    return layout;
+  }
+
+  /** Asks for the attributes; the size is current afterwards. */
+  async getattr(): Promise<Attr> {
+    const [wire] = await this.#context.session.call(operations.GETATTR, [this.ino]);
+    const attr = attrFromWire(wire);
+    this.data.sizeIs(attr.size);
+    return { ...attr, size: this.data.size };
+  }
+
+  async truncate(open: OpenState | undefined, size: number): Promise<void> {
+    await this.commit();
+    await this.release(exactWindow({ offset: size, length: Infinity }));
+    const stateid = await open?.stateid();
+    await this.#context.session.call(operations.SETATTR, [this.ino, stateid ?? null, setAttrToWire({ size })], {
+      stateful: stateid !== undefined,
+    });
+    this.data.doubtSize();
+    await this.getattr();
+  }
+
+  // Through the server.
+
+  /** C3. All is committed, also what lies elsewhere: it may say where the file ends. Answers the bytes read. */
+  async readByServer(open: OpenState, target: Uint8Array, position: number): Promise<number> {
+    await this.commit();
+    return await this.#io.read(open, target, position);
+  }
+
+  /** C3. Answers the bytes written. @throws ClientError LAYOUT_HELD */
+  async writeByServer(open: OpenState, source: Uint8Array, position: number): Promise<number> {
+    const blocks = exactWindow({ offset: position, length: source.length });
+    if (this.claims(blocks)) throw new ClientError('LAYOUT_HELD', 'a layout of the program covers the range');
+    const settled = this.hold.beginReturn();
+    try {
+      if (this.data.cache.overlaps(blocks)) await this.release(blocks);
+      const written = await this.#io.write(open, source, position);
+      this.data.sizeAtLeast(position + written);
+      return written;
+    } finally {
+      settled();
+    }
+  }
+
+  // Committing and giving back.
+
+  /** Everything written directly becomes part of the file, durably. @throws ClientError; C4 */
+  commit(): Promise<void> {
+    return this.#inLine(() => this.#commit());
+  }
+
+  /** The barrier of fsync and close, on both paths. */
+  async sync(): Promise<void> {
+    await this.commit();
+    await this.#io.commit();
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Gives back what the library holds in `range`, committed; what the program holds itself stays. */
+  async release(range: ByteRange): Promise<void> {
+    if (this.hold.stateid === undefined) return;
+    const settled = this.hold.beginReturn();
+    try {
+      this.data.cache.remove(range);
+      await this.#commitBeforeReturn();
+      await this.#giveBack(range, iomode.any);
+    } finally {
+      settled();
+    }
+  }
+
+  /** In line with the library's own commits, so that a recall's return follows all of them. */
+  async commitLayout(ranges: readonly ByteRange[], lastWriteOffset: number | undefined): Promise<void> {
+    const size = await this.#inLine(() => this.hold.commit(ranges, lastWriteOffset));
+    if (size !== null) this.data.sizeAtLeast(size);
+  }
+
+  async returnLayout(layout: HeldLayout, range: ByteRange): Promise<void> {
+    const pieces = layout.within(range, iomode.any);
+    this.#drop(layout, range);
+    for (const piece of pieces) await this.release(piece);
+    await this.#freeRevoked();
+    this.#context.session.reconsider();
+  }
+
+  async #commit(): Promise<void> {
+    const taken = this.data.takeUncommitted();
+    if (taken === undefined) return;
+    try {
+      const size = await this.hold.commit(taken.ranges, taken.lastWriteOffset);
+      if (size !== null) this.data.sizeAtLeast(size);
+    } catch (error) {
+      if (error instanceof ClientError && transient.has(error.status)) this.data.putBack(taken);
+      throw error;
+    }
+  }
+
+  /** Without the layout a commit cannot be tried again: what failed for good is reported later (C4). */
+  async #commitBeforeReturn(): Promise<void> {
+    try {
+      await this.commit();
+    } catch (error) {
+      if (!(error instanceof ClientError) || transient.has(error.status)) throw error;
+      this.#fail(error);
+    }
+  }
+
+  /** LAYOUTRETURN of all of `range` that no layout of the program holds. */
+  async #giveBack(range: ByteRange, mode: number): Promise<void> {
+    const held = [...this.#layouts].flatMap((layout) => layout.within(range, mode));
+    for (const piece of without(range, held)) await this.hold.return(piece, mode);
+  }
+
+  /** One commit at a time, and none overtakes another. */
+  #inLine<T>(work: () => Promise<T>): Promise<T> {
+    const run = this.#commits.then(work);
+    this.#commits = run.catch(() => {});
+    return run;
+  }
+
+  // The program's own layouts.
+
+  claims(range: ByteRange): boolean {
+    return [...this.#layouts].some((layout) => layout.iomode === 'RW' && layout.within(range, iomode.any).length > 0);
+  }
+
+  /** No engine of the program uses what was granted to it. */
+  get quiet(): boolean {
+    return this.#layouts.size === 0;
+  }
+
+  #drop(layout: HeldLayout, range: ByteRange): void {
+    layout.drop(range);
+    if (layout.ranges.length === 0) this.#layouts.delete(layout);
+  }
+
+  // What the server takes away.
+
+  /** CB_LAYOUTRECALL. C1. */
+  recall([stateid, , mode, offset, length, changed]: RecallArgs): RecallReply {
+    const range = { offset, length };
+    const order = this.hold.recalled(stateIdFromWire(stateid));
+    if (order !== 'ok') return order;
+    const settled = this.hold.beginReturn();
+    this.data.cache.remove(range, mode === iomode.any ? 'all' : mode === iomode.rw ? 'writable' : 'readable');
+    this.data.doubtSize();
+    this.#grants.contended();
+    // After the answer, which leaves in this turn.
+    queueMicrotask(() => void this.#answerRecall(range, mode).finally(settled));
+    for (const layout of this.#layouts) {
+      for (const part of layout.within(range, mode)) {
+        layout.emit('recall', { ...part, changed });
+        if (layout.onRecall === 'return') this.#drop(layout, part);
+      }
+    }
+    return 'ok';
+  }
+
+  /**
+   * What was written before the recall is committed, also when the blocks are about to move: it lies there already, and
+   * commits are legal until the return (RFC 8881 §12.5.5.2). What cannot be returned the server will fence; the flags
+   * of a later reply tell.
+   */
+  async #answerRecall(range: ByteRange, mode: number): Promise<void> {
+    try {
+      await this.#commitBeforeReturn();
+      await this.#giveBack(range, mode);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Some state of this client was revoked: was ours? @throws ClientError of TEST_STATEID */
+  async checkRevoked(): Promise<void> {
+    const { stateid } = this.hold;
+    if (stateid === undefined || (await this.hold.isHonoured())) return;
+    this.#revoked.add(stateid);
+    this.loseLayouts(new ClientError('ADMIN_REVOKED', `the server revoked the layout on inode ${this.ino}`));
+    await this.#freeRevoked();
+  }
+
+  /** All layouts are void: revoked, or gone with the session. C4. */
+  loseLayouts(why: ClientError): void {
+    this.hold.forget();
+    this.data.cache.remove(everything);
+    this.data.doubtSize();
+    const lost = this.data.takeUncommitted();
+    if (lost !== undefined) {
+      this.#fail(new ClientError('STATE_LOST', `uncommitted writes are lost: ${why.message}`, { cause: why }));
+    }
+    this.revokeLayouts(why);
+  }
+
+  /** The program may not go on with its own layouts; those that answer by themselves stay until it has returned them. */
+  revokeLayouts(why: ClientError): void {
+    for (const layout of this.#layouts) {
+      layout.revoke(why);
+      if (layout.onRecall === 'return') {
+        this.returnLayout(layout, everything).catch((error: unknown) => this.#fail(error));
+      }
+    }
+  }
+
+  async #freeRevoked(): Promise<void> {
+    if (!this.quiet) return;
+    const freed = [...this.#revoked];
+    this.#revoked.clear();
+    for (const stateid of freed) await this.hold.free(stateid);
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??=
+      error instanceof ClientError ? error : new ClientError('BAD_REPLY', String(error), { cause: error });
+  }
+}

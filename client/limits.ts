@@ -1,0 +1,60 @@
+/** Bounds of the client library, each with its reason. Bytes and milliseconds unless the name says otherwise. */
+export const clientLimits = {
+  /** Requests in progress at once that the client asks for; the server may give fewer. */
+  slotsWanted: 64,
+  /** Slots kept free for what the server waits for: returns, commits and renewals (a blocked write must not starve them). */
+  slotsReserved: 4,
+  /** Calls that wait for a slot. Beyond it the program produces faster than the server answers. */
+  queuedCallsMax: 4096,
+  /** A reply that does not come; longer than the server's longest wait, a recall that ends in a fence. */
+  callTimeoutMs: 180_000,
+  /** Connecting and making a session at one address. */
+  dialTimeoutMs: 10_000,
+  /** What the client declares as its longest single DMA: 16 MiB at the slowest BAR seen (40 MB/s uncached) and a pause. */
+  maxIoMs: 1000,
+  /** Closing in good order; then the rest is left to the end of the lease. */
+  closeTimeoutMs: 10_000,
+  /** Reconnecting: first and longest pause. */
+  reconnectFirstMs: 20,
+  reconnectMaxMs: 2000,
+  /** Times that an I/O follows its file into a new incarnation; servers that restart faster are out of order. */
+  reopensMax: 5,
+  /** A request that the server puts off (DELAY, GRACE): first and longest pause; its own deadline ends it. */
+  delayFirstMs: 10,
+  delayMaxMs: 1000,
+
+  /** MAXSYMLINKS of Linux: beyond it a path is a loop (path_resolution(7)). */
+  symlinksMax: 40,
+  /** PATH_MAX of Linux. */
+  pathMax: 4096,
+  /** Entries asked for in one READDIR. */
+  readdirPage: 1024,
+
+  /** Files up to this size are leased for reading as a whole, larger ones in windows of it: 64 MiB is 5 ms of copying for one round trip. */
+  readWindow: 64 * 2 ** 20,
+  /** Write layouts begin with one huge page, so that the server allocates aligned, and double while the writes go on in sequence. */
+  writeWindowMin: 2 ** 21,
+  writeWindowMax: 64 * 2 ** 20,
+  /** Asking for a layout: tries, with the pauses of a request that is put off. About 0.3 s in all, then the server does the I/O. */
+  layoutTriesMax: 6,
+  /** And in all: the server may itself wait 10 s for the layouts of others before it says LAYOUTTRYLATER. */
+  layoutWaitMs: 15_000,
+  /** After LAYOUTUNAVAILABLE no layout is asked for this long (Linux: 120 s). */
+  refusalHoldMs: 10_000,
+  /** After a layout was not to be had because of others. */
+  conflictHoldMs: 1000,
+  /** After a recall only what is needed is asked for: somebody else works on the file. */
+  contentionHoldMs: 5000,
+  /** An I/O whose layout is recalled each time before it can start goes to the server after this many tries. */
+  directTriesMax: 8,
+  /** Segments cached for one file; then all of them are returned before new ones are asked for. */
+  cachedSegmentsMax: 8192,
+  /** Separate ranges written and not committed in one file: what one LAYOUTCOMMIT takes. Then writing waits for a commit. */
+  dirtyRangesMax: 4096,
+  /** Copied at once before the event loop gets its turn (about 2 ms), and between two looks at the lease. */
+  directSlice: 16 * 2 ** 20,
+  /** Direct I/O gives the event loop its turn after this time, so that recalls are heard (limits.sliceMs of fs). */
+  turnMs: 2,
+  /** Requests of one read or write through the server in progress at once. */
+  serverPipeline: 4,
+} as const;

@@ -1,0 +1,97 @@
+import { operations, stableHow } from '../mds/protocol/index.ts';
+import { ClientError } from './errors.ts';
+import type { Counters } from './file-data.ts';
+import { clientLimits } from './limits.ts';
+import type { OpenState } from './open-state.ts';
+import type { Session } from './session.ts';
+
+/** Reads and writes of one file through the server, in requests of the server's size, several on their way. */
+export class ServerIo {
+  readonly #session: Session;
+  readonly #counters: Counters;
+  readonly #ino: number;
+  /** Write verifiers of what the server has taken and may lose (RFC 8881 §18.32.3). */
+  readonly #unstable = new Set<string>();
+
+  constructor(session: Session, counters: Counters, ino: number) {
+    this.#session = session;
+    this.#counters = counters;
+    this.#ino = ino;
+  }
+
+  /** Answers the bytes read, fewer than asked for only at the end of the file. */
+  async read(open: OpenState, target: Uint8Array, position: number): Promise<number> {
+    const dataMax = this.#session.server.dataMax;
+    let done = 0;
+    while (done < target.length) {
+      const asked = piecesOf(done, target.length, dataMax);
+      const replies = await Promise.all(
+        asked.map(({ at, length }) =>
+          open.with((stateid) =>
+            this.#session.call(operations.READ, [stateid, position + at, length], { stateful: true }),
+          ),
+        ),
+      );
+      for (const [index, [data, eof]] of replies.entries()) {
+        const length = asked[index]?.length ?? 0;
+        if (data.length > length) throw new ClientError('BAD_REPLY', 'READ: more bytes than asked for');
+        target.set(data, done);
+        done += data.length;
+        this.#counters.serverBytesRead += data.length;
+        if (eof || data.length === 0) return done;
+        // A short reply leaves a gap before the next one: go on from its end.
+        if (data.length < length) break;
+      }
+    }
+    return done;
+  }
+
+  /** Answers the bytes written, fewer only where the space ended. They are durable after `commit`. */
+  async write(open: OpenState, source: Uint8Array, position: number): Promise<number> {
+    const dataMax = this.#session.server.dataMax;
+    let done = 0;
+    while (done < source.length) {
+      const pieces = piecesOf(done, source.length, dataMax);
+      const replies = await Promise.all(
+        pieces.map(({ at, length }) =>
+          open.with((stateid) => {
+            const data = source.subarray(at, at + length);
+            return this.#session.call(operations.WRITE, [stateid, position + at, stableHow.unstable, data], {
+              stateful: true,
+            });
+          }),
+        ),
+      );
+      for (const [index, [count, stable, verifier]] of replies.entries()) {
+        if (stable === stableHow.unstable) this.#unstable.add(hex(verifier));
+        done += count;
+        this.#counters.serverBytesWritten += count;
+        if (count < (pieces[index]?.length ?? 0)) return done;
+      }
+    }
+    return done;
+  }
+
+  /** @throws ClientError WRITE_LOST: the server restarted in between; what was written since the last commit must be written again */
+  async commit(): Promise<void> {
+    if (this.#unstable.size === 0) return;
+    const written = new Set(this.#unstable);
+    const [verifier] = await this.#session.call(operations.COMMIT, [this.#ino, false]);
+    for (const one of written) this.#unstable.delete(one);
+    if (written.size > 1 || !written.has(hex(verifier))) {
+      throw new ClientError('WRITE_LOST', 'the server restarted before it made all writes durable');
+    }
+  }
+}
+
+function piecesOf(from: number, to: number, size: number): readonly { readonly at: number; readonly length: number }[] {
+  const pieces: { at: number; length: number }[] = [];
+  for (let at = from; at < to && pieces.length < clientLimits.serverPipeline; at += size) {
+    pieces.push({ at, length: Math.min(size, to - at) });
+  }
+  return pieces;
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}

@@ -1,0 +1,384 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { RecallReply } from '../layout/types.ts';
+import {
+  type Address,
+  type CallbackFrame,
+  type Credentials,
+  callbacks,
+  exchangeFlag,
+  formatAddress,
+  type Operation,
+  operations,
+  type RequestOf,
+  type StatusName,
+} from '../mds/protocol/index.ts';
+import { onAbort } from './abort.ts';
+import { Call, type CallOptions } from './call.ts';
+import { Connection } from './connection.ts';
+import { dial } from './dial.ts';
+import { ClientError } from './errors.ts';
+import { Lease } from './lease.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { clientLimits } from './limits.ts';
+import { isSessionGone, Requests } from './requests.ts';
+
+export type RecallArgs = RequestOf<typeof callbacks.CB_LAYOUTRECALL>;
+
+export interface SessionOptions {
+  readonly addresses: readonly Address[];
+  /** co_ownerid: the same for every incarnation of this client (RFC 8881 §2.4). */
+  readonly owner: Uint8Array;
+  readonly implementation: string;
+  readonly credentials: Credentials;
+  /** The longest single direct I/O, in milliseconds (RFC 5663 §2.4, layout hint). */
+  readonly maxIoMs: number;
+  /** Of calls that name none. */
+  readonly callTimeoutMs: number;
+}
+
+export interface SessionEvents {
+  recall(args: RecallArgs): RecallReply;
+  /** sr_status_flags of a reply, not 0 (RFC 8881 §18.46.3). */
+  flagged(flags: number): void;
+  /** All state of this incarnation is gone on the server: opens, layouts, devices. */
+  lost(why: ClientError): void;
+  /** The lease cannot be proven any more; it may still be renewed. */
+  leaseEnded(): void;
+  /** Nothing outside of this library can still touch what was granted (S2). */
+  quiet(): boolean;
+}
+
+/** What the server said of itself. */
+export interface ServerIdentity {
+  readonly uuid: Uint8Array;
+  readonly rootIno: number;
+  /** Bytes in one READ or WRITE. */
+  readonly dataMax: number;
+}
+
+type State =
+  /** No connection; the session may live on at the server. */
+  | { readonly kind: 'down' }
+  /** Connected, the session is being made or bound. */
+  | { readonly kind: 'binding'; readonly connection: Connection }
+  | { readonly kind: 'up'; readonly connection: Connection }
+  /** State was lost while the program may still drive engines. */
+  | { readonly kind: 'barred'; readonly why: ClientError }
+  | { readonly kind: 'closed'; readonly why: ClientError };
+
+const recallStatus: Record<RecallReply, StatusName> = {
+  ok: 'OK',
+  nomatching: 'NOMATCHING_LAYOUT',
+  delay: 'DELAY',
+  'bad-stateid': 'BAD_STATEID',
+  unreachable: 'DELAY',
+};
+
+/**
+ * The client's side of a session (RFC 8881 §2.10), over one connection at a time.
+ *
+ * S1 A request keeps slot and sequence number over reconnects, so that the reply cache makes it happen exactly once.
+ * S2 A new incarnation has a new verifier, by which it says that nothing reaches what the old one was granted; so it
+ *    begins only when that is true.
+ * S3 The lease counts from the first sending of the last request that was answered.
+ * S4 No call waits longer than its timeout, connected or not.
+ */
+export class Session {
+  readonly lease = new Lease();
+  readonly #options: SessionOptions;
+  readonly #events: SessionEvents;
+  readonly #keeper: LeaseKeeper;
+  readonly #requests: Requests;
+  readonly #ending = new AbortController();
+  #state: State = { kind: 'down' };
+  #incarnation = 1;
+  #verifier = randomBytes(8);
+  #clientId = 0;
+  #sessionId: Uint8Array | undefined;
+  #server: ServerIdentity | undefined;
+  #nextAddress = 0;
+  #unbar: () => void = () => {};
+
+  constructor(options: SessionOptions, events: SessionEvents) {
+    this.#options = options;
+    this.#events = events;
+    this.#keeper = new LeaseKeeper(this.lease, {
+      renew: () => this.call(operations.SEQUENCE, [], { urgent: true, timeoutMs: this.lease.leaseMs }),
+      ended: () => events.leaseEnded(),
+    });
+    this.#requests = new Requests({
+      renewed: (sentAt, flags) => {
+        this.lease.renewed(sentAt);
+        if (flags !== 0) events.flagged(flags);
+      },
+      gone: (why) => this.#gone(why),
+    });
+  }
+
+  /** Connects for the first time: each address once. @throws ClientError UNREACHABLE, TIMEOUT…; the signal's reason */
+  async open(signal: AbortSignal | undefined): Promise<void> {
+    const forget = onAbort(signal, () => this.#ending.abort(signal?.reason));
+    try {
+      signal?.throwIfAborted();
+      const connection = await this.#connectAny();
+      void this.#stayConnected(connection);
+    } catch (error) {
+      this.#end(new ClientError('CLOSED', 'the connection was never made'));
+      throw error;
+    } finally {
+      forget();
+    }
+  }
+
+  /** Changes with every loss of state: stateids and devices of an earlier one mean nothing. */
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
+  /** @throws ClientError CLOSED before `open` */
+  get server(): ServerIdentity {
+    if (this.#server === undefined) throw new ClientError('CLOSED', 'there is no session');
+    return this.#server;
+  }
+
+  get state(): State['kind'] {
+    return this.#state.kind;
+  }
+
+  /**
+   * One operation, over reconnects, and again while the server puts it off, until its timeout.
+   * `late` gets the results of a request whose caller had stopped waiting.
+   * @throws ClientError with the status of the reply, TIMEOUT, STATE_LOST, ENGINES_UNKNOWN, OVERLOAD, CLOSED
+   */
+  call<A extends unknown[], R>(
+    operation: Operation<A, R>,
+    args: A,
+    options: CallOptions = {},
+    late?: (results: R) => void,
+  ): Promise<R> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const timeoutMs = options.timeoutMs ?? this.#options.callTimeoutMs;
+    const call = new Call(operation, args, { ...options, timeoutMs }, late);
+    this.#requests.submit(call);
+    return call.result;
+  }
+
+  /** An operation outside of the session. @throws as `call` */
+  async callOutside<A extends unknown[], R>(operation: Operation<A, R>, args: A): Promise<R> {
+    if (this.#state.kind !== 'up') await this.call(operations.SEQUENCE, []);
+    const refusal = this.#refusal();
+    if (refusal !== undefined) throw refusal;
+    if (this.#state.kind !== 'up') throw new ClientError('UNREACHABLE', `${operation.name}: there is no connection`);
+    return await this.#state.connection.call(operation, args, this.#options.callTimeoutMs);
+  }
+
+  /** `SessionEvents.quiet` may have become true. */
+  reconsider(): void {
+    if (this.#state.kind !== 'barred' || !this.#events.quiet()) return;
+    this.#state = { kind: 'down' };
+    this.#unbar();
+  }
+
+  /** Ends session and client id at the server if it can be reached at once, then fails what still waits. */
+  async close(): Promise<void> {
+    if (this.#state.kind === 'up' && this.#sessionId !== undefined) {
+      const { connection } = this.#state;
+      try {
+        await connection.call(operations.DESTROY_SESSION, [this.#sessionId], clientLimits.closeTimeoutMs);
+        await connection.call(operations.DESTROY_CLIENTID, [this.#clientId], clientLimits.closeTimeoutMs);
+      } catch (error) {
+        // The server finds out by the end of the lease.
+        if (!(error instanceof ClientError)) throw error;
+      }
+    }
+    this.#end(new ClientError('CLOSED', 'the client was closed'));
+  }
+
+  #refusal(): ClientError | undefined {
+    if (this.#state.kind === 'closed') return this.#state.why;
+    if (this.#state.kind !== 'barred') return undefined;
+    const cause = this.#state.why;
+    return new ClientError('ENGINES_UNKNOWN', `${cause.detail}; return the layouts once no engine uses them`, {
+      cause,
+    });
+  }
+
+  async #stayConnected(first: Connection): Promise<void> {
+    let connection: Connection | undefined = first;
+    let waitMs: number = clientLimits.reconnectFirstMs;
+    while (!this.#ending.signal.aborted) {
+      try {
+        if (connection !== undefined) {
+          await connection.closed;
+          waitMs = clientLimits.reconnectFirstMs;
+          this.#disconnected();
+        }
+        connection = undefined;
+        await this.#untilQuiet();
+        connection = await this.#connectAny();
+      } catch (error) {
+        if (error instanceof ClientError && error.status === 'OTHER_FILESYSTEM') this.#end(error);
+        await pause(waitMs, undefined, { signal: this.#ending.signal }).catch(() => {});
+        waitMs = Math.min(waitMs * 2, clientLimits.reconnectMaxMs);
+      }
+    }
+  }
+
+  /** Each address once, beginning with the one after the last that failed. */
+  async #connectAny(): Promise<Connection> {
+    const { addresses } = this.#options;
+    let failure: unknown = new ClientError('ARGUMENT', 'no address was given');
+    for (let tries = 0; tries < addresses.length; tries++) {
+      const address = addresses[this.#nextAddress % addresses.length];
+      if (address === undefined) break;
+      try {
+        return await this.#connect(address);
+      } catch (error) {
+        this.#ending.signal.throwIfAborted();
+        failure = error;
+        this.#nextAddress += 1;
+      }
+    }
+    throw failure;
+  }
+
+  async #connect(address: Address): Promise<Connection> {
+    const socket = await dial(address, clientLimits.dialTimeoutMs, this.#ending.signal);
+    const connection = new Connection(socket, formatAddress(address), {
+      reply: (frame) => this.#requests.reply(frame),
+      callback: (frame) => this.#callback(frame),
+    });
+    const forget = onAbort(this.#ending.signal, () => connection.destroy());
+    void connection.closed.then(forget);
+    try {
+      this.#ending.signal.throwIfAborted();
+      this.#state = { kind: 'binding', connection };
+      if (!(await this.#bind(connection))) await this.#create(connection);
+      this.#ending.signal.throwIfAborted();
+      const refusal = this.#refusal();
+      if (refusal !== undefined) throw refusal;
+    } catch (error) {
+      connection.destroy();
+      this.#disconnected();
+      throw error;
+    }
+    this.#state = { kind: 'up', connection };
+    this.#requests.resume(connection);
+    this.#keeper.watch(true);
+    return connection;
+  }
+
+  /** false: there is no session, or the server does not know it any more. */
+  async #bind(connection: Connection): Promise<boolean> {
+    if (this.#sessionId === undefined) return false;
+    try {
+      await connection.call(operations.BIND_CONN_TO_SESSION, [this.#sessionId], clientLimits.dialTimeoutMs);
+      return true;
+    } catch (error) {
+      if (!(error instanceof ClientError) || !isSessionGone(error.status)) throw error;
+      this.#lose(error);
+      const refusal = this.#refusal();
+      if (refusal !== undefined) throw refusal;
+      return false;
+    }
+  }
+
+  async #create(connection: Connection): Promise<void> {
+    const { owner, implementation, maxIoMs, credentials } = this.#options;
+    const [clientId, sequence, , uuid, , leaseMs, rootIno] = await connection.call(
+      operations.EXCHANGE_ID,
+      [owner, this.#verifier, exchangeFlag.USE_PNFS_MDS, implementation, maxIoMs, credentials],
+      clientLimits.dialTimeoutMs,
+    );
+    if (this.#server !== undefined && Buffer.compare(this.#server.uuid, uuid) !== 0) {
+      throw new ClientError('OTHER_FILESYSTEM', `${connection.address} serves another filesystem than before`);
+    }
+    const sentAt = performance.now();
+    const [sessionId, slots, , dataMax] = await connection.call(
+      operations.CREATE_SESSION,
+      [clientId, sequence, clientLimits.slotsWanted],
+      clientLimits.dialTimeoutMs,
+    );
+    this.#clientId = clientId;
+    this.#sessionId = sessionId;
+    this.#server = { uuid, rootIno, dataMax };
+    this.lease.begin(leaseMs, sentAt);
+    this.#requests.begin(sessionId, slots, connection);
+    await this.#reclaimComplete();
+  }
+
+  /** Nothing is reclaimed here, and nothing else is allowed before that is said (RFC 8881 §18.51). */
+  async #reclaimComplete(): Promise<void> {
+    const call = new Call(operations.RECLAIM_COMPLETE, [], { timeoutMs: clientLimits.dialTimeoutMs });
+    this.#requests.sendFirst(call);
+    try {
+      await call.result;
+    } catch (error) {
+      if (!(error instanceof ClientError && error.status === 'COMPLETE_ALREADY')) throw error;
+    }
+  }
+
+  #disconnected(): void {
+    this.#requests.suspend();
+    if (this.#state.kind !== 'up' && this.#state.kind !== 'binding') return;
+    this.#state = { kind: 'down' };
+    if (this.#sessionId !== undefined) this.#keeper.watch(false);
+  }
+
+  /** S2. */
+  async #untilQuiet(): Promise<void> {
+    if (this.#state.kind !== 'barred') return;
+    await new Promise<void>((resolve) => {
+      this.#unbar = resolve;
+      this.#ending.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  #callback([, , sessionId, , number, args]: CallbackFrame): StatusName {
+    if (this.#sessionId === undefined || Buffer.compare(sessionId, this.#sessionId) !== 0) return 'BADSESSION';
+    if (number !== callbacks.CB_LAYOUTRECALL.number) return 'NOTSUPP';
+    if (!callbacks.CB_LAYOUTRECALL.isRequest(args)) return 'BADXDR';
+    return recallStatus[this.#events.recall(args)];
+  }
+
+  /** A reply said that the session is gone; the connection goes with it, and the next one makes another. */
+  #gone(why: ClientError): void {
+    const connection = this.#connection;
+    this.#lose(why);
+    connection?.destroy();
+  }
+
+  #lose(why: ClientError): void {
+    if (this.#sessionId === undefined) return;
+    this.#incarnation += 1;
+    this.#verifier = randomBytes(8);
+    this.#sessionId = undefined;
+    this.#keeper.stop();
+    this.lease.end();
+    const lost = new ClientError('STATE_LOST', why.detail, { cause: why });
+    this.#events.lost(lost);
+    this.#requests.abandonSession(why);
+    if (this.#events.quiet()) return;
+    this.#state = { kind: 'barred', why: lost };
+    const refusal = this.#refusal();
+    if (refusal !== undefined) this.#requests.failAll(refusal);
+  }
+
+  #end(why: ClientError): void {
+    if (this.#state.kind === 'closed') return;
+    const connection = this.#connection;
+    this.#state = { kind: 'closed', why };
+    this.#sessionId = undefined;
+    this.#keeper.stop();
+    this.lease.end();
+    this.#ending.abort(why);
+    connection?.destroy();
+    this.#requests.failAll(why);
+  }
+
+  get #connection(): Connection | undefined {
+    return this.#state.kind === 'up' || this.#state.kind === 'binding' ? this.#state.connection : undefined;
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * Directories in memory. A name is looked up in what is resident, else in the store by one key; a listing needs the
+ * directory complete, which is loaded behind a Wait. Listings go by cookie: unique, growing, never reused, so that they
+ * stay right while entries come and go.
+ */
+import { assert } from '../errors.ts';
+import type { DentryRecord } from '../format/records.ts';
+import { limits } from '../limits.ts';
+import type { Name } from '../name.ts';
+import { Wait } from './wait.ts';
+
+export interface Dentry extends DentryRecord {
+  readonly name: Name;
+}
+
+export class Directory {
+  readonly ino: number;
+  /** null: known not to exist. */
+  readonly entries = new Map<Name, Dentry | null>();
+  /** Those that are null in `entries`. */
+  readonly #absent = new Set<Name>();
+  /** Every entry of the store is in `entries`. */
+  complete: boolean;
+  /** Group that holds its last change. */
+  group = 0;
+  /** The load under way. */
+  loading: Promise<void> | undefined;
+  /** Open handles: a listing goes on over many calls and must not be loaded again for each. */
+  opens = 0;
+  /** Entries by cookie, once somebody lists; entries removed meanwhile are skipped. */
+  #order: Dentry[] | undefined;
+  #live = 0;
+
+  constructor(ino: number, complete: boolean) {
+    this.ino = ino;
+    this.complete = complete;
+  }
+
+  /** Entries; valid while complete. */
+  get size(): number {
+    return this.#live;
+  }
+
+  set(entry: Dentry): void {
+    const old = this.entries.get(entry.name);
+    if (old === null) this.#absent.delete(entry.name);
+    if (old === undefined || old === null) this.#live++;
+    this.entries.set(entry.name, entry);
+    const order = this.#order;
+    if (order === undefined) return;
+    const last = order.at(-1);
+    if (last === undefined || last.cookie < entry.cookie) order.push(entry);
+    else this.#order = undefined;
+  }
+
+  remove(name: Name): void {
+    const old = this.entries.get(name);
+    assert(old !== undefined && old !== null, 'only an entry that is resident is removed');
+    this.#live--;
+    // A complete directory needs no memory of what is not in it, once that is in the store; `settle` drops it.
+    this.absent(name);
+    const order = this.#order;
+    if (order !== undefined && order.length > 64 && order.length > 2 * this.#live) this.#order = undefined;
+  }
+
+  /** The store does not have it, or will not when the open group is durable. */
+  absent(name: Name): void {
+    this.entries.set(name, null);
+    this.#absent.add(name);
+  }
+
+  /** Adds what the store has, where nothing newer is known. */
+  fill(entry: Dentry): void {
+    if (!this.entries.has(entry.name)) this.set(entry);
+  }
+
+  /** The store holds all changes: names known not to exist need not be remembered. */
+  settle(): void {
+    if (this.loading !== undefined) return; // its older view of the store would bring them back
+    for (const name of this.#absent) this.entries.delete(name);
+    this.#absent.clear();
+  }
+
+  /** Entries with cookies after `cookie` and before `end`, at most `limit`; the directory must be complete. */
+  between(cookie: number, end: number, limit: number): readonly Dentry[] {
+    const order = (this.#order ??= this.#sorted());
+    let low = 0;
+    let high = order.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const entry = order[middle];
+      if (entry !== undefined && entry.cookie <= cookie) low = middle + 1;
+      else high = middle;
+    }
+    const page: Dentry[] = [];
+    for (let i = low; i < order.length && page.length < limit; i++) {
+      const entry = order[i];
+      if (entry === undefined || entry.cookie >= end) break;
+      if (this.entries.get(entry.name) === entry) page.push(entry);
+    }
+    return page;
+  }
+
+  #sorted(): Dentry[] {
+    const order: Dentry[] = [];
+    for (const entry of this.entries.values()) if (entry !== null) order.push(entry);
+    return order.sort((a, b) => a.cookie - b.cookie);
+  }
+}
+
+export interface DirectoryTableOptions {
+  /** One entry of the store. */
+  load(ino: number, name: Name): DentryRecord | undefined;
+  /** All entries of the store, a page at a time. */
+  loadAll(ino: number): AsyncIterable<readonly Dentry[]>;
+  /** Groups up to this one are durable. */
+  durable(): number;
+  /** Resident names, in all directories. */
+  readonly capacity: number;
+  /** Asks for a `trim` once no operation runs: an operation may hold what a trim lets go. */
+  overfull(): void;
+}
+
+export class DirectoryTable {
+  readonly #options: DirectoryTableOptions;
+  readonly #directories = new Map<number, Directory>();
+  #names = 0;
+
+  constructor(options: DirectoryTableOptions) {
+    this.#options = options;
+  }
+
+  get(ino: number): Directory {
+    let directory = this.#directories.get(ino);
+    if (directory === undefined) {
+      directory = new Directory(ino, false);
+      this.#directories.set(ino, directory);
+    }
+    return directory;
+  }
+
+  /** A directory just made has no entries in the store. */
+  created(ino: number): Directory {
+    const directory = new Directory(ino, true);
+    this.#directories.set(ino, directory);
+    return directory;
+  }
+
+  delete(ino: number): void {
+    this.#directories.delete(ino);
+  }
+
+  lookup(ino: number, name: Name): Dentry | undefined {
+    const directory = this.get(ino);
+    const known = directory.entries.get(name);
+    if (known !== undefined) return known ?? undefined;
+    if (directory.complete) return undefined;
+    const record = this.#options.load(ino, name);
+    this.grew();
+    if (record === undefined) {
+      directory.absent(name);
+      return undefined;
+    }
+    const entry = { ...record, name };
+    directory.set(entry);
+    return entry;
+  }
+
+  /** @throws Wait until every entry is resident */
+  requireComplete(ino: number): Directory {
+    const directory = this.get(ino);
+    if (directory.complete) return directory;
+    directory.loading ??= this.#loadAll(directory).finally(() => {
+      directory.loading = undefined;
+    });
+    throw new Wait(directory.loading);
+  }
+
+  /** One more name is resident. */
+  grew(): void {
+    if (++this.#names > this.#options.capacity) this.#options.overfull();
+  }
+
+  async #loadAll(directory: Directory): Promise<void> {
+    for await (const page of this.#options.loadAll(directory.ino)) {
+      for (const entry of page) directory.fill(entry);
+      this.#names += page.length;
+    }
+    directory.complete = true;
+    if (this.#names > this.#options.capacity) this.#options.overfull();
+  }
+
+  /** Whole directories go, the longest resident first; those in use stay. Bounded by what it looks at. */
+  trim(): void {
+    if (this.#names <= this.#options.capacity) return;
+    const durable = this.#options.durable();
+    let looks = 1 + (this.#directories.size >> 3);
+    let names = 0;
+    for (const [ino, directory] of this.#directories) {
+      if (looks-- <= 0 || names > this.#options.capacity >> 3) break;
+      this.#directories.delete(ino);
+      if (directory.group > durable || directory.loading !== undefined || directory.opens > 0)
+        this.#directories.set(ino, directory);
+      else names += directory.entries.size;
+    }
+    this.#names = Math.max(0, this.#names - names);
+    if (names === 0) this.#recount();
+  }
+
+  #recount(): void {
+    this.#names = 0;
+    for (const directory of this.#directories.values()) this.#names += directory.entries.size;
+    // Everything resident is in use: look again only after it grew by another eighth.
+    if (this.#names > this.#options.capacity) this.#names = this.#options.capacity - (this.#options.capacity >> 3);
+  }
+}
+
+/** Names resident at most; about 120 bytes each. */
+export const residentNamesMax = limits.inodeCacheMax * 2;

@@ -1,0 +1,344 @@
+/**
+ * Making and mounting a filesystem. The story of one write: a driver calls LocalVfs.write, the runner starts data.ts,
+ * which asks the leases, takes blocks from space, puts the bytes on the device and notes in the open group what changed;
+ * fsync waits until the group is durable.
+ */
+import type { BarDevice } from '../bar/device.ts';
+import { FsError } from '../errors.ts';
+import { encodeClient, encodeInode, encodeStore } from '../format/codec.ts';
+import { clientKey, inodeKey, storeKey } from '../format/keys.ts';
+import type { ClientRecord } from '../format/records.ts';
+import type { Superblock } from '../format/superblock.ts';
+import { formatVersion, readOnlyOnly } from '../format/superblock.ts';
+import { uuidToText } from '../format/uuid.ts';
+import { limits } from '../limits.ts';
+import { bindStore, checkBinding, nextGeneration, readBinding } from '../meta/binding.ts';
+import type { MetaStore } from '../meta/store.ts';
+import type { Name } from '../name.ts';
+import type { Attr, Caller, Reply, Vfs } from '../vfs.ts';
+import type { Clock } from './clock.ts';
+import { SystemClock } from './clock.ts';
+import { cloneFile } from './clone.ts';
+import { byShares, isUnwritten } from './file-space.ts';
+import type { Filesystem, FilesystemStatus, MappedExtent, OpenOptions } from './filesystem.ts';
+import { forgetGrant, forgetGrants, grantsOf, recordGrant } from './grants.ts';
+import { dropHolds, holdInPlace } from './holds.ts';
+import { attrOf, S_IFDIR } from './inode.ts';
+import { commit, mapForRead, mapForWrite, quarantine, releaseProvisional } from './layouts.ts';
+import type { LayoutBackend, Leases } from './leases.ts';
+import { load } from './load.ts';
+import { LocalVfs } from './local-vfs.ts';
+import { reap } from './namespace.ts';
+import { readSuperblock, writeSuperblocks } from './superblocks.ts';
+import { rootIno, Volume } from './volume.ts';
+import { run } from './wait.ts';
+
+const bs = limits.blockSize;
+
+export interface FormatOptions {
+  readonly device: BarDevice;
+  /** Empty. */
+  readonly store: MetaStore;
+  readonly uuid: Uint8Array;
+  readonly label: string;
+  readonly volatile: boolean;
+  /** Owner of the root directory. */
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A device can hold a filesystem: big enough, whole blocks. @throws FsError EINVAL */
+export function requireFormattable(device: Pick<BarDevice, 'path' | 'size'>): void {
+  const { path, size } = device;
+  if (size < limits.deviceSizeMin) {
+    throw new FsError('EINVAL', {
+      path,
+      detail: `${size} bytes are too small: at least ${limits.deviceSizeMin} are needed`,
+    });
+  }
+  if (size % bs !== 0) {
+    throw new FsError('EINVAL', { path, detail: `${size} bytes are not a multiple of the block size ${bs}` });
+  }
+}
+
+/** Writes an empty filesystem: the store first, the superblocks last. @throws FsError EINVAL, EIO, ENOSPC, ESTALE (store not empty) */
+export async function formatFilesystem(options: FormatOptions): Promise<Superblock> {
+  const { device, store, uuid, label } = options;
+  requireFormattable(device);
+  const now = new SystemClock().now();
+  const root = {
+    ino: rootIno,
+    mode: S_IFDIR | 0o755,
+    uid: options.uid,
+    gid: options.gid,
+    nlink: 2,
+    size: 0,
+    rdev: 0,
+    atime: now,
+    mtime: now,
+    ctime: now,
+    btime: now,
+    change: 1,
+    flags: 0,
+    parent: rootIno,
+    target: new Uint8Array(0),
+  };
+  // Numbers up to 2 are '.' and '..' in listings; inode 1 is the root.
+  const binding = { formatVersion, uuid, generation: 1, superblockGeneration: 0, nextIno: 16, nextClientId: 1 };
+  await store.batch(
+    [
+      { key: storeKey(), value: encodeStore(binding) },
+      { key: inodeKey(rootIno), value: encodeInode(root) },
+    ],
+    [{ key: storeKey(), value: undefined }],
+  );
+  const superblock: Superblock = {
+    formatVersion,
+    compat: 0n,
+    roCompat: 0n,
+    incompat: 0n,
+    blockSize: bs,
+    blockCount: Math.floor(device.size / bs),
+    uuid,
+    label,
+    createdAt: now.sec,
+    mountedAt: 0,
+    generation: 1,
+    dirty: false,
+    volatile: options.volatile,
+  };
+  await writeSuperblocks(device, superblock);
+  return superblock;
+}
+
+/**
+ * Mounts. On success the device and the store belong to the filesystem and are closed with it; on failure they stay
+ * the caller's.
+ * @throws FsError EINVAL, EUCLEAN, EOPNOTSUPP, ESTALE (store and device do not belong together), EROFS, EIO
+ */
+export async function openFilesystem(options: OpenOptions & { readonly clock?: Clock }): Promise<Filesystem> {
+  const { device, store } = options;
+  const superblock = readSuperblock(device);
+  const readOnly = options.readOnly ?? false;
+  if (!readOnly && readOnlyOnly(superblock)) {
+    throw new FsError('EROFS', {
+      path: device.path,
+      detail: 'features of a newer version are in use: mount it read-only',
+    });
+  }
+  let binding = readBinding(store);
+  checkBinding(superblock, binding);
+  const loaded = await load(store, superblock.blockCount);
+  const clock = options.clock ?? new SystemClock();
+  let mounted = superblock;
+  if (!readOnly) {
+    const next = {
+      ...binding,
+      generation: nextGeneration(superblock),
+      superblockGeneration: superblock.generation,
+    };
+    await bindStore(store, next, binding);
+    mounted = { ...superblock, generation: next.generation, dirty: true, mountedAt: clock.now().sec };
+    await writeSuperblocks(device, mounted);
+    binding = { ...next, superblockGeneration: next.generation };
+    await bindStore(store, binding, next);
+  }
+  const volume = new Volume({ ...loaded, device, store, binding, readOnly, clock });
+  if (options.leases !== undefined) volume.leases = options.leases;
+  if (readOnly) return new Engine(volume, mounted, loaded.clients);
+  await reapOrphans(volume, loaded.orphans);
+  return new Engine(volume, mounted, await keepClients(volume, loaded.clients));
+}
+
+/**
+ * Files that were open without a name when the filesystem went down. Clients of that time may still hold layouts on
+ * them: their blocks are not reused before these are known to be gone.
+ */
+async function reapOrphans(volume: Volume, orphans: readonly number[]): Promise<void> {
+  for (const ino of orphans) {
+    const inode = volume.inodes.peek(ino);
+    if (inode === undefined) continue;
+    for (const [client, files] of volume.grants) {
+      const access = files.get(ino);
+      if (access === undefined) continue;
+      for (const extent of volume.extents.get(ino)?.list ?? []) holdInPlace(volume, extent, client, access);
+    }
+    await run(() => reap(volume, inode));
+  }
+  if (orphans.length > 0) await volume.sync();
+}
+
+/** Clients that may still reach something; of the others nothing needs to be known any more. */
+async function keepClients(volume: Volume, clients: readonly ClientRecord[]): Promise<readonly ClientRecord[]> {
+  for (const [client, files] of volume.grants) {
+    for (const ino of files.keys()) if (volume.inodes.peek(ino) === undefined) forgetGrant(volume, client, ino);
+  }
+  const kept = clients.filter(({ clientId }) => volume.grants.has(clientId) || volume.holds.has(clientId));
+  for (const client of clients) {
+    if (!kept.includes(client)) volume.changes.record(clientKey(client.clientId), undefined);
+  }
+  if (volume.changes.size > 0) await volume.sync();
+  return kept;
+}
+
+class Engine implements Filesystem {
+  readonly vfs: Vfs;
+  readonly layouts: LayoutBackend;
+  readonly #volume: Volume;
+  readonly #clients = new Map<number, ClientRecord>();
+  #superblock: Superblock;
+
+  constructor(volume: Volume, superblock: Superblock, clients: readonly ClientRecord[]) {
+    this.#volume = volume;
+    this.#superblock = superblock;
+    for (const record of clients) this.#clients.set(record.clientId, record);
+    this.vfs = new LocalVfs(volume);
+    this.layouts = layoutBackend(volume);
+  }
+
+  get device(): BarDevice {
+    return this.#volume.device;
+  }
+
+  get uuid(): string {
+    return uuidToText(this.#superblock.uuid);
+  }
+
+  get generation(): number {
+    return this.#superblock.generation;
+  }
+
+  setLeases(leases: Leases): void {
+    this.#volume.leases = leases;
+  }
+
+  map(ino: number): Reply<readonly MappedExtent[]> {
+    const v = this.#volume;
+    v.inodes.get(ino);
+    const mapped: MappedExtent[] = [];
+    for (const extent of v.extents.get(ino)?.list ?? []) {
+      for (const { fileBlock, block, length, shares } of byShares(v, extent)) {
+        mapped.push({
+          offset: fileBlock * bs,
+          length: length * bs,
+          device: 0,
+          storageOffset: block * bs,
+          busAddress: v.device.busAddress + BigInt(block * bs),
+          unwritten: isUnwritten(extent),
+          shares,
+        });
+      }
+    }
+    return mapped;
+  }
+
+  cloneFile(ino: number, parent: number, name: Name, by: Caller): Reply<Attr> {
+    const v = this.#volume;
+    return run(() => {
+      const clone = cloneFile(v, ino, parent, name, by);
+      return attrOf(clone, v.extents.get(clone.ino));
+    });
+  }
+
+  status(): FilesystemStatus {
+    const v = this.#volume;
+    return {
+      uuid: this.uuid,
+      label: this.#superblock.label,
+      device: v.device.path,
+      generation: this.generation,
+      blockSize: bs,
+      blocks: v.space.counts(),
+      inodes: v.inodeCount,
+      readOnly: v.readOnly,
+      shutdown: v.shutdown,
+    };
+  }
+
+  clientRecords(): readonly ClientRecord[] {
+    return [...this.#clients.values()];
+  }
+
+  newClientId(): number {
+    return this.#volume.newClientId();
+  }
+
+  async putClient(record: ClientRecord): Promise<void> {
+    this.#volume.requireWritable();
+    this.#clients.set(record.clientId, record);
+    this.#volume.changes.record(clientKey(record.clientId), encodeClient(record));
+    await this.#volume.sync();
+  }
+
+  async removeClient(clientId: number): Promise<void> {
+    if (!this.#clients.delete(clientId)) return;
+    forgetGrants(this.#volume, clientId);
+    this.#volume.changes.record(clientKey(clientId), undefined);
+    await this.#volume.sync();
+  }
+
+  quarantined(): ReadonlyMap<number, number> {
+    const bytes = new Map<number, number>();
+    for (const { range, client } of this.#volume.space.holds()) {
+      bytes.set(client, (bytes.get(client) ?? 0) + range.length * bs);
+    }
+    return bytes;
+  }
+
+  async close(): Promise<void> {
+    const v = this.#volume;
+    try {
+      if (!v.readOnly && v.shutdown === undefined) {
+        await v.sync();
+        v.touchBinding();
+      }
+      await v.group.close();
+      if (!v.readOnly && v.shutdown === undefined) {
+        this.#superblock = { ...this.#superblock, dirty: false };
+        await writeSuperblocks(v.device, this.#superblock);
+      }
+    } finally {
+      await v.store.close();
+      await v.device.close();
+    }
+  }
+}
+
+/** Every answer leaves only after what it says is durable (I5). */
+function layoutBackend(v: Volume): LayoutBackend {
+  return {
+    mapForRead: (ino, range, client) => {
+      const extents = mapForRead(v, v.inodes.get(ino), range);
+      recordGrant(v, client, ino, 'read');
+      return v.isDurable ? extents : v.sync().then(() => extents);
+    },
+    mapForWrite: async (ino, range, client) => {
+      const extents = await run(() => {
+        const mapped = mapForWrite(v, v.inodes.get(ino), range, client);
+        recordGrant(v, client, ino, 'write');
+        return mapped;
+      });
+      await v.sync();
+      return extents;
+    },
+    commitLayout: async (ino, request, client) => {
+      const answer = await run(() => commit(v, v.inodes.get(ino), request, client));
+      await v.sync();
+      return answer;
+    },
+    granted: (client) => grantsOf(v, client),
+    forgetGrant: (ino, client) => forgetGrant(v, client, ino),
+    releaseProvisional: (ino, range, client) => {
+      releaseProvisional(v, ino, range, client);
+    },
+    quarantine: async (client, segments) => {
+      quarantine(v, client, segments);
+      forgetGrants(v, client);
+      await v.sync();
+    },
+    releaseQuarantine: async (client) => {
+      dropHolds(v, client);
+      await v.sync();
+    },
+  };
+}

@@ -1,0 +1,156 @@
+/** fallocate(2) and lseek(2): space without data, and where data is. */
+import { FsError } from '../errors.ts';
+import { EXTENT_UNWRITTEN } from '../format/records.ts';
+import { limits } from '../limits.ts';
+import type { Caller, FallocateMode } from '../vfs.ts';
+import { copiesToZero, requireFile, requireNoLayoutsPastEnd, requireSettled, zeroBytes, zeroPastEnd } from './data.ts';
+import type { Hole } from './extents.ts';
+import { allocate, BlockQueue, blocksOf, isUnwritten, mapBlocks, unmapBlocks } from './file-space.ts';
+import type { Inode } from './inode.ts';
+import { changed } from './namespace.ts';
+import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
+import type { Volume } from './volume.ts';
+
+const bs = limits.blockSize;
+
+/** @throws FsError ENOSPC, EFBIG, EINVAL (collapse and insert take whole blocks inside the file), EROFS; Wait */
+export function fallocate(
+  v: Volume,
+  inode: Inode,
+  mode: FallocateMode,
+  offset: number,
+  length: number,
+  by: Caller,
+): void {
+  v.requireWritable();
+  requireFile(inode);
+  const end = offset + length;
+  if (length <= 0 || offset < 0) throw new FsError('EINVAL', { ino: inode.ino, range: { offset, length } });
+  if (end > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range: { offset, length } });
+  requireSettled(v, inode);
+  const shifts = mode === 'collapse' || mode === 'insert';
+  if (shifts) requireShiftable(inode, mode, offset, length);
+  const from = Math.floor(offset / bs) * bs;
+  const affected = { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from };
+  const grows = (mode === 'allocate' || mode === 'zero') && end > inode.size;
+  requirePrivilegesKnown(v, inode, by);
+  v.requireNoLayouts(inode.ino, affected, 'unmap');
+  if (grows) requireNoLayoutsPastEnd(v, inode);
+
+  switch (mode) {
+    case 'allocate':
+    case 'allocate-keep-size':
+      fillHoles(v, inode, holesIn(v, inode, offset, end));
+      break;
+    case 'punch':
+      punch(v, inode, offset, end);
+      break;
+    case 'zero':
+    case 'zero-keep-size':
+      zero(v, inode, offset, end);
+      break;
+    case 'collapse':
+      unmapBlocks(v, inode, offset / bs, end / bs);
+      shift(v, inode, end / bs, -length / bs);
+      inode.size -= length;
+      break;
+    case 'insert':
+      shift(v, inode, offset / bs, length / bs);
+      inode.size += length;
+      break;
+  }
+  if (grows) {
+    zeroPastEnd(v, inode, end);
+    inode.size = end;
+  }
+  const now = v.clock.now();
+  if (mode !== 'allocate' && mode !== 'allocate-keep-size') inode.mtime = now;
+  if (!keepsPrivileges(by)) dropPrivileges(v, inode);
+  changed(v, inode, now);
+}
+
+/**
+ * SEEK_DATA and SEEK_HOLE of lseek(2); the end of the file is a hole.
+ * @throws FsError ENXIO: at or past the end, or no data follows
+ */
+export function seek(v: Volume, inode: Inode, offset: number, whence: 'data' | 'hole'): number {
+  requireFile(inode);
+  if (offset < 0 || offset >= inode.size) throw new FsError('ENXIO', { ino: inode.ino, range: { offset, length: 0 } });
+  const map = v.extents.get(inode.ino);
+  let at = Math.floor(offset / bs);
+  const end = blocksOf(inode.size);
+  for (const part of map?.within(at, end) ?? []) {
+    if (isUnwritten(part)) continue;
+    if (whence === 'data') return Math.max(offset, part.fileBlock * bs);
+    if (part.fileBlock > at) break;
+    at = part.fileBlock + part.length;
+  }
+  if (whence === 'data') throw new FsError('ENXIO', { ino: inode.ino, range: { offset, length: 0 } });
+  return Math.min(inode.size, Math.max(offset, at * bs));
+}
+
+function holesIn(v: Volume, inode: Inode, offset: number, end: number): readonly Hole[] {
+  const holes: Hole[] = [];
+  for (const part of v.extentsOf(inode.ino).cover(Math.floor(offset / bs), blocksOf(end))) {
+    if (part.block === undefined) holes.push(part);
+  }
+  return holes;
+}
+
+function fillHoles(v: Volume, inode: Inode, holes: readonly Hole[]): void {
+  const first = holes[0];
+  if (first === undefined) return;
+  const blocks = new BlockQueue(allocate(v, inode, first.fileBlock, blocksIn(holes)));
+  for (const hole of holes) {
+    for (let done = 0; done < hole.length; ) {
+      const taken = blocks.take(hole.length - done);
+      mapBlocks(v, inode, hole.fileBlock + done, taken, EXTENT_UNWRITTEN);
+      done += taken.length;
+    }
+  }
+}
+
+function blocksIn(holes: readonly Hole[]): number {
+  return holes.reduce((sum, hole) => sum + hole.length, 0);
+}
+
+/** Room for all of it first: what is filled already would not go back if there were none for the rest. */
+function zero(v: Volume, inode: Inode, offset: number, end: number): void {
+  const holes = holesIn(v, inode, offset, end);
+  v.requireSpace(inode.ino, blocksIn(holes) + copiesToZero(v, inode, offset, end));
+  fillHoles(v, inode, holes);
+  zeroBytes(v, inode, offset, end);
+}
+
+/** Whole blocks leave the file, the edges are zeroed; the last block of the file is whole where the file ends in it. */
+function punch(v: Volume, inode: Inode, offset: number, end: number): void {
+  const firstWhole = blocksOf(offset);
+  const lastWhole = end >= inode.size ? blocksOf(end) : Math.floor(end / bs);
+  if (firstWhole > lastWhole || firstWhole * bs > end) {
+    zeroBytes(v, inode, offset, end);
+    return;
+  }
+  const [head, tail] = [firstWhole * bs, lastWhole * bs];
+  // Both edges may lie in shared blocks, which are copied: room for them before the first change.
+  v.requireSpace(inode.ino, copiesToZero(v, inode, offset, head) + copiesToZero(v, inode, tail, end));
+  zeroBytes(v, inode, offset, head);
+  zeroBytes(v, inode, tail, end);
+  if (firstWhole < lastWhole) unmapBlocks(v, inode, firstWhole, lastWhole);
+}
+
+function requireShiftable(inode: Inode, mode: 'collapse' | 'insert', offset: number, length: number): void {
+  const aligned = offset % bs === 0 && length % bs === 0;
+  const inside = mode === 'collapse' ? offset + length < inode.size : offset < inode.size;
+  if (!aligned || !inside) throw new FsError('EINVAL', { ino: inode.ino, range: { offset, length }, detail: mode });
+  if (mode === 'insert' && inode.size + length > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino });
+}
+
+/** Everything from `fileBlock` on moves by `by` blocks within the file; not on the device. */
+function shift(v: Volume, inode: Inode, fileBlock: number, by: number): void {
+  const map = v.extents.get(inode.ino);
+  if (map === undefined) return;
+  const touch = v.changes.extentsOf(inode.ino);
+  const moved = map.remove(fileBlock, Infinity, touch);
+  for (const extent of moved) map.insert({ ...extent, fileBlock: extent.fileBlock + by }, touch);
+  inode.shifted = v.group.open;
+}

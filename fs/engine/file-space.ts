@@ -1,0 +1,143 @@
+/**
+ * The blocks of one file: taken from space, given back, unshared. Every change of a mapping passes here, so that the
+ * extent map, the space map and the records of the open group always change together.
+ */
+import { assert } from '../errors.ts';
+import { EXTENT_SHARED, EXTENT_UNWRITTEN } from '../format/records.ts';
+import { limits } from '../limits.ts';
+import type { BlockRange } from '../space/space.ts';
+import type { Extent } from './extents.ts';
+import { holdBlocks } from './holds.ts';
+import type { Inode } from './inode.ts';
+import type { Volume } from './volume.ts';
+
+const bs = limits.blockSize;
+
+export function blocksOf(bytes: number): number {
+  return Math.ceil(bytes / bs);
+}
+
+/**
+ * Free blocks for `count` blocks of the file from `fileBlock` on, behind what comes before them in the file; in several
+ * pieces if need be.
+ * @throws FsError ENOSPC; Wait while freed blocks wait for their group
+ */
+export function allocate(v: Volume, inode: Inode, fileBlock: number, count: number): readonly BlockRange[] {
+  return v.space.allocate(count, placement(v, inode, fileBlock, count)) ?? v.noSpace(inode.ino);
+}
+
+/** Where new blocks of a file would best lie: in continuation of the file, else large ones on a huge page. */
+export function placement(
+  v: Volume,
+  inode: Inode,
+  fileBlock: number,
+  count: number,
+): { goal?: number; align?: number } {
+  const before = v.extents.get(inode.ino)?.find(fileBlock - 1);
+  if (before !== undefined && before.fileBlock < fileBlock) {
+    return { goal: before.block + fileBlock - before.fileBlock };
+  }
+  const huge = limits.hugePage / bs;
+  return count >= huge && fileBlock % huge === 0 ? { align: huge } : {};
+}
+
+/** Maps blocks that were just allocated. */
+export function mapBlocks(v: Volume, inode: Inode, fileBlock: number, blocks: BlockRange, flags: number): void {
+  const extent = { fileBlock, block: blocks.block, length: blocks.length, mark: flags };
+  v.extentsOf(inode.ino).insert(extent, v.changes.extentsOf(inode.ino));
+}
+
+/** Takes file blocks [from, to) out of the file; what no other file maps is reusable once the open group is durable. */
+export function unmapBlocks(v: Volume, inode: Inode, from: number, to: number): void {
+  const map = v.extents.get(inode.ino);
+  if (map === undefined) return;
+  const group = v.group.open;
+  for (const extent of map.remove(from, to, v.changes.extentsOf(inode.ino))) {
+    if ((extent.mark & EXTENT_SHARED) !== 0) {
+      for (const piece of v.space.sharesIn(extent)) if (piece.count > 1) v.unsharing.add(piece, group);
+    }
+    v.space.release(extent, group);
+  }
+  if (map.isEmpty) v.extents.delete(inode.ino);
+}
+
+/** The flags of a range that is mapped change; its blocks stay. */
+export function markBlocks(v: Volume, inode: Inode, from: number, to: number, mark: (flags: number) => number): void {
+  const map = v.extents.get(inode.ino);
+  if (map === undefined) return;
+  const touch = v.changes.extentsOf(inode.ino);
+  const due = [...map.within(from, to)].filter((extent) => mark(extent.mark) !== extent.mark);
+  for (const extent of due) {
+    map.remove(extent.fileBlock, extent.fileBlock + extent.length, touch);
+    map.insert({ ...extent, mark: mark(extent.mark) }, touch);
+  }
+}
+
+/** The file goes. Nobody holds a layout on it; provisional blocks of clients lost in a crash are out of reach only later. */
+export function freeFile(v: Volume, inode: Inode): void {
+  unmapBlocks(v, inode, 0, Infinity);
+  quarantineProvisional(v, inode, 0, Infinity);
+}
+
+/** Provisional blocks left by clients whose end nobody has seen. */
+export function quarantineProvisional(v: Volume, inode: { readonly ino: number }, from: number, to: number): void {
+  const map = v.provisional.get(inode.ino);
+  if (map === undefined) return;
+  for (const extent of map.remove(from, to, v.changes.provisionalOf(inode.ino))) {
+    v.space.quarantineProvisional(extent, extent.mark);
+    holdBlocks(v, extent, extent.mark, 'write');
+  }
+  if (map.isEmpty) v.provisional.delete(inode.ino);
+}
+
+export function isUnwritten(extent: Extent): boolean {
+  return (extent.mark & EXTENT_UNWRITTEN) !== 0;
+}
+
+export interface SharedPart extends Extent {
+  /** Files that map these blocks. */
+  readonly shares: number;
+  /** No other file does, now and after a crash: they may be written in place. */
+  readonly isOwn: boolean;
+}
+
+/** The pieces of an extent that other files map too, and those that are this file's alone. */
+export function* byShares(v: Volume, extent: Extent): Generator<SharedPart> {
+  if ((extent.mark & EXTENT_SHARED) === 0) {
+    yield { ...extent, shares: 1, isOwn: true };
+    return;
+  }
+  for (const { count, ...range } of v.space.sharesIn(extent)) {
+    for (const { block, length, waits } of v.unsharing.cut(range)) {
+      const fileBlock = extent.fileBlock + block - extent.block;
+      yield { fileBlock, block, length, mark: extent.mark, shares: count, isOwn: count === 1 && !waits };
+    }
+  }
+}
+
+/**
+ * Hands out allocated pieces in order.
+ * A queue of blocks for consecutive parts of one operation: `take` answers as much of `count` as lies together.
+ */
+export class BlockQueue {
+  readonly #pieces: readonly BlockRange[];
+  #index = 0;
+  #used = 0;
+
+  constructor(pieces: readonly BlockRange[]) {
+    this.#pieces = pieces;
+  }
+
+  take(count: number): BlockRange {
+    const piece = this.#pieces[this.#index];
+    assert(piece !== undefined, 'no more blocks are taken than were allocated');
+    const length = Math.min(count, piece.length - this.#used);
+    const taken = { block: piece.block + this.#used, length };
+    this.#used += length;
+    if (this.#used === piece.length) {
+      this.#index++;
+      this.#used = 0;
+    }
+    return taken;
+  }
+}

@@ -1,0 +1,77 @@
+/** A mounted filesystem: what the daemon, the MDS and the tools hold in their hands. */
+import type { BarDevice } from '../bar/device.ts';
+import type { ClientRecord } from '../format/records.ts';
+import type { MetaStore } from '../meta/store.ts';
+import type { Name } from '../name.ts';
+import type { Attr, Caller, Reply, Vfs } from '../vfs.ts';
+import type { LayoutBackend, Leases } from './leases.ts';
+
+/** One extent of a file, in bytes. Holes are not listed. */
+export interface MappedExtent {
+  readonly offset: number;
+  readonly length: number;
+  readonly device: number;
+  readonly storageOffset: number;
+  readonly busAddress: bigint;
+  readonly unwritten: boolean;
+  /** Files that map these blocks. */
+  readonly shares: number;
+}
+
+export interface FilesystemStatus {
+  readonly uuid: string;
+  readonly label: string;
+  readonly device: string;
+  readonly generation: number;
+  readonly blockSize: number;
+  /** Blocks by role; they add up to `total`. */
+  readonly blocks: {
+    readonly total: number;
+    readonly reserved: number;
+    readonly free: number;
+    readonly file: number;
+    readonly shared: number;
+    readonly provisional: number;
+    readonly quarantined: number;
+    readonly freeing: number;
+  };
+  readonly inodes: number;
+  readonly readOnly: boolean;
+  /** Set when a failure made the filesystem stop: nothing is written any more. */
+  readonly shutdown: string | undefined;
+}
+
+export interface Filesystem {
+  readonly vfs: Vfs;
+  readonly layouts: LayoutBackend;
+  readonly device: BarDevice;
+  readonly uuid: string;
+  /** Grows with every mount for writing (I10). */
+  readonly generation: number;
+  /** The MDS puts itself between the operations and the blocks. */
+  setLeases(leases: Leases): void;
+  map(ino: number): Reply<readonly MappedExtent[]>;
+  /** A new file with the same content on the same blocks. @throws FsError EEXIST, ENOENT, EISDIR, EINVAL, EACCES */
+  cloneFile(ino: number, parent: number, name: Name, by: Caller): Reply<Attr>;
+  status(): FilesystemStatus;
+
+  /** Client records that survive a restart, durable when the promise settles. */
+  clientRecords(): readonly ClientRecord[];
+  /** A client id never used before; durable with putClient. */
+  newClientId(): number;
+  putClient(record: ClientRecord): Promise<void>;
+  /** With the record goes what was granted to the client; what is in quarantine for it stays there. */
+  removeClient(clientId: number): Promise<void>;
+  /** Blocks that fenced or vanished clients may still reach, in bytes, by client. */
+  quarantined(): ReadonlyMap<number, number>;
+
+  /** Everything durable, the superblock marked clean, the device and the store closed. */
+  close(): Promise<void>;
+}
+
+export interface OpenOptions {
+  readonly device: BarDevice;
+  readonly store: MetaStore;
+  readonly readOnly?: boolean;
+  readonly leases?: Leases;
+}

@@ -1,0 +1,34 @@
+/** Blocks that a fenced client may still touch: held until it is known dead, on the media too (record Q). */
+import { encodeHold } from '../format/codec.ts';
+import { holdKey } from '../format/keys.ts';
+import type { BlockRange } from '../space/space.ts';
+import type { Volume } from './volume.ts';
+
+/** Remembers the hold; the space map has been told by the caller or is told by `holdInPlace`. */
+export function holdBlocks(v: Volume, range: BlockRange, client: number, access: 'read' | 'write'): void {
+  let held = v.holds.get(client);
+  if (held === undefined) {
+    held = new Map();
+    v.holds.set(client, held);
+  }
+  const known = held.get(range.block);
+  const length = Math.max(range.length, known?.length ?? 0);
+  held.set(range.block, { block: range.block, length });
+  const since = v.clock.now().sec;
+  v.changes.record(holdKey(range.block, client), encodeHold({ device: 0, length, access, since }));
+}
+
+/** Blocks that stay with their file for now, and go to quarantine instead of free space when it gives them up. */
+export function holdInPlace(v: Volume, range: BlockRange, client: number, access: 'read' | 'write'): void {
+  v.space.hold(range, client, access);
+  holdBlocks(v, range, client, access);
+}
+
+/** The client can touch nothing any more. */
+export function dropHolds(v: Volume, client: number): void {
+  const held = v.holds.get(client);
+  if (held === undefined) return;
+  v.holds.delete(client);
+  v.space.dropHolds(client);
+  for (const block of held.keys()) v.changes.record(holdKey(block, client), undefined);
+}

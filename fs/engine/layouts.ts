@@ -1,0 +1,318 @@
+/**
+ * The engine's side of leasing (RFC 5663 §2.3, xfs_pnfs.c): which blocks a grant shows, blocks granted for writing
+ * before they belong to the file, what a commit makes of them, and what happens to the blocks of a fenced client.
+ * Who may hold what is decided elsewhere; while a grant is held, the mapping below it does not change.
+ */
+import { assert, FsError } from '../errors.ts';
+import { EXTENT_UNWRITTEN } from '../format/records.ts';
+import { limits } from '../limits.ts';
+import type { Timespec } from '../vfs.ts';
+import { isBefore } from './clock.ts';
+import { requireFile, requireSettled, zeroPastEnd } from './data.ts';
+import type { Extent, Hole } from './extents.ts';
+import {
+  BlockQueue,
+  blocksOf,
+  byShares,
+  isUnwritten,
+  mapBlocks,
+  markBlocks,
+  placement,
+  quarantineProvisional,
+  unmapBlocks,
+} from './file-space.ts';
+import { holdInPlace } from './holds.ts';
+import type { Inode } from './inode.ts';
+import type { ByteRange, CommitRequest, ExtentState, FencedSegment, LayoutExtent } from './leases.ts';
+import { extentState } from './leases.ts';
+import { changed } from './namespace.ts';
+import { dropPrivileges } from './privileges.ts';
+import type { Volume } from './volume.ts';
+import { residentXattrs } from './xattr-records.ts';
+
+const bs = limits.blockSize;
+/** Client ids begin at 1. */
+const nobody = 0;
+
+/** READ_DATA where the file has data, NONE_DATA elsewhere, up to the block that holds the end of the file. */
+export function mapForRead(v: Volume, inode: Inode, range: ByteRange): readonly LayoutExtent[] {
+  requireFile(inode);
+  const { from, to } = blockRange(inode, range);
+  const extents: LayoutExtent[] = [];
+  for (const part of coverFile(v, inode, from, Math.min(to, blocksOf(inode.size)))) {
+    if (part.block === undefined || isUnwritten(part)) push(extents, extentState.none, part, 0);
+    else push(extents, extentState.read, part, part.block);
+  }
+  return extents;
+}
+
+/**
+ * READ_WRITE_DATA where the file has blocks of its own, INVALID_DATA where the client has to write whole blocks first.
+ * Shared blocks are copied now, holes get provisional blocks. The caller makes it durable before it is granted (I5).
+ * What the client will write nobody sees, so the file loses its privileges now (as in xfs_fs_map_blocks).
+ * @throws FsError ENOSPC, EROFS, EFBIG; Wait
+ */
+export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: number): readonly LayoutExtent[] {
+  v.requireWritable();
+  requireFile(inode);
+  const { from, to } = blockRange(inode, range);
+  if (to * bs > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range });
+  requireSettled(v, inode);
+  residentXattrs(v, inode);
+  const shared = sharedIn(v, inode, from, to);
+  const missing = missingIn(v, inode, from, to, client);
+  v.requireSpace(inode.ino, blocksIn(shared) + blocksIn(missing));
+
+  unshare(v, inode, shared);
+  provide(v, inode, missing, client);
+  if (dropPrivileges(v, inode)) changed(v, inode, v.clock.now());
+  ownTail(v, inode, from, to, client);
+
+  const extents: LayoutExtent[] = [];
+  for (const part of coverFile(v, inode, from, to)) {
+    if (part.block !== undefined) {
+      push(extents, isUnwritten(part) ? extentState.invalid : extentState.readWrite, part, part.block);
+      continue;
+    }
+    for (const granted of v.provisionalOf(inode.ino).within(part.fileBlock, part.fileBlock + part.length)) {
+      push(extents, extentState.invalid, granted, granted.block);
+    }
+  }
+  return extents;
+}
+
+/**
+ * Blocks the client wrote become the file's (RFC 8881 §18.42): the size grows to the last byte written and never
+ * shrinks, the modification time never goes back. Blocks past the end of the file stay provisional.
+ * @throws FsError EINVAL (the last byte lies outside the ranges), EFBIG, EROFS
+ */
+export function commit(
+  v: Volume,
+  inode: Inode,
+  request: CommitRequest,
+  client: number,
+): { readonly size: number | undefined } {
+  v.requireWritable();
+  requireFile(inode);
+  const last = request.lastWriteOffset;
+  if (
+    last !== undefined &&
+    !request.ranges.some((range) => last >= range.offset && last < range.offset + range.length)
+  ) {
+    throw new FsError('EINVAL', {
+      ino: inode.ino,
+      client,
+      detail: `last write at ${last} outside the committed ranges`,
+    });
+  }
+  const size = last === undefined ? inode.size : Math.max(inode.size, last + 1);
+  if (size > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, client });
+  request.requireHeld?.();
+
+  for (const range of request.ranges) {
+    const from = Math.floor(range.offset / bs);
+    const to = Math.min(blocksOf(range.offset + range.length), blocksOf(size));
+    if (from < to) commitBlocks(v, inode, from, to, client);
+  }
+  const grew = size > inode.size;
+  if (grew) v.tailOwners.set(inode.ino, client);
+  inode.size = size;
+  const now = v.clock.now();
+  const mtime = request.mtimeNs === undefined ? now : timespecOf(request.mtimeNs);
+  if (isBefore(inode.mtime, mtime)) inode.mtime = isBefore(now, mtime) ? now : mtime;
+  changed(v, inode, now);
+  return { size: grew ? size : undefined };
+}
+
+/** The client gave the range back, which it held for writing: what it did not commit there is gone, and free once the group is durable. */
+export function releaseProvisional(v: Volume, ino: number, range: ByteRange, client: number): void {
+  discardTail(v, ino, range, client);
+  const map = v.provisional.get(ino);
+  if (map === undefined) return;
+  const own = [...map.within(Math.floor(range.offset / bs), blocksOf(range.offset + range.length))].filter(
+    (extent) => extent.mark === client,
+  );
+  const touch = v.changes.provisionalOf(ino);
+  for (const extent of own) {
+    map.remove(extent.fileBlock, extent.fileBlock + extent.length, touch);
+    v.space.releaseProvisional(extent, v.group.open, client);
+  }
+  if (map.isEmpty) v.provisional.delete(ino);
+}
+
+/**
+ * The bytes past the end of the file in its last block are the client's whose write layout covers them: they may be data
+ * to be committed. What somebody else left there, or a crash, must not show when this client makes the file grow.
+ */
+function ownTail(v: Volume, inode: Inode, from: number, to: number, client: number): void {
+  const end = Math.floor(inode.size / bs);
+  const covers = from <= end && end < to;
+  const owner = v.tailOwners.get(inode.ino);
+  if (owner === undefined || (covers && owner !== client)) zeroPastEnd(v, inode, Infinity);
+  if (owner === undefined || covers) v.tailOwners.set(inode.ino, covers ? client : nobody);
+}
+
+/** What the client wrote past the end and did not commit goes with its layout, unless another one has come meanwhile. */
+function discardTail(v: Volume, ino: number, { offset, length }: ByteRange, client: number): void {
+  const inode = v.inodes.peek(ino);
+  if (inode === undefined || v.tailOwners.get(ino) !== client || v.readOnly || v.shutdown !== undefined) return;
+  const end = Math.floor(inode.size / bs) * bs;
+  if (offset > end || end >= offset + length) return;
+  zeroPastEnd(v, inode, Infinity);
+  v.tailOwners.set(ino, nobody);
+}
+
+/**
+ * A fenced client reaches nothing that matters any more: what it could write is copied away and held, what it could
+ * read is held once its file gives it up, what it was provided is held at once. Where there is no room for the copy
+ * the blocks stay in the file, held.
+ */
+export function quarantine(v: Volume, client: number, segments: readonly FencedSegment[]): void {
+  for (const { ino, offset, length, access } of segments) {
+    const inode = v.inodes.peek(ino);
+    if (inode === undefined) continue;
+    const [from, to] = [Math.floor(offset / bs), blocksOf(offset + length)];
+    const reached = [...(v.extents.get(ino)?.within(from, to) ?? [])];
+    for (const extent of reached) {
+      holdInPlace(v, extent, client, access);
+      if (access === 'write') moveAway(v, inode, extent);
+    }
+    const end = Math.floor(inode.size / bs);
+    if (access === 'write' && from <= end && end < to) zeroPastEnd(v, inode, Infinity);
+  }
+  for (const [ino, map] of v.provisional) {
+    for (const extent of map.list.filter(({ mark }) => mark === client)) {
+      quarantineProvisional(v, { ino }, extent.fileBlock, extent.fileBlock + extent.length);
+    }
+  }
+}
+
+/** The data goes to new blocks; the old ones, which are held, go to quarantine. */
+function moveAway(v: Volume, inode: Inode, extent: Extent): void {
+  const pieces = v.space.allocate(extent.length);
+  if (pieces === undefined) return;
+  const blocks = new BlockQueue(pieces);
+  for (let done = 0; done < extent.length; ) {
+    const taken = blocks.take(extent.length - done);
+    const at = extent.fileBlock + done;
+    if (!isUnwritten(extent)) copyBlocks(v, extent.block + done, taken);
+    unmapBlocks(v, inode, at, at + taken.length);
+    mapBlocks(v, inode, at, taken, extent.mark & EXTENT_UNWRITTEN);
+    done += taken.length;
+  }
+}
+
+/** Blocks of the range that other files map too, or would after a crash. */
+function sharedIn(v: Volume, inode: Inode, from: number, to: number): readonly Extent[] {
+  return [...(v.extents.get(inode.ino)?.within(from, to) ?? [])]
+    .flatMap((extent) => [...byShares(v, extent)])
+    .filter(({ isOwn }) => !isOwn);
+}
+
+/** Holes of the range that nothing was provided for. @throws FsError EAGAIN: to another client there was */
+function missingIn(v: Volume, inode: Inode, from: number, to: number, client: number): readonly Hole[] {
+  const provided = v.provisional.get(inode.ino);
+  const missing: Hole[] = [];
+  for (const part of coverFile(v, inode, from, to)) {
+    if (part.block !== undefined) continue;
+    for (const hole of provided?.cover(part.fileBlock, part.fileBlock + part.length) ?? [part]) {
+      if (hole.block === undefined) missing.push(hole);
+      else if (hole.mark !== client)
+        throw new FsError('EAGAIN', { ino: inode.ino, client, detail: `provided to client ${hole.mark}` });
+    }
+  }
+  return missing;
+}
+
+function blocksIn(parts: readonly { readonly length: number }[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** After this no other file maps these blocks, for which there is room. */
+function unshare(v: Volume, inode: Inode, shared: readonly Extent[]): void {
+  if (shared.length === 0) return;
+  const pieces = v.space.allocate(blocksIn(shared));
+  assert(pieces !== undefined, 'there is room for the copies');
+  const blocks = new BlockQueue(pieces);
+  for (const extent of shared) {
+    for (let done = 0; done < extent.length; ) {
+      const taken = blocks.take(extent.length - done);
+      const at = extent.fileBlock + done;
+      copyBlocks(v, extent.block + done, taken);
+      unmapBlocks(v, inode, at, at + taken.length);
+      mapBlocks(v, inode, at, taken, 0);
+      done += taken.length;
+    }
+  }
+}
+
+/** Holes, for which there is room, get blocks that are the client's until it commits. */
+function provide(v: Volume, inode: Inode, missing: readonly Hole[], client: number): void {
+  const first = missing[0];
+  if (first === undefined) return;
+  const needed = blocksIn(missing);
+  const pieces = v.space.allocateProvisional(needed, client, placement(v, inode, first.fileBlock, needed));
+  assert(pieces !== undefined, 'there is room for the holes');
+  const blocks = new BlockQueue(pieces);
+  const map = v.provisionalOf(inode.ino);
+  const touch = v.changes.provisionalOf(inode.ino);
+  for (const hole of missing) {
+    for (let done = 0; done < hole.length; ) {
+      const taken = blocks.take(hole.length - done);
+      map.insert({ fileBlock: hole.fileBlock + done, ...taken, mark: client }, touch);
+      done += taken.length;
+    }
+  }
+}
+
+function commitBlocks(v: Volume, inode: Inode, from: number, to: number, client: number): void {
+  const map = v.provisional.get(inode.ino);
+  const own = [...(map?.within(from, to) ?? [])].filter(({ mark }) => mark === client);
+  const touch = v.changes.provisionalOf(inode.ino);
+  for (const extent of own) {
+    map?.remove(extent.fileBlock, extent.fileBlock + extent.length, touch);
+    v.space.provisionalToFile(extent, client);
+    mapBlocks(v, inode, extent.fileBlock, extent, 0);
+  }
+  if (map?.isEmpty === true) v.provisional.delete(inode.ino);
+  markBlocks(v, inode, from, to, (flags) => flags & ~EXTENT_UNWRITTEN);
+  for (const extent of v.extents.get(inode.ino)?.within(from, to) ?? []) v.wrote(extent.block * bs, extent.length * bs);
+}
+
+function copyBlocks(v: Volume, from: number, to: { readonly block: number; readonly length: number }): void {
+  v.device.copy(from * bs, to.block * bs, to.length * bs);
+  v.wrote(to.block * bs, to.length * bs);
+}
+
+function* coverFile(v: Volume, inode: Inode, from: number, to: number): Generator<Extent | Hole> {
+  const map = v.extents.get(inode.ino);
+  if (map !== undefined) yield* map.cover(from, to);
+  else if (from < to) yield { fileBlock: from, block: undefined, length: to - from };
+}
+
+function push(
+  extents: LayoutExtent[],
+  state: ExtentState,
+  part: { fileBlock: number; length: number },
+  block: number,
+): void {
+  extents.push({
+    state,
+    offset: part.fileBlock * bs,
+    length: part.length * bs,
+    device: 0,
+    storageOffset: block * bs,
+  });
+}
+
+function blockRange(inode: Inode, { offset, length }: ByteRange): { from: number; to: number } {
+  if (offset % bs !== 0 || (length !== Infinity && length % bs !== 0) || offset < 0 || length <= 0) {
+    throw new FsError('EINVAL', { ino: inode.ino, range: { offset, length }, detail: 'layouts cover whole blocks' });
+  }
+  return { from: offset / bs, to: (offset + length) / bs };
+}
+
+function timespecOf(ns: bigint): Timespec {
+  const nsec = ((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+  return { sec: Number((ns - nsec) / 1_000_000_000n), nsec: Number(nsec) };
+}

@@ -1,0 +1,113 @@
+/**
+ * What the engine asks of the leasing side, and what leasing asks of the engine. Neither knows the other's inside.
+ */
+import type { Reply } from '../vfs.ts';
+
+/** Bytes of a file; `length` may be Infinity: to the end and beyond. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/**
+ * Why layouts stand in the way.
+ * `write`: bytes change in place: every layout of another client over them goes.
+ * `unmap`: blocks leave the file or move: every layout over them goes, the caller's own too.
+ * `share`: blocks become shared (clone, snapshot): layouts for writing go, those for reading stay.
+ * `cache`: a cache above the filesystem reads bytes and keeps them: layouts for writing go, those for reading stay. What
+ * clients of a former run may still hold does not keep it waiting, for nothing that they write is acknowledged.
+ */
+export type BreakReason = 'write' | 'unmap' | 'share' | 'cache';
+
+/** A recall under way. New grants on the range are refused until `release` (I3), so that the waiting operation gets through. */
+export interface LayoutBreak {
+  /** Settles when no conflicting layout is left: returned, expired or fenced. Never rejects, never waits forever (I9). */
+  readonly done: Promise<void>;
+  release(): void;
+}
+
+export interface Leases {
+  /** undefined: nothing in the way. Otherwise the recall has been decided and nothing was changed. */
+  breakLayouts(ino: number, range: ByteRange, reason: BreakReason, client: number | undefined): LayoutBreak | undefined;
+}
+
+/**
+ * A mapping for writing was not made: what caches above the filesystem have to write back first waits for the very
+ * reservation that it is made for. To be asked for again, with a new reservation, after `until`, which never rejects.
+ */
+export class GrantBusy extends Error {
+  readonly until: Promise<void>;
+
+  constructor(until: Promise<void>) {
+    super('operations wait for the range');
+    this.until = until;
+  }
+}
+
+/** For a filesystem that nobody leases from. */
+export const noLeases: Leases = { breakLayouts: () => undefined };
+
+/** RFC 5663 §2.3 extent states, by their numbers there. */
+export const extentState = { readWrite: 0, read: 1, invalid: 2, none: 3 } as const;
+export type ExtentState = (typeof extentState)[keyof typeof extentState];
+
+/** One piece of a layout: bytes of the file and where they lie on the device (undefined for NONE_DATA). */
+export interface LayoutExtent {
+  readonly state: ExtentState;
+  readonly offset: number;
+  readonly length: number;
+  readonly device: number;
+  readonly storageOffset: number;
+}
+
+/** Bytes the client wrote under a layout; block-aligned except for the end of the file. */
+export interface CommitRequest {
+  readonly ranges: readonly ByteRange[];
+  /** Offset of the last byte written, if the client says so; the size becomes at least that + 1, never less. */
+  readonly lastWriteOffset: number | undefined;
+  /** In nanoseconds since 1970; the server's clock otherwise. */
+  readonly mtimeNs: bigint | undefined;
+  /** Called right before the change, after any wait: throws if the client may not commit any more. */
+  readonly requireHeld?: () => void;
+}
+
+/** A range that a fenced client could reach. */
+export interface FencedSegment {
+  readonly ino: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly access: 'read' | 'write';
+}
+
+/** The engine's side of leasing: maps, provisions, commits, quarantines. Ranges are block-aligned unless said otherwise. */
+export interface LayoutBackend {
+  /**
+   * The client is to be granted extents for reading, READ_DATA and NONE_DATA, ascending and gapless over
+   * [offset, offset+length), but not beyond the end of the file rounded up to a block. The mapping, and that the client
+   * has it, are durable when it answers (I5).
+   * @throws FsError ENOENT, EISDIR, EINVAL (not a regular file)
+   */
+  mapForRead(ino: number, range: ByteRange, client: number): Reply<readonly LayoutExtent[]>;
+  /**
+   * Extents for writing, READ_WRITE_DATA and INVALID_DATA, ascending and gapless over the whole range; holes get
+   * provisional blocks, shared blocks are copied first. All of it is durable when it settles (I5).
+   * @throws FsError ENOSPC, EROFS, EFBIG, ENOENT; GrantBusy
+   */
+  mapForWrite(ino: number, range: ByteRange, client: number): Promise<readonly LayoutExtent[]>;
+  /** What was written becomes part of the file, durably (RFC 8881 §18.42). Answers the size if it changed. */
+  commitLayout(ino: number, request: CommitRequest, client: number): Promise<{ readonly size: number | undefined }>;
+  /** Files that the client may have layouts on, as the store says: of a former client, all that is known. */
+  granted(client: number): ReadonlyMap<number, 'read' | 'write'>;
+  /** The client holds no layout on the file any more. Becomes durable with something else. */
+  forgetGrant(ino: number, client: number): void;
+  /** The client returned the range: uncommitted provisional blocks go back to free space. */
+  releaseProvisional(ino: number, range: ByteRange, client: number): Reply<void>;
+  /**
+   * The client was fenced. Provisional blocks go to quarantine; blocks it could write are copied away and
+   * quarantined; blocks it could read are quarantined once the file gives them up. That is all it can reach: what was
+   * granted to it is forgotten. Durable when it settles; it never is after a failure that shut the filesystem down.
+   */
+  quarantine(client: number, segments: readonly FencedSegment[]): Promise<void>;
+  /** The client is known dead or has a new incarnation: its blocks may be reused. */
+  releaseQuarantine(client: number): Promise<void>;
+}

@@ -1,0 +1,123 @@
+/**
+ * Mounting: the extent map of every file becomes resident, and from it follows what is free, shared, provisional and
+ * quarantined. Inodes and names stay in the store until somebody asks. Damage found here refuses the mount and names
+ * fsck.
+ */
+import { FsError } from '../errors.ts';
+import { decodeClient, decodeExtent, decodeGrant, decodeHold, decodeProvisional } from '../format/codec.ts';
+import type { KeyRange } from '../format/keys.ts';
+import {
+  clientRange,
+  extentRange,
+  grantRange,
+  holdRange,
+  inodeRange,
+  orphanRange,
+  parseExtentKey,
+  parseGrantKey,
+  parseHoldKey,
+  parseOrphanKey,
+  parseProvisionalKey,
+  provisionalRange,
+} from '../format/keys.ts';
+import type { ClientRecord } from '../format/records.ts';
+import type { MetaStore, StoreEntry } from '../meta/store.ts';
+import type { Access, BlockRange } from '../space/space.ts';
+import { Space } from '../space/space.ts';
+import { ExtentMap } from './extents.ts';
+
+export interface Loaded {
+  readonly space: Space;
+  readonly extents: Map<number, ExtentMap>;
+  readonly provisional: Map<number, ExtentMap>;
+  readonly holds: Map<number, Map<number, BlockRange>>;
+  readonly grants: Map<number, Map<number, Access>>;
+  readonly clients: readonly ClientRecord[];
+  readonly orphans: readonly number[];
+  readonly inodeCount: number;
+}
+
+/** @throws FsError EUCLEAN, EIO */
+export async function load(store: MetaStore, blockCount: number): Promise<Loaded> {
+  const builder = Space.builder(blockCount, [
+    { block: 0, length: 1 },
+    { block: blockCount - 1, length: 1 },
+  ]);
+
+  const extents = new Map<number, ExtentMap>();
+  await each(store, extentRange(), ([key, value]) => {
+    const { ino, fileBlock } = parseExtentKey(key);
+    const { block, length, flags } = decodeExtent(key, value);
+    append(extents, ino, { fileBlock, block, length, mark: flags });
+    builder.addFile({ block, length });
+  });
+
+  const provisional = new Map<number, ExtentMap>();
+  await each(store, provisionalRange(), ([key, value]) => {
+    const { ino, fileBlock } = parseProvisionalKey(key);
+    const { block, length, clientId } = decodeProvisional(key, value);
+    append(provisional, ino, { fileBlock, block, length, mark: clientId });
+    builder.addProvisional({ block, length }, clientId);
+  });
+
+  const holds = new Map<number, Map<number, BlockRange>>();
+  await each(store, holdRange(), ([key, value]) => {
+    const { block, clientId } = parseHoldKey(key);
+    const { length, access } = decodeHold(key, value);
+    let held = holds.get(clientId);
+    if (held === undefined) {
+      held = new Map();
+      holds.set(clientId, held);
+    }
+    held.set(block, { block, length });
+    builder.addHold({ block, length }, clientId, access);
+  });
+
+  const grants = new Map<number, Map<number, Access>>();
+  await each(store, grantRange(), ([key, value]) => {
+    const { clientId, ino } = parseGrantKey(key);
+    const { access } = decodeGrant(key, value);
+    const files = grants.get(clientId);
+    if (files === undefined) grants.set(clientId, new Map([[ino, access]]));
+    else files.set(ino, access);
+  });
+  for (const [ino, map] of provisional) {
+    for (const { mark } of map.list) grants.set(mark, (grants.get(mark) ?? new Map()).set(ino, 'write'));
+  }
+
+  const clients: ClientRecord[] = [];
+  await each(store, clientRange(), ([key, value]) => {
+    clients.push(decodeClient(key, value));
+  });
+  const orphans: number[] = [];
+  await each(store, orphanRange(), ([key]) => {
+    orphans.push(parseOrphanKey(key).ino);
+  });
+  let inodeCount = 0;
+  await each(store, inodeRange(), () => {
+    inodeCount++;
+  });
+  return { space: builder.finish(), extents, provisional, holds, grants, clients, orphans, inodeCount };
+}
+
+function append(
+  maps: Map<number, ExtentMap>,
+  ino: number,
+  extent: { fileBlock: number; block: number; length: number; mark: number },
+): void {
+  let map = maps.get(ino);
+  if (map === undefined) {
+    map = new ExtentMap();
+    maps.set(ino, map);
+  }
+  const last = map.list.at(-1);
+  if (last !== undefined && last.fileBlock + last.length > extent.fileBlock) {
+    const detail = `extents at file blocks ${last.fileBlock} and ${extent.fileBlock} overlap: run fsck.iopmemfs`;
+    throw new FsError('EUCLEAN', { ino, detail });
+  }
+  map.load(extent);
+}
+
+async function each(store: MetaStore, { from, to }: KeyRange, visit: (entry: StoreEntry) => void): Promise<void> {
+  for await (const page of store.range(from, to)) for (const entry of page) visit(entry);
+}

@@ -1,0 +1,33 @@
+/**
+ * Set-user-ID, set-group-ID and file capabilities go when somebody else may have put his own program there (inode(7),
+ * capabilities(7); file_remove_privs and setattr_prepare of Linux). Under default_permissions the kernel says when.
+ */
+import type { Caller } from '../vfs.ts';
+import type { Inode } from './inode.ts';
+import { S_ISGID, S_ISUID } from './inode.ts';
+import type { Volume } from './volume.ts';
+import { deleteXattr, residentXattrs } from './xattr-records.ts';
+
+const capability = 'security.capability';
+
+/** What `by` writes keeps the privileges of the file. */
+export function keepsPrivileges(by: Caller): boolean {
+  return by.access === 'kernel' || by.uid === 0;
+}
+
+/** Before any change: dropPrivileges will find what it has to drop. @throws Wait */
+export function requirePrivilegesKnown(v: Volume, inode: Inode, by: Caller): void {
+  if (!keepsPrivileges(by)) residentXattrs(v, inode);
+}
+
+/**
+ * Set-group-ID without group execution once meant mandatory locking and stays. The caller reports the inode changed;
+ * answers whether it did.
+ */
+export function dropPrivileges(v: Volume, inode: Inode): boolean {
+  const { mode, xattrs } = inode;
+  inode.mode &= ~(S_ISUID | ((mode & 0o010) === 0 ? 0 : S_ISGID));
+  const isCapable = xattrs?.has(capability) === true;
+  if (isCapable) deleteXattr(v, inode, xattrs, capability);
+  return isCapable || mode !== inode.mode;
+}

@@ -1,0 +1,307 @@
+/**
+ * The state of a mounted filesystem that the operations work on: what is resident, what is free, what the open group
+ * has to write. Each operation is a function of this state; the files beside this one hold them, by subject.
+ */
+import type { BarDevice } from '../bar/device.ts';
+import { FsError } from '../errors.ts';
+import { decodeDentry, decodeInode, encodeStore } from '../format/codec.ts';
+import { dentryKey, dentryRange, inodeKey, parseDentryKey, storeKey } from '../format/keys.ts';
+import type { StoreRecord } from '../format/records.ts';
+import { limits } from '../limits.ts';
+import { GroupCommit } from '../meta/group-commit.ts';
+import type { MetaStore, StoreOp } from '../meta/store.ts';
+import type { Access, BlockRange, Space } from '../space/space.ts';
+import { Changes } from './changes.ts';
+import type { Clock } from './clock.ts';
+import type { Dentry, Directory } from './directory.ts';
+import { DirectoryTable, residentNamesMax } from './directory.ts';
+import { ExtentMap } from './extents.ts';
+import { InodeTable } from './inode.ts';
+import type { BreakReason, ByteRange, Leases } from './leases.ts';
+import { noLeases } from './leases.ts';
+import { Lingering } from './lingering.ts';
+import { Unsharing } from './unsharing.ts';
+import { Wait } from './wait.ts';
+
+export const rootIno = 1;
+
+/** Numbers are taken from the counter this far ahead of what is durable, so that few groups write it. */
+const numbersAhead = 4096;
+
+export interface VolumeOptions {
+  readonly device: BarDevice;
+  readonly store: MetaStore;
+  readonly space: Space;
+  readonly extents: Map<number, ExtentMap>;
+  readonly provisional: Map<number, ExtentMap>;
+  readonly holds: Map<number, Map<number, BlockRange>>;
+  readonly grants: Map<number, Map<number, Access>>;
+  readonly binding: StoreRecord;
+  readonly inodeCount: number;
+  readonly readOnly: boolean;
+  readonly clock: Clock;
+}
+
+export class Volume {
+  readonly device: BarDevice;
+  readonly space: Space;
+  readonly unsharing: Unsharing;
+  readonly inodes: InodeTable;
+  readonly directories: DirectoryTable;
+  /** Of every file that has blocks. */
+  readonly extents: Map<number, ExtentMap>;
+  /** Blocks granted for writing, not yet part of the file; `mark` is the client id. */
+  readonly provisional: Map<number, ExtentMap>;
+  /** What fenced clients may still touch: ranges by first block, by client. */
+  readonly holds: Map<number, Map<number, BlockRange>>;
+  /** Files that clients may have layouts on: access by inode number, by client. */
+  readonly grants: Map<number, Map<number, Access>>;
+  /**
+   * By inode number, the client whose write layout was last granted over the end of the file, 0 when it gave that back;
+   * absent before the first write layout since the mount.
+   */
+  readonly tailOwners = new Map<number, number>();
+  readonly lingering = new Lingering();
+  /** References the kernel holds, by inode number. */
+  readonly kernelRefs = new Map<number, number>();
+  readonly changes: Changes;
+  readonly group: GroupCommit;
+  readonly clock: Clock;
+  readonly readOnly: boolean;
+  leases: Leases = noLeases;
+  inodeCount: number;
+  /** Why nothing is written any more. */
+  shutdown: string | undefined;
+
+  readonly store: MetaStore;
+  #binding: StoreRecord;
+  #nextNumber: number;
+  #nextClientId: number;
+  /** Device ranges written since the last seal, merged where they continue each other. */
+  #dirtyData: { offset: number; length: number }[] = [];
+  #sealedDirectories: readonly Directory[] = [];
+  #trimDue = false;
+
+  constructor(options: VolumeOptions) {
+    this.device = options.device;
+    this.store = options.store;
+    this.space = options.space;
+    this.unsharing = new Unsharing(options.space.counts().total);
+    this.extents = options.extents;
+    this.provisional = options.provisional;
+    this.holds = options.holds;
+    this.grants = options.grants;
+    this.clock = options.clock;
+    this.readOnly = options.readOnly;
+    this.inodeCount = options.inodeCount;
+    this.#binding = options.binding;
+    this.#nextNumber = options.binding.nextIno;
+    this.#nextClientId = options.binding.nextClientId;
+    const overfull = (): void => this.#trimSoon();
+    const durable = (): number => this.group.durable;
+    this.inodes = new InodeTable({
+      load: (ino) => {
+        const key = inodeKey(ino);
+        const value = this.store.get(key);
+        return value === undefined ? undefined : decodeInode(key, value);
+      },
+      durable,
+      capacity: limits.inodeCacheMax,
+      overfull,
+    });
+    this.directories = new DirectoryTable({
+      load: (ino, name) => {
+        const key = dentryKey(ino, name);
+        const value = this.store.get(key);
+        return value === undefined ? undefined : decodeDentry(key, value);
+      },
+      loadAll: (ino) => this.#allDentries(ino),
+      durable,
+      capacity: residentNamesMax,
+      overfull,
+    });
+    this.changes = new Changes(() => this.group, this.extents, this.provisional);
+    this.group = new GroupCommit(this.store, {
+      collect: (): readonly StoreOp[] => this.#collect(),
+      beforeWrite: () => this.#persistData(),
+      onDurable: (group) => this.#durable(group),
+      onFailure: (error) => {
+        this.shutdown ??= `the metadata store failed: ${error instanceof Error ? error.message : String(error)}`;
+      },
+      intervalMs: limits.groupIntervalMs,
+      recordsMax: limits.groupRecordsMax,
+    });
+  }
+
+  /** A number never used before for an inode or a listing position. */
+  newNumber(): number {
+    return this.#nextNumber++;
+  }
+
+  /** All numbers given out so far are below this one. */
+  get numbersEnd(): number {
+    return this.#nextNumber;
+  }
+
+  newClientId(): number {
+    return this.#nextClientId++;
+  }
+
+  extentsOf(ino: number): ExtentMap {
+    let map = this.extents.get(ino);
+    if (map === undefined) {
+      map = new ExtentMap();
+      this.extents.set(ino, map);
+    }
+    return map;
+  }
+
+  provisionalOf(ino: number): ExtentMap {
+    let map = this.provisional.get(ino);
+    if (map === undefined) {
+      map = new ExtentMap();
+      this.provisional.set(ino, map);
+    }
+    return map;
+  }
+
+  /** Bytes of the device changed: they are persisted before the open group's metadata is. */
+  wrote(offset: number, length: number): void {
+    if (this.device.kind === 'tmpfs') return;
+    const last = this.#dirtyData.at(-1);
+    if (last !== undefined && last.offset <= offset && offset <= last.offset + last.length) {
+      last.length = Math.max(last.length, offset + length - last.offset);
+    } else {
+      this.#dirtyData.push({ offset, length });
+    }
+  }
+
+  /**
+   * Before any change: the filesystem takes changes, and not more than it can write.
+   * @throws FsError EROFS, EIO (shut down); Wait while too much is unwritten
+   */
+  requireWritable(): void {
+    if (this.readOnly) throw new FsError('EROFS', { detail: 'mounted read-only' });
+    if (this.shutdown !== undefined) throw new FsError('EIO', { detail: this.shutdown });
+    if (this.changes.size >= limits.unwrittenRecordsMax) throw new Wait(this.group.sync());
+  }
+
+  /**
+   * Nobody else holds a layout that `reason` would hurt (xfs_break_layouts before every change).
+   * @throws Wait while holders are being recalled
+   */
+  requireNoLayouts(ino: number, range: ByteRange, reason: BreakReason, client?: number): void {
+    const found = this.leases.breakLayouts(ino, range, reason, client);
+    if (found !== undefined) throw new Wait(found.done, () => found.release());
+  }
+
+  /** Blocks become free, or may be written in place and need no copy, with the open group or with files that go. */
+  get getsSpace(): boolean {
+    return this.#settles || this.lingering.isAny;
+  }
+
+  /** When the open group is durable there is more space. */
+  get #settles(): boolean {
+    return this.space.counts().freeing > 0 || !this.unsharing.isEmpty;
+  }
+
+  /** Space is short now. @throws Wait if there will be more, FsError ENOSPC if not */
+  noSpace(ino: number): never {
+    if (this.#settles && this.shutdown === undefined) throw new Wait(this.group.sync());
+    const leaving = this.lingering.soon();
+    if (leaving !== undefined) throw new Wait(leaving);
+    throw new FsError('ENOSPC', { ino, detail: 'no free blocks on the device' });
+  }
+
+  /** Before something new: its records will have room. What deletes needs no leave. @throws FsError ENOSPC */
+  requireRecords(ino: number): void {
+    if (!this.store.isNearlyFull) return;
+    throw new FsError('ENOSPC', { ino, detail: 'the disk of the metadata directory is nearly full' });
+  }
+
+  /** @throws as noSpace, where fewer than `blocks` are free; FsError ENOSPC without room for their records */
+  requireSpace(ino: number, blocks: number): void {
+    if (blocks > 0) this.requireRecords(ino);
+    if (blocks > this.space.counts().free) this.noSpace(ino);
+  }
+
+  /** Everything changed so far is durable when it settles. @throws FsError EIO */
+  sync(): Promise<void> {
+    return this.group.sync();
+  }
+
+  /** Nothing changed since the last durable group. */
+  get isDurable(): boolean {
+    return this.changes.size === 0 && this.group.durable === this.group.open - 1;
+  }
+
+  /** The counters go into the next group. */
+  touchBinding(): void {
+    this.changes.record(storeKey(), this.#encodeBinding());
+  }
+
+  #encodeBinding(): Uint8Array {
+    this.#binding = {
+      ...this.#binding,
+      nextIno: this.#nextNumber + numbersAhead,
+      nextClientId: this.#nextClientId,
+    };
+    return encodeStore(this.#binding);
+  }
+
+  #collect(): readonly StoreOp[] {
+    if (this.#nextNumber > this.#binding.nextIno || this.#nextClientId > this.#binding.nextClientId)
+      this.touchBinding();
+    const { ops, directories } = this.changes.collect();
+    this.#sealedDirectories = directories;
+    return ops;
+  }
+
+  #persistData(): Promise<void> | undefined {
+    if (this.#dirtyData.length === 0) return undefined;
+    const ranges = this.#dirtyData;
+    this.#dirtyData = [];
+    return persistAll(this.device, ranges);
+  }
+
+  #durable(group: number): void {
+    this.space.durable(group);
+    this.unsharing.durable(group);
+    this.inodes.forgetDeleted(group);
+    for (const directory of this.#sealedDirectories) if (directory.group <= group) directory.settle();
+    this.#sealedDirectories = [];
+  }
+
+  async *#allDentries(ino: number): AsyncIterable<readonly Dentry[]> {
+    const { from, to } = dentryRange(ino);
+    for await (const page of this.store.range(from, to)) {
+      yield page.map(([key, value]) => ({ ...decodeDentry(key, value), name: parseDentryKey(key).name }));
+    }
+  }
+
+  #trimSoon(): void {
+    if (this.#trimDue) return;
+    this.#trimDue = true;
+    setImmediate(() => {
+      this.#trimDue = false;
+      this.inodes.trim();
+      this.directories.trim();
+    });
+  }
+}
+
+/** Sorted and merged, so that neighbours cost one call. */
+async function persistAll(device: BarDevice, ranges: { offset: number; length: number }[]): Promise<void> {
+  ranges.sort((a, b) => a.offset - b.offset);
+  let current: { offset: number; length: number } | undefined;
+  for (const range of ranges) {
+    // A gap of less than a huge page is cheaper to include than another call.
+    if (current !== undefined && range.offset <= current.offset + current.length + limits.hugePage) {
+      current.length = Math.max(current.length, range.offset + range.length - current.offset);
+    } else {
+      if (current !== undefined) await device.persist(current.offset, current.length);
+      current = { ...range };
+    }
+  }
+  if (current !== undefined) await device.persist(current.offset, current.length);
+}

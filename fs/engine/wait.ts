@@ -1,0 +1,53 @@
+/**
+ * Waiting without holding anything (I4). An operation is one synchronous function: it checks, and where it has to wait
+ * it throws a Wait before its first change. The runner awaits it and starts the operation again from the top, as Linux
+ * breaks layouts: drop everything, wait, take everything again, look again (fs/xfs/xfs_file.c, xfs_break_layouts).
+ */
+import { FsError } from '../errors.ts';
+import { limits } from '../limits.ts';
+import type { Reply } from '../vfs.ts';
+
+/** Thrown by an operation that has changed nothing yet. `release` is called once the operation is over. */
+export class Wait {
+  readonly until: Promise<unknown>;
+  readonly release: (() => void) | undefined;
+
+  constructor(until: Promise<unknown>, release?: () => void) {
+    this.until = until;
+    this.release = release;
+  }
+}
+
+/**
+ * Runs `operation`, at once if it need not wait.
+ * @throws FsError EAGAIN after limits.operationRestartsMax restarts
+ */
+export function run<T>(operation: () => T): Reply<T> {
+  try {
+    return operation();
+  } catch (error) {
+    if (error instanceof Wait) return runAgain(operation, error);
+    throw error;
+  }
+}
+
+async function runAgain<T>(operation: () => T, first: Wait): Promise<T> {
+  const held: Wait[] = [];
+  let wait = first;
+  try {
+    for (let restarts = 0; restarts < limits.operationRestartsMax; restarts++) {
+      held.push(wait);
+      await wait.until;
+      try {
+        return operation();
+      } catch (error) {
+        if (!(error instanceof Wait)) throw error;
+        wait = error;
+      }
+    }
+    held.push(wait);
+    throw new FsError('EAGAIN', { detail: `gave up after ${limits.operationRestartsMax} restarts` });
+  } finally {
+    for (const each of held) each.release?.();
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The records of the metadata store as the program sees them. Field by field in docs/format.md.
+ * Block numbers and lengths count blocks of the filesystem's block size; device is 0 today.
+ */
+import type { Timespec } from '../vfs.ts';
+
+/** `I` ino. */
+export interface InodeRecord {
+  readonly ino: number;
+  /** st_mode with type bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly nlink: number;
+  readonly size: number;
+  readonly rdev: number;
+  readonly atime: Timespec;
+  readonly mtime: Timespec;
+  readonly ctime: Timespec;
+  readonly btime: Timespec;
+  readonly change: number;
+  /** INODE_COW and the others below; unknown bits are kept. */
+  readonly flags: number;
+  /** Parent of a directory (the root's is itself), 0 for everything else. */
+  readonly parent: number;
+  /** Target of a symlink; empty otherwise. */
+  readonly target: Uint8Array;
+}
+
+/** Every overwrite goes to new blocks, so that it is atomic. */
+export const INODE_COW = 1;
+/** Contiguous and never moved. */
+export const INODE_PINNED = 2;
+/** The inode has extended attributes; without it nobody needs to look. */
+export const INODE_XATTRS = 4;
+
+/** `D` parent, name. */
+export interface DentryRecord {
+  readonly ino: number;
+  /** S_IFMT bits of the inode. */
+  readonly type: number;
+  /** Position in listings, unique within the directory, from 3 upwards, never reused. */
+  readonly cookie: number;
+}
+
+/** Extent flags. */
+export const EXTENT_UNWRITTEN = 1;
+/** Other extents may map the same blocks; overlap of extents without this flag in all of them is damage. */
+export const EXTENT_SHARED = 2;
+
+/** `E` ino, fileBlock. */
+export interface ExtentRecord {
+  readonly device: number;
+  readonly block: number;
+  readonly length: number;
+  readonly flags: number;
+}
+
+/** `O` ino: an inode without names that was still open. */
+export interface OrphanRecord {
+  readonly ino: number;
+}
+
+/** `C` clientid: a client of the MDS, kept so that its reach survives a restart. */
+export interface ClientRecord {
+  readonly clientId: number;
+  /** co_ownerid: what the client calls itself, the same after its restart. */
+  readonly owner: Uint8Array;
+  /** co_verifier: differs after its restart. */
+  readonly verifier: Uint8Array;
+  /** Seconds since 1970. */
+  readonly since: number;
+}
+
+/** `P` ino, fileBlock: blocks granted for writing, not yet part of the file. */
+export interface ProvisionalRecord {
+  readonly clientId: number;
+  readonly device: number;
+  readonly block: number;
+  readonly length: number;
+}
+
+/** `Q` block, clientId: blocks that a fenced client may still touch. They are not reused before it is known dead. */
+export interface HoldRecord {
+  readonly device: number;
+  readonly length: number;
+  readonly access: 'read' | 'write';
+  /** Seconds since 1970. */
+  readonly since: number;
+}
+
+/** `G` clientid, ino: layouts that the client may have on the file. */
+export interface GrantRecord {
+  /** Of the strongest of them. */
+  readonly access: 'read' | 'write';
+}
+
+/** `S`: one record that binds the store to its device. */
+export interface StoreRecord {
+  readonly formatVersion: number;
+  /** 16 bytes. */
+  readonly uuid: Uint8Array;
+  /** Equal to the superblock's, or one more after a crash in between. */
+  readonly generation: number;
+  /** The superblocks are known to carry this generation at least: an older one is on an old copy of the device. */
+  readonly superblockGeneration: number;
+  readonly nextIno: number;
+  readonly nextClientId: number;
+}

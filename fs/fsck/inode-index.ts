@@ -1,0 +1,90 @@
+import type { InodeRecord } from '../format/records.ts';
+import { NumberColumn } from './columns.ts';
+
+/** What the passes need of one inode. */
+export interface IndexedInode {
+  readonly index: number;
+  readonly ino: number;
+  readonly mode: number;
+  readonly nlink: number;
+  readonly size: number;
+  /** As its own record says; directories only. */
+  readonly parent: number;
+}
+
+const typeMask = 0o170000;
+const directoryType = 0o040000;
+const regularType = 0o100000;
+
+export const isDirectory = (inode: Pick<IndexedInode, 'mode'>): boolean => (inode.mode & typeMask) === directoryType;
+export const isRegular = (inode: Pick<IndexedInode, 'mode'>): boolean => (inode.mode & typeMask) === regularType;
+export const typeOf = (inode: Pick<IndexedInode, 'mode'>): number => inode.mode & typeMask;
+
+/** All inodes in columns, about 64 bytes each: 64 MB for a million files. The store gives them in ascending order. */
+export class InodeIndex {
+  readonly #ino = new NumberColumn();
+  readonly #mode = new NumberColumn();
+  readonly #nlink = new NumberColumn();
+  readonly #size = new NumberColumn();
+  readonly #parent = new NumberColumn();
+  /** Names found in directories. */
+  readonly #names = new NumberColumn();
+  /** Directories found below this one. */
+  readonly #subdirectories = new NumberColumn();
+  /** A directory that has a name for it; 0: none was found. */
+  readonly #foundIn = new NumberColumn();
+
+  get length(): number {
+    return this.#ino.length;
+  }
+
+  add(record: InodeRecord): void {
+    this.#ino.push(record.ino);
+    this.#mode.push(record.mode);
+    this.#nlink.push(record.nlink);
+    this.#size.push(record.size);
+    this.#parent.push(record.parent);
+    this.#names.push(0);
+    this.#subdirectories.push(0);
+    this.#foundIn.push(0);
+  }
+
+  get(ino: number): IndexedInode | undefined {
+    const index = this.#ino.find(ino);
+    return index === -1 ? undefined : this.at(index);
+  }
+
+  at(index: number): IndexedInode {
+    return {
+      index,
+      ino: this.#ino.at(index),
+      mode: this.#mode.at(index),
+      nlink: this.#nlink.at(index),
+      size: this.#size.at(index),
+      parent: this.#parent.at(index),
+    };
+  }
+
+  /** Directory `inParent` has a name for `inode`. */
+  addName(inode: IndexedInode, inParent: IndexedInode): void {
+    this.#names.set(inode.index, this.namesOf(inode) + 1);
+    this.#foundIn.set(inode.index, inParent.ino);
+    if (isDirectory(inode)) this.#subdirectories.set(inParent.index, this.subdirectoriesOf(inParent) + 1);
+  }
+
+  namesOf(inode: IndexedInode): number {
+    return this.#names.at(inode.index);
+  }
+
+  subdirectoriesOf(inode: IndexedInode): number {
+    return this.#subdirectories.at(inode.index);
+  }
+
+  foundIn(inode: IndexedInode): number {
+    return this.#foundIn.at(inode.index);
+  }
+
+  *all(): Generator<IndexedInode> {
+    for (let index = 0; index < this.length; index++) yield this.at(index);
+  }
+}

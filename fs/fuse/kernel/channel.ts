@@ -1,0 +1,136 @@
+import { closeSync } from 'node:fs';
+import { constants } from 'node:os';
+import { node } from 'koffi';
+import { FsError } from '../../errors.ts';
+import { Cursor } from './cursor.ts';
+import { addressOf, lastErrno, read, systemError, write, writev } from './libc.ts';
+import { kernelLimits } from './limits.ts';
+import type { ReplySink } from './session.ts';
+
+const { EAGAIN, ECONNABORTED, EINTR, ENODEV, ENOENT, ENOTCONN } = constants.errno;
+
+/** Serves one request; the promise, if any, says until when the request's bytes are in use. */
+export type Serve = (request: Cursor) => Promise<void> | undefined;
+
+/** Where one request is read to, and stays until it is served. */
+class RequestBuffer {
+  readonly bytes = Buffer.allocUnsafeSlow(kernelLimits.requestMax);
+  readonly address = Number(addressOf(this.bytes));
+  readonly cursor = new Cursor(this.bytes);
+}
+
+/**
+ * The connection to the kernel: an open /dev/fuse (O_NONBLOCK) on the event loop. Requests are read until there is
+ * none, each into a buffer of its own while it is in use; replies go out in one call each, file data straight from the
+ * memory that holds it.
+ */
+export class Channel implements ReplySink {
+  readonly fd: number;
+  readonly #idle: RequestBuffer[] = [];
+  #next = new RequestBuffer();
+  #poll: node.PollHandle | undefined;
+  #closed = false;
+
+  readonly #iovecs = new BigUint64Array(2 * kernelLimits.iovecsMax);
+  readonly #iovecsAddress = Number(addressOf(new Uint8Array(this.#iovecs.buffer)));
+  #replyBytes: Buffer | undefined;
+  #replyAddress = 0;
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  /** Begins to serve. `onEnd` is called once, with the error when the end was not an unmount. */
+  start(serve: Serve, onEnd: (error?: FsError) => void): void {
+    // koffi hands the status first, unlike its types say; a negative one means that the kernel hung up.
+    this.#poll = node.poll(this.fd, { readable: true }, () => {
+      if (this.#closed) return;
+      const end = this.#drain(serve);
+      if (end !== undefined) {
+        this.#stop();
+        onEnd(end === 'unmounted' ? undefined : end);
+      }
+      // Callbacks of a poll handle do not run the promise queue; an immediate does, in the same turn.
+      setImmediate(nothing);
+    });
+  }
+
+  send(bytes: Buffer, length: number): boolean {
+    if (this.#closed) return false;
+    return this.#taken(write(this.fd, this.#addressOfReply(bytes), length));
+  }
+
+  sendPieces(bytes: Buffer, headerLength: number, pieces: readonly Uint8Array[]): boolean {
+    if (this.#closed) return false;
+    if (pieces.length >= kernelLimits.iovecsMax) {
+      return this.sendPieces(bytes, headerLength, [Buffer.concat(pieces)]);
+    }
+    const iovecs = this.#iovecs;
+    iovecs[0] = BigInt(this.#addressOfReply(bytes));
+    iovecs[1] = BigInt(headerLength);
+    let at = 2;
+    for (const piece of pieces) {
+      if (piece.byteLength === 0) continue;
+      iovecs[at++] = addressOf(piece);
+      iovecs[at++] = BigInt(piece.byteLength);
+    }
+    return this.#taken(writev(this.fd, this.#iovecsAddress, at / 2));
+  }
+
+  /** Ends the connection from this side: whatever the kernel still asks answers ENOTCONN. */
+  close(): void {
+    this.#stop();
+    closeSync(this.fd);
+  }
+
+  #stop(): void {
+    this.#closed = true;
+    this.#poll?.close();
+    this.#poll = undefined;
+  }
+
+  /** Serves what is there, at most one turn's worth. The poll handle is level-triggered: what is left calls again. */
+  #drain(serve: Serve): 'unmounted' | FsError | undefined {
+    for (let n = 0; n < kernelLimits.requestsPerTurn; n++) {
+      const buffer = this.#next;
+      const length = read(this.fd, buffer.address, kernelLimits.requestMax);
+      if (length < 0) {
+        const errno = lastErrno();
+        if (errno === EAGAIN) return undefined;
+        if (errno === ENODEV) return 'unmounted';
+        // ENOENT: the request was taken back before it was read.
+        if (errno === EINTR || errno === ENOENT) continue;
+        return systemError(errno, 'read', '/dev/fuse');
+      }
+      buffer.cursor.rewind(length);
+      const inUse = serve(buffer.cursor);
+      if (inUse !== undefined) {
+        this.#next = this.#idle.pop() ?? new RequestBuffer();
+        void inUse.then(() => {
+          if (this.#idle.length < kernelLimits.idleBuffersMax) this.#idle.push(buffer);
+        });
+      }
+    }
+    return undefined;
+  }
+
+  #taken(result: number): boolean {
+    if (result >= 0) return true;
+    const errno = lastErrno();
+    // ENOENT: the request was aborted. The others: the mount ended, which the next read will say.
+    if (errno !== ENOENT && errno !== ENODEV && errno !== ENOTCONN && errno !== ECONNABORTED) {
+      process.emitWarning(systemError(errno, 'reply', '/dev/fuse'));
+    }
+    return false;
+  }
+
+  #addressOfReply(bytes: Buffer): number {
+    if (bytes !== this.#replyBytes) {
+      this.#replyBytes = bytes;
+      this.#replyAddress = Number(addressOf(bytes));
+    }
+    return this.#replyAddress;
+  }
+}
+
+function nothing(): void {}

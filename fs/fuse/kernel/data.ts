@@ -1,0 +1,90 @@
+/** Requests about a file's bytes. */
+import { FsError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import type { Caller } from '../../vfs.ts';
+import { openFlag, openReply } from './abi.ts';
+import { isDue } from './access-times.ts';
+import { after } from './after.ts';
+import { kernelLimits } from './limits.ts';
+import type { RequestHeader, RequestOf } from './request.ts';
+import type { Session } from './session.ts';
+
+type Served = Promise<void> | undefined;
+
+/**
+ * O_DIRECT is between the caller and the kernel; O_CREAT and O_EXCL were CREATE's. Cached pages outlive the open, unless
+ * the next read has to be seen here (access-times.ts): what changes behind the kernel is invalidated.
+ */
+export function open(s: Session, h: RequestHeader, r: RequestOf<'open'>, by: Caller): Served {
+  const ino = s.swapRoot(h.nodeId);
+  const killed = r.killSuidgid ? s.privileges.kill(ino, by) : undefined;
+  const flags = r.flags & ~(openFlag.direct | openFlag.creat | openFlag.excl);
+  const isReader = (flags & openFlag.accessMode) !== openFlag.writeOnly;
+  const watched = isReader ? after(s.vfs.getattr(ino, by), (attr) => isDue(attr, by.atime)) : false;
+  return s.opened(
+    h,
+    after(watched, (isWatched) =>
+      after(killed, () =>
+        after(s.vfs.open(ino, flags, by), (handle) => ({ handle, flags: isWatched ? 0 : openReply.keepCache })),
+      ),
+    ),
+  );
+}
+
+export function read(s: Session, h: RequestHeader, r: RequestOf<'read'>, by: Caller): Served {
+  const offset = Math.min(r.offset, limits.fileSizeMax);
+  const size = Math.min(r.size, kernelLimits.dataMax, limits.fileSizeMax - offset);
+  return s.data(h, (use) => s.vfs.read(r.handle, offset, size, by, use));
+}
+
+export function write(s: Session, h: RequestHeader, r: RequestOf<'write'>, by: Caller): Served {
+  const ino = s.swapRoot(h.nodeId);
+  requireWithinFile('write', ino, r.offset, r.data.byteLength);
+  const killed = r.killSuidgid ? s.privileges.kill(ino, by) : undefined;
+  const written =
+    killed instanceof Promise
+      ? killed.then(() => s.vfs.write(r.handle, r.offset, r.data, by))
+      : s.vfs.write(r.handle, r.offset, r.data, by);
+  return s.answer(h, written, (count) => s.reply.count(count));
+}
+
+export function fallocate(s: Session, h: RequestHeader, r: RequestOf<'fallocate'>, by: Caller): Served {
+  const ino = s.swapRoot(h.nodeId);
+  requireWithinFile('fallocate', ino, r.offset, r.length);
+  const killed = killForUsers(s, ino, by);
+  return s.done(
+    h,
+    after(killed, () => s.vfs.fallocate(r.handle, r.mode, r.offset, r.length, by)),
+  );
+}
+
+export function lseek(s: Session, h: RequestHeader, r: RequestOf<'lseek'>, by: Caller): Served {
+  if (r.offset > limits.fileSizeMax) throw new FsError('ENXIO', { op: 'lseek' });
+  return s.answer(h, s.vfs.seek(r.handle, r.offset, r.whence, by), (offset) => s.reply.offset(offset));
+}
+
+export function copyFileRange(s: Session, h: RequestHeader, r: RequestOf<'copyFileRange'>, by: Caller): Served {
+  const target = s.swapRoot(r.toNodeId);
+  requireWithinFile('copy_file_range', target, r.toOffset, 0);
+  const fromOffset = Math.min(r.fromOffset, limits.fileSizeMax);
+  const room = limits.fileSizeMax - Math.max(fromOffset, r.toOffset);
+  const length = Math.min(r.length, r.wide ? room : Math.min(room, narrowCopyMax));
+  const killed = killForUsers(s, target, by);
+  return s.answer(
+    h,
+    after(killed, () => s.vfs.copyRange(r.from, fromOffset, r.to, r.toOffset, length, by)),
+    (copied) => (r.wide ? s.reply.offset(copied) : s.reply.count(copied)),
+  );
+}
+
+/** COPY_FILE_RANGE counts in 32 bits; COPY_FILE_RANGE_64 (7.45) does not. */
+const narrowCopyMax = 2 ** 32 - limits.blockSize;
+
+/** These requests do not say whether the caller lacks CAP_FSETID; root is taken to have it. */
+function killForUsers(s: Session, ino: number, by: Caller) {
+  return by.uid === 0 ? undefined : s.privileges.kill(ino, by);
+}
+
+function requireWithinFile(op: string, ino: number, offset: number, length: number): void {
+  if (offset + length > limits.fileSizeMax) throw new FsError('EFBIG', { op, ino, range: { offset, length } });
+}

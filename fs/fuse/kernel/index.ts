@@ -1,0 +1,151 @@
+/**
+ * Serves a `Vfs` to the kernel over its own FUSE protocol. One request travels
+ *   channel (read) → serve (decode) → namespace, data, attributes or directory → Vfs → session (encode) → channel (write)
+ * and where the filesystem answers at once it does so without a promise.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FsError } from '../../errors.ts';
+import type { Name } from '../../name.ts';
+import type { Vfs } from '../../vfs.ts';
+import type { Mounted, MountOptions } from '../driver.ts';
+import { accessTimes } from './access-times.ts';
+import { Channel } from './channel.ts';
+import { umount, umountFlag } from './libc.ts';
+import { kernelLimits } from './limits.ts';
+import { mountDevice, openDevice } from './mount.ts';
+import { encodeInvalEntry, encodeInvalInode } from './notification.ts';
+import { Notifier } from './notify.ts';
+import { widenReadahead } from './readahead.ts';
+import { Server } from './serve.ts';
+
+/** A mount of this driver can also forget names. */
+export interface KernelMounted extends Mounted {
+  /** The name in the directory changed below the mount. */
+  invalidateEntry(parent: number, name: Name): Promise<void>;
+}
+
+/** Takes CAP_SYS_ADMIN. @throws FsError when it cannot be mounted, with what to do in its detail */
+export async function mountKernel(vfs: Vfs, options: MountOptions): Promise<KernelMounted> {
+  const fd = openDevice();
+  await mountDevice(fd, options);
+  const mount = new KernelMount(fd, vfs, options);
+  await mount.ready;
+  try {
+    await widenReadahead(options.mountPoint);
+  } catch (error) {
+    await mount.unmount();
+    throw error;
+  }
+  return mount;
+}
+
+class KernelMount implements KernelMounted {
+  readonly mountPoint: string;
+  /** Resolves when the kernel has agreed to the protocol. */
+  readonly ready: Promise<void>;
+  readonly #ended: Promise<void>;
+  readonly #channel: Channel;
+  readonly #notifier: Notifier;
+  readonly #server: Server;
+  readonly #onEnded: (error?: FsError) => void;
+  #ending: Promise<void> | undefined;
+  #unmounting: Promise<void> | undefined;
+
+  constructor(fd: number, vfs: Vfs, options: MountOptions) {
+    this.mountPoint = options.mountPoint;
+    this.#channel = new Channel(fd);
+    this.#notifier = new Notifier(fd);
+
+    let agreed: () => void = nothing;
+    let refused: (error: FsError) => void = nothing;
+    this.ready = new Promise((resolve, reject) => {
+      agreed = resolve;
+      refused = reject;
+    });
+    let ended: () => void = nothing;
+    this.#ended = new Promise((resolve) => {
+      ended = resolve;
+    });
+
+    let announced = false;
+    const events = {
+      onReady: () => {
+        announced = true;
+        agreed();
+      },
+      onRefused: (error: FsError) => {
+        refused(error);
+        this.unmount().catch(nothing);
+      },
+    };
+    this.#server = new Server(vfs, this.#channel, events, accessTimes(options.options));
+    this.#onEnded = (error) => {
+      ended();
+      if (announced) options.onUnmounted(error);
+      else refused(error ?? new FsError('ENODEV', { op: 'mount', path: this.mountPoint, detail: 'unmounted at once' }));
+    };
+    this.#channel.start(
+      (request) => this.#server.serve(request),
+      (error) => void this.#end(error),
+    );
+  }
+
+  unmount(): Promise<void> {
+    this.#unmounting ??= this.#unmount().catch((error: unknown) => {
+      this.#unmounting = undefined;
+      throw error;
+    });
+    return this.#unmounting;
+  }
+
+  async invalidate(ino: number, offset: number, length: number): Promise<void> {
+    this.#server.changed(ino);
+    await this.#notifier.sendBlocking(ino, encodeInvalInode(this.#server.nodeId(ino), offset, length));
+  }
+
+  async invalidateAttributes(ino: number): Promise<void> {
+    this.#server.changed(ino);
+    await this.#notifier.send(encodeInvalInode(this.#server.nodeId(ino), 0, 0));
+  }
+
+  async invalidateEntry(parent: number, name: Name): Promise<void> {
+    await this.#notifier.sendBlocking(parent, encodeInvalEntry(this.#server.nodeId(parent), name));
+  }
+
+  /** A busy mount disappears from the tree at once; its open files are served for a while, then answer ENOTCONN. */
+  async #unmount(): Promise<void> {
+    if (this.#ending === undefined) {
+      await this.#detach();
+      const grace = new AbortController();
+      const expired = sleep(kernelLimits.detachGraceMs, undefined, { signal: grace.signal }).catch(nothing);
+      await Promise.race([this.#ended, expired]);
+      grace.abort();
+      void this.#end();
+    }
+    await this.#ended;
+  }
+
+  async #detach(): Promise<void> {
+    try {
+      await umount(this.mountPoint, umountFlag.noFollow);
+    } catch (error) {
+      // EINVAL: somebody else has unmounted it already, perhaps lazily.
+      if (error instanceof FsError && error.code === 'EINVAL') return;
+      if (!(error instanceof FsError && error.code === 'EBUSY')) throw error;
+      await umount(this.mountPoint, umountFlag.detach | umountFlag.noFollow);
+    }
+  }
+
+  /** The conversation is over, from whichever side. The descriptor goes last: notifications may be in flight on it. */
+  #end(error?: FsError): Promise<void> {
+    this.#ending ??= (async () => {
+      await this.#notifier.stop();
+      this.#channel.close();
+      this.#server.stop();
+      this.#onEnded(error);
+    })();
+    return this.#ending;
+  }
+}
+
+function nothing(): void {}

@@ -1,0 +1,86 @@
+import { readFileSync } from 'node:fs';
+import { opcode } from './abi.ts';
+import { kernelLimits } from './limits.ts';
+import type { RequestHeader } from './request.ts';
+import type { Session } from './session.ts';
+
+/** Requests that leave nothing behind when their result is dropped. */
+const harmless: ReadonlySet<number> = new Set([
+  opcode.lookup,
+  opcode.getattr,
+  opcode.statx,
+  opcode.readlink,
+  opcode.read,
+  opcode.statfs,
+  opcode.fsync,
+  opcode.fsyncdir,
+  opcode.syncfs,
+  opcode.getxattr,
+  opcode.listxattr,
+  opcode.readdir,
+  opcode.readdirplus,
+  opcode.access,
+  opcode.lseek,
+]);
+
+/**
+ * INTERRUPT comes once, for any signal, even one that the caller handles and after which a file operation has to go on
+ * (signal(7): operations on files are not interrupted). So only a dying caller is let go: the kernel marks each of its
+ * threads with SIGKILL (complete_signal), and until it dies the request stays under watch.
+ */
+export class Interrupts {
+  readonly #session: Session;
+  readonly #watched = new Set<number>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  interrupt(unique: number): void {
+    const request = this.#session.pending.get(unique);
+    if (request === undefined || !harmless.has(request.opcode)) return;
+    if (!this.#release(request)) this.#watched.add(unique);
+    this.#schedule();
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#watched.clear();
+  }
+
+  #schedule(): void {
+    if (this.#watched.size === 0 || this.#timer !== undefined) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      for (const unique of this.#watched) {
+        const request = this.#session.pending.get(unique);
+        if (request === undefined || this.#release(request)) this.#watched.delete(unique);
+      }
+      this.#schedule();
+    }, kernelLimits.interruptPollMs);
+    this.#timer.unref();
+  }
+
+  #release(request: RequestHeader): boolean {
+    if (!isDying(request.pid)) return false;
+    this.#session.abandon(request);
+    return true;
+  }
+}
+
+/** Whether SIGKILL is pending for the thread (proc(5), status: SigPnd, ShdPnd). 0 is a thread outside our namespace. */
+function isDying(pid: number): boolean {
+  if (pid === 0) return false;
+  let status: string;
+  try {
+    status = readFileSync(`/proc/${pid}/status`, 'latin1');
+  } catch {
+    return true; // gone altogether
+  }
+  return [...status.matchAll(/^(?:SigPnd|ShdPnd):\t([0-9a-f]+)$/gm)].some(
+    ([, mask]) => (BigInt(`0x${mask}`) & sigkillBit) !== 0n,
+  );
+}
+
+const sigkillBit = 1n << 8n;

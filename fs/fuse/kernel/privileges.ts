@@ -1,0 +1,58 @@
+import type { Attr, Caller, Reply, Vfs } from '../../vfs.ts';
+import { mode } from './abi.ts';
+import { after } from './after.ts';
+
+/**
+ * Takes set-user-ID and set-group-ID from files that are written, truncated or given away: with HANDLE_KILLPRIV_V2
+ * that is the server's part, and the kernel only says whether the caller lacks CAP_FSETID (fuse.h; write(2),
+ * chown(2)). Remembers which inodes have nothing to take, as the kernel does by S_NOSEC.
+ */
+export class Privileges {
+  readonly #vfs: Vfs;
+  readonly #onTaken: (ino: number) => void;
+  readonly #clean = new Set<number>();
+
+  /** `onTaken`: the mode of the inode is no longer what the kernel knows. */
+  constructor(vfs: Vfs, onTaken: (ino: number) => void) {
+    this.#vfs = vfs;
+    this.#onTaken = onTaken;
+  }
+
+  /** The mode of the inode may have changed, or the kernel has let go of it. */
+  forget(ino: number): void {
+    this.#clean.delete(ino);
+  }
+
+  /** Clears the bits of `ino`; undefined when there is nothing to wait for. */
+  kill(ino: number, by: Caller): Reply<void> {
+    if (this.#clean.has(ino)) return undefined;
+    const attr = this.#vfs.getattr(ino, by);
+    return attr instanceof Promise ? attr.then((a) => this.#take(a, by)) : this.#take(attr, by);
+  }
+
+  /** A new access control list by whoever could not have set the bit takes it (posix_acl_update_mode of Linux). */
+  takeSetgid(ino: number, by: Caller): Reply<void> {
+    return after(this.#vfs.getattr(ino, by), ({ mode: bits }) =>
+      bits & mode.setgid
+        ? after(this.#vfs.setattr(ino, { mode: bits & 0o7777 & ~mode.setgid }, by), () => undefined)
+        : undefined,
+    );
+  }
+
+  #take(attr: Attr, by: Caller): Reply<void> {
+    this.#clean.add(attr.ino);
+    const cleared = withoutPrivileges(attr);
+    if (cleared === undefined) return undefined;
+    return after(this.#vfs.setattr(attr.ino, { mode: cleared }, by), () => this.#onTaken(attr.ino));
+  }
+}
+
+/**
+ * The permission bits that are left, undefined when all are. On directories they mean something else, and set-group-ID
+ * without group execution meant mandatory locking: these stay (chown_common, setattr_should_drop_sgid).
+ */
+export function withoutPrivileges(attr: Attr): number | undefined {
+  if ((attr.mode & mode.typeMask) === mode.directory) return undefined;
+  const drop = mode.setuid | (attr.mode & mode.groupExec ? mode.setgid : 0);
+  return attr.mode & drop ? attr.mode & 0o7777 & ~drop : undefined;
+}

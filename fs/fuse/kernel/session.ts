@@ -1,0 +1,238 @@
+/**
+ * One conversation with the kernel: which requests wait inside the filesystem, and how each is answered exactly once,
+ * at once or later.
+ */
+import { errnoOf, FsError } from '../../errors.ts';
+import type { Attr, Caller, Handle, Reply, Vfs } from '../../vfs.ts';
+import { outHeaderSize, rootNodeId } from './abi.ts';
+import type { AccessTimes } from './access-times.ts';
+import { ReplyBuffer } from './encode.ts';
+import { type Agreed, agreedOn } from './init.ts';
+import { encodeInvalInode } from './notification.ts';
+import { Privileges } from './privileges.ts';
+import { References } from './references.ts';
+import type { RequestHeader } from './request.ts';
+
+/** Where replies go. False: the kernel does not wait for this reply any more (request aborted, mount gone). */
+export interface ReplySink {
+  /** The first `length` bytes of `bytes` are one whole reply. */
+  send(bytes: Buffer, length: number): boolean;
+  /** One reply: a header, then the pieces in order. The pieces are not touched after the return. */
+  sendPieces(bytes: Buffer, headerLength: number, pieces: readonly Uint8Array[]): boolean;
+}
+
+export interface Opened {
+  readonly handle: Handle;
+  /** fuse_open_out.open_flags */
+  readonly flags: number;
+}
+
+export class Session {
+  readonly vfs: Vfs;
+  readonly privileges: Privileges;
+  readonly references: References;
+  readonly reply: ReplyBuffer;
+  /** Before INIT nothing is. */
+  agreed: Agreed = agreedOn({ flags: 0 });
+  readonly accessTimes: AccessTimes;
+  readonly #sink: ReplySink;
+  readonly #pending = new Map<number, RequestHeader>();
+  readonly #abandoned = new Set<number>();
+  #caller: Caller | undefined;
+
+  constructor(vfs: Vfs, sink: ReplySink, accessTimes: AccessTimes) {
+    this.vfs = vfs;
+    this.accessTimes = accessTimes;
+    this.#sink = sink;
+    this.privileges = new Privileges(vfs, (ino) => this.#forgetAttributes(ino));
+    this.references = new References(vfs);
+    this.reply = new ReplyBuffer((ino) => this.swapRoot(ino));
+  }
+
+  /** Requests that wait inside the filesystem. */
+  get pending(): ReadonlyMap<number, RequestHeader> {
+    return this.#pending;
+  }
+
+  /** Node of the kernel to inode and back: the root is node 1, and what is inode 1 otherwise takes the root's number. */
+  swapRoot(number: number): number {
+    const root = this.vfs.rootIno;
+    return number === root ? rootNodeId : number === rootNodeId ? root : number;
+  }
+
+  /**
+   * The mount runs with default_permissions, so the kernel has checked access, and besides the primary group only those
+   * matter that the request comes with.
+   */
+  caller(h: RequestHeader, groups: readonly number[]): Caller {
+    const last = this.#caller;
+    if (last?.uid === h.uid && last.gid === h.gid && last.pid === h.pid && groups.length === 0) return last;
+    const { uid, gid, pid } = h;
+    const atime = this.accessTimes.files;
+    const caller: Caller = { uid, gid, groups: [gid, ...groups], pid, access: 'kernel', atime };
+    if (groups.length === 0) this.#caller = caller;
+    return caller;
+  }
+
+  /** Who reads a directory. */
+  lister(by: Caller): Caller {
+    return by.atime === this.accessTimes.directories ? by : { ...by, atime: this.accessTimes.directories };
+  }
+
+  /** Who creates something, where the kernel has not applied the umask. */
+  creator(by: Caller, umask: number): Caller {
+    return this.agreed.givesUmask ? { ...by, umask } : by;
+  }
+
+  /**
+   * Answers with what `encode` writes about the value, now or when it is there. `undo` takes back what the kernel
+   * would own by this reply, when it does not take the reply. Answers a promise while the request is being served.
+   */
+  answer<T>(
+    h: RequestHeader,
+    reply: Reply<T>,
+    encode: (value: T) => number,
+    undo?: (value: T) => unknown,
+  ): Promise<void> | undefined {
+    if (reply instanceof Promise) return this.#answerLater(h, reply, encode, undo);
+    this.#finish(h, reply, encode, undo);
+    return undefined;
+  }
+
+  /** Like answer, with an empty reply. */
+  done(h: RequestHeader, reply: Reply<unknown>): Promise<void> | undefined {
+    return this.answer(h, reply, empty);
+  }
+
+  /** Answers with an entry, which counts as one reference of the kernel on the inode. */
+  entry(h: RequestHeader, reply: Reply<Attr>): Promise<void> | undefined {
+    return this.answer(
+      h,
+      reply,
+      (attr) => {
+        this.references.remember(attr.ino);
+        return this.reply.entry(attr);
+      },
+      (attr) => void this.references.forget(attr.ino, 1),
+    );
+  }
+
+  /** Answers with an open file, which is the kernel's from then on. */
+  opened(h: RequestHeader, reply: Reply<Opened>): Promise<void> | undefined {
+    return this.answer(
+      h,
+      reply,
+      ({ handle, flags }) => {
+        this.references.opened(handle);
+        return this.reply.opened(handle, flags);
+      },
+      ({ handle }) => this.release(handle),
+    );
+  }
+
+  /** Closes a file that the kernel has, or would have, open. */
+  release(handle: Handle): Reply<void> {
+    if (!this.references.closed(handle)) throw new FsError('EBADF', { op: 'release' });
+    return this.vfs.release(handle);
+  }
+
+  /** Answers a READ whose pieces `read` hands over, or its failure. */
+  data(
+    h: RequestHeader,
+    read: (use: (pieces: readonly Uint8Array[]) => void) => Reply<void>,
+  ): Promise<void> | undefined {
+    let sent = false;
+    const use = (pieces: readonly Uint8Array[]): void => {
+      if (sent || this.#abandoned.has(h.unique)) return;
+      sent = true;
+      let length = 0;
+      for (const piece of pieces) length += piece.byteLength;
+      this.reply.finish(h.unique, 0, length);
+      this.#sink.sendPieces(this.reply.bytes, outHeaderSize, pieces);
+    };
+    const failed = (error: unknown): void => {
+      if (!sent) this.fail(h.unique, error);
+    };
+    let reply: Reply<void>;
+    try {
+      reply = read(use);
+    } catch (error) {
+      failed(error);
+      return undefined;
+    }
+    if (!(reply instanceof Promise)) return undefined;
+    this.#pending.set(h.unique, h);
+    return reply.then(
+      () => void this.#settle(h),
+      (error: unknown) => {
+        if (this.#settle(h)) failed(error);
+      },
+    );
+  }
+
+  fail(unique: number, error: unknown): void {
+    this.#sink.send(this.reply.bytes, this.reply.finish(unique, errnoFor(error), 0));
+  }
+
+  /** Answers a waiting request with EINTR; what comes of it later is dropped. Only for requests that change nothing. */
+  abandon(h: RequestHeader): void {
+    if (!this.#pending.delete(h.unique)) return;
+    this.#abandoned.add(h.unique);
+    this.fail(h.unique, new FsError('EINTR'));
+  }
+
+  #answerLater<T>(
+    h: RequestHeader,
+    reply: Promise<T>,
+    encode: (value: T) => number,
+    undo?: (value: T) => unknown,
+  ): Promise<void> {
+    this.#pending.set(h.unique, h);
+    return reply.then(
+      (value) => {
+        if (this.#settle(h)) this.#finish(h, value, encode, undo);
+      },
+      (error: unknown) => {
+        if (this.#settle(h)) this.fail(h.unique, error);
+      },
+    );
+  }
+
+  /**
+   * Before the reply to a request that has changed the mode, of which the kernel then expects nothing but new sizes and
+   * times (FUSE_STATX_MODSIZE). On a message about attributes alone it does not block (fuse_reverse_inval_inode).
+   */
+  #forgetAttributes(ino: number): void {
+    const message = encodeInvalInode(this.swapRoot(ino), 0, 0);
+    this.#sink.send(message, message.length);
+  }
+
+  /** The request is served; false when it was answered before, by abandon. */
+  #settle(h: RequestHeader): boolean {
+    this.#abandoned.delete(h.unique);
+    return this.#pending.delete(h.unique);
+  }
+
+  #finish<T>(h: RequestHeader, value: T, encode: (value: T) => number, undo?: (value: T) => unknown): void {
+    let payload: number;
+    try {
+      payload = encode(value);
+    } catch (error) {
+      this.fail(h.unique, error);
+      return;
+    }
+    const taken = this.#sink.send(this.reply.bytes, this.reply.finish(h.unique, 0, payload));
+    if (!taken) undo?.(value);
+  }
+}
+
+function empty(): number {
+  return 0;
+}
+
+/** The errno for the kernel. What is no FsError is a fault of ours: EIO to the caller, and said aloud. */
+function errnoFor(error: unknown): number {
+  if (error instanceof FsError) return errnoOf(error.code) ?? errnoOf('EIO');
+  process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+  return errnoOf('EIO');
+}

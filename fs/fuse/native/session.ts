@@ -1,0 +1,48 @@
+import { execFile } from 'node:child_process';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** How often the session is looked at, in ms: what `umount` and the end of the daemon are apart at most. */
+const watchMs = 100;
+
+/** The descriptors of this process that are open on /dev/fuse. */
+export function fuseDescriptors(): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const fd of readdirSync('/proc/self/fd')) if (isFuse(fd)) found.add(fd);
+  return found;
+}
+
+/**
+ * Calls `ended` once libfuse's loop is over. fuse-native says nothing of it, but libfuse closes its descriptor of
+ * /dev/fuse then, and only then: a lazily detached mount goes on until its last file is closed.
+ */
+export function watchSession(fd: string, ended: () => void): void {
+  const timer = setInterval(() => {
+    if (isFuse(fd)) return;
+    clearInterval(timer);
+    ended();
+  }, watchMs);
+}
+
+/** Takes the mount away: plainly if nobody uses it, otherwise detached, so that nobody new comes in. */
+export async function detach(mountPoint: string): Promise<void> {
+  const isRoot = process.geteuid?.() === 0;
+  const [command, plain, lazy]: [string, string[], string[]] = isRoot
+    ? ['umount', ['--', mountPoint], ['-l', '--', mountPoint]]
+    : ['fusermount3', ['-u', '--', mountPoint], ['-u', '-z', '--', mountPoint]];
+  try {
+    await run(command, plain);
+  } catch {
+    await run(command, lazy);
+  }
+}
+
+function isFuse(fd: string): boolean {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`) === '/dev/fuse';
+  } catch {
+    return false; // closed between the listing and the look
+  }
+}

@@ -1,0 +1,51 @@
+/** Every hard limit of the filesystem, each with its reason. Bytes and milliseconds unless the name says otherwise. */
+export const limits = {
+  /** Allocation unit; the page size of x86-64, so that a block can be mapped by itself. */
+  blockSize: 4096,
+  /** Largest file: 8 PiB keeps byte offsets exact in a double (2^53 - 1). */
+  fileSizeMax: 2 ** 53 - 4096,
+  /** NAME_MAX of Linux. */
+  nameMax: 255,
+  /** A symlink target fits one page with its end (PATH_MAX - 1). */
+  symlinkMax: 4095,
+  /** LINK_MAX: what ext4 allows. */
+  linkMax: 65_000,
+  /** XATTR_SIZE_MAX and XATTR_NAME_MAX of Linux (include/uapi/linux/limits.h). */
+  xattrValueMax: 65_536,
+  xattrNameMax: 255,
+  /** XATTR_LIST_MAX of Linux. */
+  xattrListMax: 65_536,
+  /** Two superblocks and enough blocks to be of any use. */
+  deviceSizeMin: 64 * 1024,
+  /** One mapping window: typed arrays of Node 20 end at 4 GiB, and a window must be divisible by 2 MiB pages. */
+  windowSize: 2 ** 30,
+  /** An operation that waited this often without getting through is broken: EAGAIN instead of a livelock. */
+  operationRestartsMax: 1000,
+  /** Records in one group before it is sealed early: keeps encoding of a group below 10 ms. */
+  groupRecordsMax: 4096,
+  /** Changed records held in memory while a group is being written; operations wait beyond it. */
+  unwrittenRecordsMax: 65_536,
+  /** Longest time an acknowledged but unsynced change stays only in memory, as ext4's commit=5. */
+  groupIntervalMs: 1000,
+  /** The kernel forgets a file that lost its last name within this time, unless a program uses it. */
+  lingerMs: 100,
+  /** How often whoever waits for that looks again. */
+  lingerPollMs: 5,
+  /** A slice of long work gives the loop back after this time. */
+  sliceMs: 2,
+  /** Inodes kept in memory beyond those in use; about 300 bytes each. */
+  inodeCacheMax: 200_000,
+  /** Large files start on a huge page, so that a peer can map them by 2 MiB. */
+  hugePage: 2 ** 21,
+  /** Free extents looked at for an aligned start before one is taken that is large enough for any alignment. */
+  alignedFitTriesMax: 32,
+  /** Free bytes on the disk of the metadata store below which only deletions go on: several of LevelDB's compactions. */
+  storeReserve: 64 * 2 ** 20,
+  /** How often that is looked at, while there are writes. */
+  storeReserveLookMs: 250,
+  /** Batches that wait in the metadata store; group commit has one under way, mount and mkfs one before that. */
+  storeBatchesMax: 64,
+  /** Entries and bytes of one page of a listing of the metadata store: some milliseconds of decoding. */
+  storePageEntries: 4096,
+  storePageBytes: 2 ** 19,
+} as const;

@@ -1,0 +1,27 @@
+/**
+ * What the filesystem needs of a metadata store, and no more, so that a replicated one can stand here later.
+ * Keys and values are bytes; keys compare as unsigned bytes.
+ */
+export interface StoreOp {
+  readonly key: Uint8Array;
+  /** undefined deletes. */
+  readonly value: Uint8Array | undefined;
+}
+
+export type StoreEntry = readonly [key: Uint8Array, value: Uint8Array];
+
+export interface MetaStore {
+  /** What is left on its disk is kept for deletions, and for its own housekeeping: nothing new should be taken on. */
+  readonly isNearlyFull: boolean;
+  /** @throws FsError EIO */
+  get(key: Uint8Array): Uint8Array | undefined;
+  /** Entries from `from` (inclusive) to `to` (exclusive) in key order, a page at a time, of one moment. */
+  range(from: Uint8Array, to: Uint8Array): AsyncIterable<readonly StoreEntry[]>;
+  /**
+   * All or nothing, durable when it settles. Every entry of `expect` must hold (undefined: absent) or nothing is written.
+   * @throws FsError EIO, ENOSPC, ESTALE (an expectation does not hold)
+   */
+  batch(ops: readonly StoreOp[], expect?: readonly StoreOp[]): Promise<void>;
+  /** Waits for batches under way. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,318 @@
+/**
+ * The room of a device, in blocks: who owns each, and which may be handed out.
+ *
+ * One interval map from block to role is the truth, so that a block has exactly one role by construction. Everything
+ * else is derived from it and kept beside it: free extents by size, counts by role, the blocks that wait for a group.
+ * Nothing of this is on the media: `SpaceBuilder` computes it from the extents of all files at mount.
+ *
+ *     free ──allocate──▶ file ──release──▶ freeing ──durable──▶ free
+ *       └─allocateProvisional─▶ provisional ──provisionalToFile──▶ file
+ *                                   └──releaseProvisional──▶ freeing
+ *     on the way out, a block that a fenced client holds ──▶ quarantined ──dropHolds──▶ freeing or free
+ */
+import { assert } from '../errors.ts';
+import { SpaceBuilder } from './builder.ts';
+import { FreeExtents } from './free-extents.ts';
+import { type Access, type Hold, Holds } from './holds.ts';
+import type { Piece, RangeMap } from './range-map.ts';
+import { type BlockRange, describeRole, fileRole, free, type Role } from './role.ts';
+
+export type { SpaceBuilder } from './builder.ts';
+export type { Access, Hold } from './holds.ts';
+export type { BlockRange, Role } from './role.ts';
+
+export interface AllocateOptions {
+  /** Preferred first block: if it is free, the range from there on is used first, so that an extent grows in place. */
+  readonly goal?: number;
+  /** One piece or nothing. */
+  readonly contiguous?: boolean;
+  /** The first block is a multiple of this: always with `contiguous`, otherwise where that keeps it in one piece. */
+  readonly align?: number;
+}
+
+/** Blocks by role; `shared` is part of `file`, the others add up to `total`. */
+export interface SpaceCounts {
+  readonly total: number;
+  readonly reserved: number;
+  readonly free: number;
+  readonly file: number;
+  readonly shared: number;
+  readonly provisional: number;
+  readonly quarantined: number;
+  readonly freeing: number;
+}
+
+/** Of what was given up in groups before this mount. */
+const settledGroup = -1;
+
+export class Space {
+  readonly #roles: RangeMap<Role>;
+  readonly #holds: Holds;
+  readonly #free = new FreeExtents();
+  readonly #counts = { reserved: 0, free: 0, file: 0, provisional: 0, quarantined: 0, freeing: 0 };
+  #shared = 0;
+  /** Ranges that became freeing, by group; some may have left that role since. */
+  readonly #freeing = new Map<number, BlockRange[]>();
+  #durable = settledGroup;
+
+  private constructor(roles: RangeMap<Role>) {
+    this.#roles = roles;
+    this.#holds = new Holds(roles.size);
+    for (const { start, length, value } of roles.slice(0, roles.size)) {
+      this.#count(value, length);
+      if (value.role === 'free') this.#free.add({ block: start, length });
+    }
+  }
+
+  /** Collects what is known of a device of `totalBlocks` at mount; the rest of it is free. */
+  static builder(totalBlocks: number, reservedRanges: readonly BlockRange[]): SpaceBuilder {
+    return new SpaceBuilder(totalBlocks, reservedRanges, (roles) => new Space(roles));
+  }
+
+  /**
+   * Blocks for a file, in one piece where possible (the smallest free extent that holds it), otherwise in several, the
+   * largest first. No more pieces than `length`: who must give the loop back bounds that.
+   * @returns undefined when not enough is free now; nothing changed then
+   */
+  allocate(length: number, options: AllocateOptions = {}): readonly BlockRange[] | undefined {
+    return this.#allocate(length, fileRole(1), options);
+  }
+
+  /** As `allocate`, for a client to write to: the blocks belong to no file before `provisionalToFile`. */
+  allocateProvisional(
+    length: number,
+    client: number,
+    options: AllocateOptions = {},
+  ): readonly BlockRange[] | undefined {
+    return this.#allocate(length, { role: 'provisional', client }, options);
+  }
+
+  /** The client committed what it wrote: the blocks are a file's, once. */
+  provisionalToFile(range: BlockRange, client: number): void {
+    for (const piece of this.#provisionalOf(range, client)) this.#set(piece, fileRole(1));
+  }
+
+  /** Provisional blocks are given up in `group`, uncommitted. */
+  releaseProvisional(range: BlockRange, group: number, client: number): void {
+    this.#requireOpen(group);
+    for (const piece of this.#provisionalOf(range, client)) this.#giveUp(piece, group);
+  }
+
+  /** The client was fenced with provisional blocks in its hands: no file's, nobody else's, until its holds are dropped. */
+  quarantineProvisional(range: BlockRange, client: number): void {
+    for (const piece of this.#provisionalOf(range, client)) {
+      this.#set(piece, { role: 'quarantined', group: settledGroup });
+    }
+    this.#holds.add(range, client, 'write');
+  }
+
+  /** One more extent maps the range. */
+  share(range: BlockRange): void {
+    for (const { piece, count } of this.#filePieces(range)) this.#set(piece, fileRole(count + 1));
+  }
+
+  /** One extent less maps the range, by a change in `group`; blocks that no other maps may be reused once that is durable. */
+  release(range: BlockRange, group: number): void {
+    this.#requireOpen(group);
+    for (const { piece, count } of this.#filePieces(range)) {
+      if (count > 1) this.#set(piece, fileRole(count - 1));
+      else this.#giveUp(piece, group);
+    }
+  }
+
+  /** All groups up to this one are durable: what they gave up is free. */
+  durable(group: number): void {
+    this.#durable = Math.max(this.#durable, group);
+    for (const [waiting, ranges] of this.#freeing) {
+      if (waiting > this.#durable) continue;
+      this.#freeing.delete(waiting);
+      for (const { block, length } of ranges) {
+        for (const piece of this.#roles.slice(block, length)) {
+          if (piece.value.role === 'freeing' && piece.value.group === waiting) this.#set(piece, free);
+        }
+      }
+    }
+  }
+
+  /** A fenced client may still touch the range: none of it becomes free before the hold is dropped. */
+  hold(range: BlockRange, client: number, access: Access): void {
+    const pieces = this.#roles.slice(range.block, range.length);
+    for (const piece of pieces) assert(piece.value.role !== 'reserved', `hold over ${describePiece(piece)}`);
+    this.#holds.add(range, client, access);
+    for (const piece of pieces) {
+      const was = piece.value;
+      if (was.role === 'free') this.#set(piece, { role: 'quarantined', group: settledGroup });
+      if (was.role === 'freeing') this.#set(piece, { role: 'quarantined', group: was.group });
+    }
+  }
+
+  /**
+   * The client is known dead or has forgotten its layouts. Quarantined blocks that nobody else holds become free at once,
+   * or with the group that gave them up if that is not durable yet.
+   * @returns the ranges that it held, ascending
+   */
+  dropHolds(client: number): readonly BlockRange[] {
+    const dropped = this.#holds.drop(client);
+    for (const range of dropped) {
+      for (const { start, length, value: held } of this.#holds.cut(range)) {
+        if (held) continue;
+        for (const piece of this.#roles.slice(start, length)) {
+          if (piece.value.role === 'quarantined') this.#letGo(piece, piece.value.group);
+        }
+      }
+    }
+    return dropped;
+  }
+
+  /** All holds, ascending by block, then by client. */
+  holds(): Iterable<Hold> {
+    return this.#holds;
+  }
+
+  counts(): SpaceCounts {
+    return { total: this.#roles.size, ...this.#counts, shared: this.#shared };
+  }
+
+  /** How many extents map the blocks of a range that belongs to files. */
+  sharesIn(range: BlockRange): Iterable<BlockRange & { readonly count: number }> {
+    return this.#filePieces(range).map(({ piece, count }) => ({ block: piece.start, length: piece.length, count }));
+  }
+
+  isShared(block: number): boolean {
+    const role = this.#roles.get(block);
+    return role.role === 'file' && role.count > 1;
+  }
+
+  roleOf(block: number): Role {
+    return this.#roles.get(block);
+  }
+
+  /** Length in blocks of the largest free extent. */
+  largestFree(): number {
+    return this.#free.largest;
+  }
+
+  freeExtents(): number {
+    return this.#free.count;
+  }
+
+  #allocate(length: number, role: Role, { goal, contiguous = false, align = 1 }: AllocateOptions) {
+    assert(Number.isSafeInteger(length) && length > 0, `allocation of ${length} blocks`);
+    assert(Number.isSafeInteger(align) && align > 0, `alignment to ${align} blocks`);
+    if (length > this.#counts.free) return undefined;
+    const atGoal = goal === undefined ? undefined : this.#freeFrom(goal, length, contiguous ? align : 1);
+    if (contiguous || atGoal?.length === length) {
+      const whole = atGoal?.length === length ? atGoal : this.#free.bestFit(length, align);
+      if (whole === undefined) return undefined;
+      this.#take(whole, role);
+      return [whole];
+    }
+    const pieces: BlockRange[] = [];
+    let missing = length;
+    for (let next = atGoal; missing > 0; next = undefined) {
+      next ??= this.#nextPiece(missing, align);
+      this.#take(next, role);
+      pieces.push(next);
+      missing -= next.length;
+    }
+    return pieces;
+  }
+
+  /** Up to `length` free blocks from `goal` on. */
+  #freeFrom(goal: number, length: number, align: number): BlockRange | undefined {
+    if (goal < 0 || goal >= this.#roles.size || goal % align !== 0) return undefined;
+    const { start, length: around, value } = this.#roles.pieceAt(goal);
+    if (value.role !== 'free') return undefined;
+    return { block: goal, length: Math.min(length, start + around - goal) };
+  }
+
+  #nextPiece(missing: number, align: number): BlockRange {
+    const piece = this.#free.bestFit(missing, align) ?? this.#free.bestFit(missing, 1) ?? this.#free.largestExtent();
+    assert(piece !== undefined, 'more blocks are counted free than the free extents hold');
+    return piece;
+  }
+
+  #take({ block, length }: BlockRange, role: Role): void {
+    this.#set({ start: block, length, value: free }, role);
+  }
+
+  #giveUp(piece: Piece<Role>, group: number): void {
+    for (const { start, length, value: held } of this.#holds.cut({ block: piece.start, length: piece.length })) {
+      const part = { start, length, value: piece.value };
+      if (held) this.#set(part, { role: 'quarantined', group });
+      else this.#letGo(part, group);
+    }
+  }
+
+  /** Nobody holds the piece: it is free as soon as the group that gave it up is durable. */
+  #letGo(piece: Piece<Role>, group: number): void {
+    if (group <= this.#durable) {
+      this.#set(piece, free);
+      return;
+    }
+    this.#set(piece, { role: 'freeing', group });
+    const ranges = this.#freeing.get(group);
+    const range = { block: piece.start, length: piece.length };
+    if (ranges === undefined) this.#freeing.set(group, [range]);
+    else ranges.push(range);
+  }
+
+  /** Every change of a role passes here: the map, the counts and the free extents change together. */
+  #set(piece: Piece<Role>, to: Role): void {
+    const { start, length, value: from } = piece;
+    const end = start + length;
+    this.#count(from, -length);
+    this.#count(to, length);
+    if (from.role === 'free') {
+      const around = this.#roles.pieceAt(start);
+      const aroundEnd = around.start + around.length;
+      assert(around.value.role === 'free' && aroundEnd >= end, `taking ${describePiece(around)} as free`);
+      this.#free.remove({ block: around.start, length: around.length });
+      if (around.start < start) this.#free.add({ block: around.start, length: start - around.start });
+      if (end < aroundEnd) this.#free.add({ block: end, length: aroundEnd - end });
+    }
+    if (to.role === 'free') {
+      if (start > 0) this.#unlistFree(start - 1);
+      if (end < this.#roles.size) this.#unlistFree(end);
+    }
+    this.#roles.set(start, length, to);
+    if (to.role === 'free') {
+      const merged = this.#roles.pieceAt(start);
+      this.#free.add({ block: merged.start, length: merged.length });
+    }
+  }
+
+  #unlistFree(neighbour: number): void {
+    const { start, length, value } = this.#roles.pieceAt(neighbour);
+    if (value.role === 'free') this.#free.remove({ block: start, length });
+  }
+
+  #count(role: Role, blocks: number): void {
+    this.#counts[role.role] += blocks;
+    if (role.role === 'file' && role.count > 1) this.#shared += blocks;
+  }
+
+  #filePieces({ block, length }: BlockRange): readonly { readonly piece: Piece<Role>; readonly count: number }[] {
+    return this.#roles.slice(block, length).map((piece) => {
+      assert(piece.value.role === 'file', `${describePiece(piece)}, not of a file`);
+      return { piece, count: piece.value.count };
+    });
+  }
+
+  #provisionalOf({ block, length }: BlockRange, client: number): readonly Piece<Role>[] {
+    const pieces = this.#roles.slice(block, length);
+    for (const piece of pieces) {
+      const mine = piece.value.role === 'provisional' && piece.value.client === client;
+      assert(mine, `${describePiece(piece)}, not provisional of client ${client}`);
+    }
+    return pieces;
+  }
+
+  #requireOpen(group: number): void {
+    assert(group > this.#durable, `blocks given up in group ${group}, which is durable already`);
+  }
+}
+
+function describePiece({ start, length, value }: Piece<Role>): string {
+  return `blocks ${start}+${length} are ${describeRole(value)}`;
+}

@@ -1,0 +1,191 @@
+/**
+ * The words of layout leasing (RFC 8881 §12, RFC 5663). This folder is pure: it decides, the MDS acts. It imports
+ * nothing, knows nothing of the wire or of blocks, does no I/O and has no clock: every event carries `now`.
+ *
+ * Times are milliseconds of a clock that never goes back; offsets and lengths are bytes of the file, a length of
+ * Infinity means to the end and beyond.
+ */
+
+/** RFC 8881 §3.3.20. READ may be held by many, RW by one, for any byte. */
+export const iomode = { read: 1, rw: 2, any: 3 } as const;
+export type Iomode = 1 | 2;
+
+/** RFC 8881 §3.3.12: seqid 1..2^32-1 (wraps to 1), `other` as 24 hex digits, constant for the life of the state. */
+export interface StateId {
+  readonly seqid: number;
+  readonly other: string;
+}
+
+export interface Segment {
+  readonly iomode: Iomode;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Names of RFC 8881 §15.1 without their prefix, as far as this folder decides them. */
+export type LayoutStatus =
+  | 'BAD_STATEID'
+  | 'OLD_STATEID'
+  | 'ADMIN_REVOKED'
+  | 'BADIOMODE'
+  | 'BADLAYOUT'
+  | 'INVAL'
+  | 'LAYOUTTRYLATER'
+  | 'RECALLCONFLICT';
+
+export type Refused = { readonly kind: 'refused'; readonly status: LayoutStatus; readonly detail: string };
+
+/** Why an operation breaks layouts; fs/engine/leases.ts says what each means. */
+export type BreakReason = 'write' | 'unmap' | 'share' | 'cache';
+
+export interface GetRequest {
+  readonly client: number;
+  readonly ino: number;
+  readonly iomode: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly minlength: number;
+  /** The layout stateid the client holds; undefined when it came with a (verified) open stateid instead. */
+  readonly stateid: StateId | undefined;
+}
+
+export type GetResult =
+  /** Inserted before its mapping is made durable: from now on it conflicts with others. Ends with confirm or cancel. */
+  | {
+      readonly kind: 'reserved';
+      readonly grant: number;
+      readonly segment: Segment;
+      readonly actions: readonly Action[];
+    }
+  /** Others hold what conflicts and are being recalled. Wait for `broken`, ask again, then end the break. */
+  | { readonly kind: 'conflict'; readonly breakId: number; readonly actions: readonly Action[] }
+  | Refused;
+
+export type ConfirmResult =
+  /** Somebody may be waiting already: the actions can hold the recall of what was just granted. */
+  | {
+      readonly kind: 'granted';
+      readonly stateid: StateId;
+      readonly segment: Segment;
+      readonly actions: readonly Action[];
+    }
+  /** A recall began meanwhile; the grant is gone (insert, then look again). The client gets RECALLCONFLICT. */
+  | { readonly kind: 'recalled'; readonly actions: readonly Action[] };
+
+export interface ReturnRequest {
+  readonly client: number;
+  readonly ino: number;
+  readonly stateid: StateId;
+  readonly iomode: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export type ReturnResult =
+  | {
+      readonly kind: 'returned';
+      /** undefined: nothing is left, the stateid is gone (lrs_present false). */
+      readonly stateid: StateId | undefined;
+      /** What the client held and holds no more; uncommitted provisional blocks below `rw` ones can go. */
+      readonly released: readonly Segment[];
+      readonly actions: readonly Action[];
+    }
+  | Refused;
+
+/** The client's answer to CB_LAYOUTRECALL, or why there was none. */
+export type RecallReply = 'ok' | 'nomatching' | 'delay' | 'bad-stateid' | 'unreachable';
+
+/** What the MDS must do now. Each is given once. */
+export type Action =
+  | {
+      readonly type: 'recall';
+      readonly recallId: number;
+      readonly client: number;
+      readonly ino: number;
+      readonly stateid: StateId;
+      readonly iomode: 1 | 2 | 3;
+      readonly offset: number;
+      readonly length: number;
+      /** clora_changed: the blocks are about to move, do not write through the layout any more. */
+      readonly changed: boolean;
+    }
+  /** Make sure the client reaches none of this any more, then report `fenced`. All its layouts are revoked already. */
+  | {
+      readonly type: 'fence';
+      readonly fenceId: number;
+      readonly client: number;
+      readonly segments: readonly FenceSegment[];
+    }
+  /**
+   * The client holds none of this any more, though it sent no LAYOUTRETURN: it forgot (RFC 8881 errata 3208), or it
+   * answered NOMATCHING_LAYOUT. Uncommitted provisional blocks below the `rw` ones can go.
+   */
+  | { readonly type: 'released'; readonly client: number; readonly ino: number; readonly segments: readonly Segment[] }
+  /** Nothing conflicting is left below this break. */
+  | { readonly type: 'broken'; readonly breakId: number };
+
+export interface FenceSegment extends Segment {
+  readonly ino: number;
+}
+
+export interface HeldLayout {
+  readonly client: number;
+  readonly ino: number;
+  readonly stateid: StateId;
+  readonly segments: readonly Segment[];
+  readonly state: 'held' | 'recalling' | 'revoked';
+  /** Since the first grant. */
+  readonly since: number;
+}
+
+export interface LayoutOptions {
+  /** Longest time from a recall's start to the revocation of what was not returned. At least one lease (RFC 8881 §12.5.5.2). */
+  readonly recallDeadlineMs: number;
+  /** 24 hex digits, never the same twice; given from outside so that a simulation can repeat them. */
+  readonly newOther: () => string;
+  /** Segments a client may hold in all; more are refused with LAYOUTTRYLATER. */
+  readonly segmentsPerClientMax: number;
+}
+
+/** Implemented by layout/layouts.ts. */
+export interface LayoutTable {
+  get(now: number, request: GetRequest, /** a break of this very request, now over */ own?: number): GetResult;
+  confirm(now: number, grant: number): ConfirmResult;
+  /** The mapping could not be made; nothing was granted. */
+  cancel(now: number, grant: number): readonly Action[];
+  return(now: number, request: ReturnRequest): ReturnResult;
+  /** undefined: the client holds RW over all the ranges and may commit. */
+  checkCommit(
+    request: { readonly client: number; readonly ino: number; readonly stateid: StateId },
+    ranges: readonly { readonly offset: number; readonly length: number }[],
+  ): Refused | undefined;
+  /** undefined: nothing conflicts, and nothing was changed. */
+  break(
+    now: number,
+    request: {
+      readonly ino: number;
+      readonly offset: number;
+      readonly length: number;
+      readonly reason: BreakReason;
+      /** Its layouts do not stand in the way of a `write`. */
+      readonly client: number | undefined;
+    },
+  ): { readonly breakId: number; readonly actions: readonly Action[] } | undefined;
+  /** The operation is over; grants on the range are possible again. */
+  endBreak(now: number, breakId: number): readonly Action[];
+  recallReply(now: number, recallId: number, reply: RecallReply): readonly Action[];
+  /** The client is gone or its lease is over: everything it holds is revoked and fenced. */
+  clientLost(now: number, client: number): readonly Action[];
+  /** The client ended in order (DESTROY_CLIENTID, with nothing held). */
+  forgetClient(client: number): void;
+  /** The fence holds and has drained. */
+  fenced(now: number, fenceId: number): readonly Action[];
+  /** Deadlines that have passed. */
+  tick(now: number): readonly Action[];
+  /** When tick is due next. */
+  nextDeadline(): number | undefined;
+  holdsAny(client: number): boolean;
+  /** Of this file; also what is only reserved, and what is revoked but not fenced yet. */
+  holds(client: number, ino: number): boolean;
+  held(): readonly HeldLayout[];
+}

@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto';
+import type { Credentials } from './protocol/fields.ts';
+import type { Session } from './session.ts';
+
+/** What a client says of itself in EXCHANGE_ID. */
+export interface Introduction {
+  /** co_ownerid: the same after a restart of the client. */
+  readonly owner: Uint8Array;
+  /** co_verifier, 8 bytes: another one after a restart, and after it lost its lease. */
+  readonly verifier: Uint8Array;
+  readonly implementation: string;
+  /** Longest time that one of its accesses to the device can take. */
+  readonly ioMaxMs: number;
+  /** Whom requests without credentials act for. */
+  readonly credentials: Credentials;
+}
+
+/** One incarnation of a client: an owner with one verifier. Its id is never given to another. */
+export class Client {
+  readonly id: number;
+  readonly introduction: Introduction;
+  readonly sessions = new Map<string, Session>();
+  /** Milliseconds of the server's clock; only a request that passed its slot moves it (RFC 8881 §8.3). */
+  leaseEndsAt: number;
+  reclaimComplete = false;
+  /** csa_sequence of the next CREATE_SESSION. */
+  nextCreation: number;
+  /** What the last CREATE_SESSION made, for its retry. */
+  creating: Session | 'never' | 'running' = 'never';
+  /** Its record is in the store, or on its way there. */
+  recorded: Promise<void> | undefined;
+  /** Layout stateids that were revoked, as hex of `other`; not empty: the client is fenced. FREE_STATEID takes them out. */
+  readonly revoked = new Set<string>();
+  #deviceEpoch = 0;
+  #deviceKey: Buffer = randomBytes(16);
+
+  constructor(id: number, introduction: Introduction, nextCreation: number, leaseEndsAt: number) {
+    this.id = id;
+    this.introduction = introduction;
+    this.nextCreation = nextCreation;
+    this.leaseEndsAt = leaseEndsAt;
+  }
+
+  get fenced(): boolean {
+    return this.revoked.size > 0;
+  }
+
+  /** Grows with every fence: device ids and keys from before are void (RFC 8154 §2.3.2 renews the key so). */
+  get deviceEpoch(): number {
+    return this.#deviceEpoch;
+  }
+
+  get deviceKey(): Uint8Array {
+    return this.#deviceKey;
+  }
+
+  renewDevices(): void {
+    this.#deviceEpoch++;
+    this.#deviceKey = randomBytes(16);
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * One connection of a client: requests come in, replies and callbacks go out.
+ *
+ * Back-pressure: no more than `requestsPerConnectionMax` requests run at once, and none is begun while the client does
+ * not take its replies. What is not begun stays in the socket, but for the frames of one chunk already read.
+ */
+import type { Socket } from 'node:net';
+import { serverLimits } from './limits.ts';
+import {
+  type CallbackReplyFrame,
+  type Frame,
+  FrameDecoder,
+  FrameWriter,
+  frameKind,
+  type ReplyFrame,
+  type RequestFrame,
+} from './protocol/frame.ts';
+import type { Operation } from './protocol/operation.ts';
+import { ProtocolError } from './protocol/protocol-error.ts';
+import { status } from './protocol/status.ts';
+
+export interface ConnectionEvents {
+  /** Answers the request; never rejects. */
+  request(connection: Connection, frame: RequestFrame): Promise<ReplyFrame>;
+  closed(connection: Connection): void;
+  /** The client broke the protocol; the connection closes. */
+  fault(connection: Connection, error: ProtocolError): void;
+}
+
+export class Connection {
+  readonly #socket: Socket;
+  readonly #events: ConnectionEvents;
+  readonly #decoder = new FrameDecoder();
+  readonly #writer: FrameWriter;
+  readonly #waiting: RequestFrame[] = [];
+  readonly #callbacks = new Map<number, (answer: number | undefined) => void>();
+  #inProgress = 0;
+  #nextXid = 1;
+  #closed = false;
+
+  constructor(socket: Socket, events: ConnectionEvents) {
+    this.#socket = socket;
+    this.#events = events;
+    this.#writer = new FrameWriter(socket);
+    socket.on('data', (chunk: Buffer) => this.#received(chunk));
+    socket.on('drain', () => this.#begin());
+    // The reason of an error follows as 'close', and there is nothing to do before that.
+    socket.on('error', () => {});
+    socket.on('end', () => this.#ended());
+    socket.on('close', () => this.#gone());
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /**
+   * Asks the client and answers its status; undefined: not reached in time, or the connection is gone or choked.
+   */
+  callback<A extends unknown[]>(
+    session: Uint8Array,
+    sequence: number,
+    operation: Operation<A, unknown>,
+    args: A,
+    after: (task: () => void) => () => void,
+  ): Promise<number | undefined> {
+    if (this.#closed || this.#callbacks.size >= serverLimits.callbacksPerConnectionMax) {
+      return Promise.resolve(undefined);
+    }
+    const xid = this.#nextXid;
+    this.#nextXid = (xid + 1) >>> 0;
+    return new Promise((resolve) => {
+      const settle = (answer: number | undefined): void => {
+        this.#callbacks.delete(xid);
+        cancel();
+        resolve(answer);
+      };
+      const cancel = after(() => settle(undefined));
+      this.#callbacks.set(xid, settle);
+      this.#send([frameKind.callback, xid, session, sequence, operation.number, args]);
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #received(chunk: Buffer): void {
+    try {
+      for (const frame of this.#decoder.push(chunk)) this.#take(frame);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      this.#fault(error);
+      return;
+    }
+    this.#begin();
+  }
+
+  #take(frame: Frame): void {
+    if (frame[0] === frameKind.request) this.#waiting.push(frame);
+    else if (frame[0] === frameKind.callbackReply) this.#answered(frame);
+    else throw new ProtocolError('bad-frame', `a client does not send frames of kind ${frame[0]}`);
+  }
+
+  /** An answer that nobody waits for any more came too late; that is no fault. */
+  #answered([, xid, answer]: CallbackReplyFrame): void {
+    this.#callbacks.get(xid)?.(answer);
+  }
+
+  #begin(): void {
+    while (!this.#closed && this.#ready()) {
+      const frame = this.#waiting.shift();
+      if (frame === undefined) break;
+      this.#inProgress++;
+      void this.#events.request(this, frame).then((reply) => {
+        this.#inProgress--;
+        this.#reply(reply);
+        this.#begin();
+      });
+    }
+    if (this.#waiting.length > 0) this.#socket.pause();
+    else if (this.#ready()) this.#socket.resume();
+  }
+
+  #ready(): boolean {
+    return this.#inProgress < serverLimits.requestsPerConnectionMax && !this.#socket.writableNeedDrain;
+  }
+
+  #reply(reply: ReplyFrame): void {
+    try {
+      this.#send(reply);
+    } catch (error) {
+      if (!(error instanceof ProtocolError)) throw error;
+      const [kind, xid, , , , sequence] = reply;
+      this.#send([kind, xid, status.REP_TOO_BIG, null, [error.message, null], sequence]);
+    }
+  }
+
+  #send(frame: Frame): void {
+    if (!this.#closed) this.#writer.write(frame);
+  }
+
+  #ended(): void {
+    if (this.#decoder.partial) this.#fault(new ProtocolError('truncated', 'the connection ended inside a frame'));
+    else this.close();
+  }
+
+  #fault(error: ProtocolError): void {
+    this.#events.fault(this, error);
+    this.close();
+  }
+
+  #gone(): void {
+    this.#closed = true;
+    this.#waiting.length = 0;
+    for (const settle of this.#callbacks.values()) settle(undefined);
+    this.#events.closed(this);
+  }
+}

@@ -1,0 +1,79 @@
+/** What the operations of the server work with. */
+import type { Filesystem } from '../fs/engine/filesystem.ts';
+import type { Caller } from '../fs/vfs.ts';
+import type { Client } from './client.ts';
+import type { Clients } from './clients.ts';
+import type { Connection } from './connection.ts';
+import type { Counters } from './counters.ts';
+import type { LayoutLeases } from './leases.ts';
+import type { Opens } from './opens.ts';
+import type { Operation } from './protocol/operation.ts';
+import type { ServerStatus } from './protocol/server-status.ts';
+import { StatusError } from './protocol/status.ts';
+import type { Session } from './session.ts';
+
+export interface Context {
+  readonly fs: Filesystem;
+  readonly clients: Clients;
+  readonly opens: Opens;
+  readonly leases: LayoutLeases;
+  readonly counters: Counters;
+  readonly leaseMs: number;
+  readonly layoutWaitMs: number;
+  /** Differs between runs of the server: unstable writes of a former run may be lost (RFC 8881 §18.32). */
+  readonly writeVerifier: Uint8Array;
+  readonly after: (ms: number, task: () => void) => () => void;
+  status(): ServerStatus;
+}
+
+/** A request outside of any session. */
+export interface ConnectionCall {
+  readonly context: Context;
+  readonly connection: Connection;
+}
+
+/** A request that passed its slot. */
+export interface SessionCall extends ConnectionCall {
+  readonly session: Session;
+  readonly client: Client;
+  readonly caller: Caller;
+}
+
+/** One operation with what it does. */
+export interface Service {
+  readonly operation: Pick<Operation<unknown, unknown>, 'name' | 'number' | 'session' | 'idempotent'>;
+  /** @throws StatusError, FsError */
+  run(args: unknown, call: ConnectionCall | SessionCall): Promise<unknown[]>;
+}
+
+export function inSession<A, R extends unknown[] | []>(
+  operation: Operation<A, R>,
+  handler: (args: A, call: SessionCall) => NoInfer<R> | Promise<NoInfer<R>>,
+): Service {
+  return {
+    operation,
+    async run(args, call) {
+      if (!('session' in call)) throw new StatusError('OP_NOT_IN_SESSION', `${operation.name} needs a session`);
+      return handler(checked(operation, args), call);
+    },
+  };
+}
+
+export function onConnection<A, R extends unknown[] | []>(
+  operation: Operation<A, R>,
+  handler: (args: A, call: ConnectionCall) => NoInfer<R> | Promise<NoInfer<R>>,
+): Service {
+  return {
+    operation,
+    async run(args, call) {
+      return handler(checked(operation, args), call);
+    },
+  };
+}
+
+function checked<A>(operation: Operation<A, unknown>, args: unknown): A {
+  if (!operation.isRequest(args)) {
+    throw new StatusError('BADXDR', `the arguments of ${operation.name} are not as docs/protocol.md says`);
+  }
+  return args;
+}

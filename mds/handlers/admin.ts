@@ -1,0 +1,57 @@
+/** The filesystem as a whole. */
+import type { MappedExtent } from '../../fs/engine/filesystem.ts';
+import { nameFromBytes } from '../../fs/name.ts';
+import { inSession, onConnection, type Service } from '../context.ts';
+import { attrToWire, busAddressToWire } from '../protocol/fields.ts';
+import { wireLimits } from '../protocol/limits.ts';
+import type { ReplyOf } from '../protocol/operation.ts';
+import { operations } from '../protocol/ops.ts';
+import { serverStatusToWire } from '../protocol/server-status.ts';
+import { StatusError } from '../protocol/status.ts';
+
+const readAccess = 4;
+
+export const adminServices: readonly Service[] = [
+  /** Where the data of a file lies is told to those who may read it. */
+  inSession(operations.MAP, async ([ino, from], { context, caller }) => {
+    await context.fs.vfs.access(ino, readAccess, caller);
+    const extents = (await context.fs.map(ino)).filter(({ offset, length }) => offset + length > from);
+    const listed = extents.slice(0, wireLimits.mapExtentsMax);
+    return [listed.map(extentToWire), listed.length === extents.length];
+  }),
+
+  inSession(operations.CLONE, async ([ino, parent, name], { context, caller }) => [
+    attrToWire(await context.fs.cloneFile(ino, parent, nameFromBytes(name), caller)),
+  ]),
+
+  onConnection(operations.STATUS, (_, { context }) => [serverStatusToWire(context.status())]),
+
+  inSession(operations.EVICT, async ([clientId], { context, client, caller }) => {
+    if (caller.uid !== 0) throw new StatusError('PERM', 'only the administrator declares clients dead', 'EPERM');
+    if (clientId === client.id) throw new StatusError('INVAL', `client ${clientId} is the one that asks`, 'EINVAL');
+    await context.clients.evict(clientId);
+    return [];
+  }),
+
+  inSession(operations.STATFS, async (_, { context }) => {
+    const s = await context.fs.vfs.statfs();
+    return [s.blockSize, s.blocks, s.blocksFree, s.blocksAvailable, s.files, s.filesFree, s.nameMax];
+  }),
+
+  inSession(operations.SYNCFS, async (_, { context }) => {
+    await context.fs.vfs.syncfs();
+    return [];
+  }),
+];
+
+function extentToWire(extent: MappedExtent): ReplyOf<typeof operations.MAP>[0][number] {
+  return [
+    extent.offset,
+    extent.length,
+    extent.device,
+    extent.storageOffset,
+    busAddressToWire(extent.busAddress),
+    extent.unwritten,
+    extent.shares,
+  ];
+}

@@ -1,0 +1,112 @@
+/** Layouts: RFC 8881 §18.40 (GETDEVICEINFO), §18.42 to §18.44. */
+import type { CommitRequest, LayoutExtent } from '../../fs/engine/leases.ts';
+import { iomode, type StateId } from '../../layout/types.ts';
+import { inSession, type Service, type SessionCall } from '../context.ts';
+import { deviceIdOf } from '../device-id.ts';
+import { grantLayout } from '../grants.ts';
+import { busAddressToWire, stateIdFromWire, stateIdToWire, type WireTime } from '../protocol/fields.ts';
+import type { ReplyOf } from '../protocol/operation.ts';
+import { operations, returnKind } from '../protocol/ops.ts';
+import { StatusError } from '../protocol/status.ts';
+
+/** A filesystem has one device today; extents name it by this index. */
+const theDevice = 0;
+
+export const layoutServices: readonly Service[] = [
+  inSession(operations.LAYOUTGET, async (args, call) => {
+    const [ino, wireStateid, mode, offset, length, minlength, extentsMax] = args;
+    const stateid = stateIdFromWire(wireStateid);
+    const granted = await grantLayout({ ino, stateid, iomode: mode, offset, length, minlength, extentsMax }, call);
+    const { iomode: given, offset: from, length: covered } = granted.segment;
+    const segment: ReplyOf<typeof operations.LAYOUTGET>[1] = [given, from, covered];
+    return [stateIdToWire(granted.stateid), segment, granted.extents.map((extent) => extentToWire(extent, call))];
+  }),
+
+  inSession(operations.LAYOUTCOMMIT, async ([ino, wireStateid, wireRanges, lastWriteOffset, mtime], call) => {
+    const { context, client } = call;
+    const ranges = wireRanges.map(([offset, length]) => ({ offset, length }));
+    const stateid = stateIdFromWire(wireStateid);
+    const requireHeld = (): void => {
+      const refused = context.leases.table.checkCommit({ client: client.id, ino, stateid }, ranges);
+      if (refused !== undefined) throw new StatusError(refused.status, refused.detail);
+    };
+    requireHeld();
+    const request: CommitRequest = {
+      ranges,
+      lastWriteOffset: lastWriteOffset ?? undefined,
+      mtimeNs: mtime === null ? undefined : nanoseconds(mtime),
+      // The commit may have to wait, and a fence may come meanwhile.
+      requireHeld,
+    };
+    const { size } = await context.fs.layouts.commitLayout(ino, request, client.id);
+    context.counters.layoutsCommitted++;
+    return [size ?? null];
+  }),
+
+  inSession(operations.LAYOUTRETURN, ([kind, ino, wireStateid, mode, offset, length], call) => {
+    if (kind !== returnKind.file) return [returnAll(call)];
+    if (ino === null || wireStateid === null)
+      throw new StatusError('INVAL', 'a return of a file names it and its state');
+    const left = returnLayout({ ino, stateid: stateIdFromWire(wireStateid), iomode: mode, offset, length }, call);
+    return [left === undefined ? null : stateIdToWire(left)];
+  }),
+
+  inSession(operations.GETDEVICEINFO, ([deviceId], { context, client }) => {
+    const { fs } = context;
+    const current = deviceIdOf(fs.generation, client, theDevice);
+    if (Buffer.compare(deviceId, current) !== 0) throw new StatusError('NOENT', 'no such device, or its id is void');
+    const { device } = fs;
+    return [
+      Buffer.from(fs.uuid.replaceAll('-', ''), 'hex'),
+      device.path,
+      device.kind,
+      device.size,
+      fs.status().blockSize,
+      device.accessWidth,
+      busAddressToWire(device.busAddress),
+      fs.generation,
+      client.deviceKey,
+    ];
+  }),
+];
+
+function extentToWire(
+  { state, offset, length, device, storageOffset }: LayoutExtent,
+  { context, client }: SessionCall,
+): ReplyOf<typeof operations.LAYOUTGET>[2][number] {
+  return [state, offset, length, deviceIdOf(context.fs.generation, client, device), storageOffset];
+}
+
+interface Return {
+  readonly ino: number;
+  readonly stateid: StateId;
+  readonly iomode: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Provisional blocks go first: whoever waits for the range is woken only then. @throws StatusError */
+function returnLayout(request: Return, { context, client }: SessionCall): StateId | undefined {
+  const { leases } = context;
+  const result = leases.table.return(leases.now, { client: client.id, ...request });
+  if (result.kind === 'refused') throw new StatusError(result.status, result.detail);
+  context.counters.layoutsReturned += result.released.length;
+  leases.releaseProvisional(client.id, request.ino, result.released);
+  leases.settle(client.id, request.ino);
+  leases.perform(result.actions);
+  return result.stateid;
+}
+
+/** LAYOUTRETURN4_FSID and _ALL mean the same here: a server has one filesystem. */
+function returnAll(call: SessionCall): null {
+  const own = call.context.leases.table.held().filter((layout) => layout.client === call.client.id);
+  for (const { ino, stateid, state } of own) {
+    if (state === 'revoked') continue;
+    returnLayout({ ino, stateid, iomode: iomode.any, offset: 0, length: Infinity }, call);
+  }
+  return null;
+}
+
+function nanoseconds([sec, nsec]: WireTime): bigint {
+  return BigInt(sec) * 1_000_000_000n + BigInt(nsec);
+}

@@ -1,0 +1,83 @@
+/** Clients and sessions: RFC 8881 §18.34 to §18.38, §18.46, §18.50, §18.51. */
+import { inSession, onConnection, type Service, type SessionCall } from '../context.ts';
+import { stateIdFromWire, type WireStateId } from '../protocol/fields.ts';
+import { wireLimits } from '../protocol/limits.ts';
+import { exchangeFlag, operations } from '../protocol/ops.ts';
+import { StatusError, type StatusName, status } from '../protocol/status.ts';
+
+export const sessionServices: readonly Service[] = [
+  onConnection(operations.EXCHANGE_ID, (args, { context }) => {
+    const [owner, verifier, , implementation, ioMaxMs, credentials] = args;
+    const { client, confirmed } = context.clients.exchangeId({ owner, verifier, implementation, ioMaxMs, credentials });
+    const flags = exchangeFlag.USE_PNFS_MDS | (confirmed ? exchangeFlag.CONFIRMED_R : 0);
+    const { fs, leaseMs } = context;
+    const uuid = Buffer.from(fs.uuid.replaceAll('-', ''), 'hex');
+    return [client.id, client.nextCreation, flags >>> 0, uuid, fs.generation, leaseMs, fs.vfs.rootIno];
+  }),
+
+  onConnection(operations.CREATE_SESSION, async ([clientId, sequence, slots], { context, connection }) => {
+    const session = await context.clients.createSession(clientId, sequence, slots, connection);
+    session.bind(connection);
+    return [session.id, session.slotCount, wireLimits.frameMax, wireLimits.dataMax];
+  }),
+
+  onConnection(operations.BIND_CONN_TO_SESSION, ([id], { context, connection }) => {
+    context.clients.session(id).bind(connection);
+    return [];
+  }),
+
+  onConnection(operations.DESTROY_SESSION, ([id], { context }) => {
+    context.clients.destroySession(context.clients.session(id));
+    return [];
+  }),
+
+  onConnection(operations.DESTROY_CLIENTID, async ([clientId], { context }) => {
+    await context.clients.destroyClient(clientId);
+    return [];
+  }),
+
+  inSession(operations.SEQUENCE, () => []),
+
+  inSession(operations.RECLAIM_COMPLETE, (_, { client }) => {
+    if (client.reclaimComplete) throw new StatusError('COMPLETE_ALREADY', `client ${client.id} said so before`);
+    client.reclaimComplete = true;
+    return [];
+  }),
+
+  inSession(operations.TEST_STATEID, ([stateids], call) => [stateids.map((wire) => status[stateOf(wire, call)])]),
+
+  inSession(operations.FREE_STATEID, async ([wire], call) => {
+    const state = stateOf(wire, call);
+    if (state === 'BAD_STATEID') throw new StatusError(state, `client ${call.client.id} has no such state`);
+    if (state !== 'ADMIN_REVOKED') throw new StatusError('LOCKS_HELD', 'the state is in use: close or return it');
+    await freeRevoked(stateIdFromWire(wire).other, call);
+    return [];
+  }),
+];
+
+function stateOf(wire: WireStateId, { context, client }: SessionCall): StatusName {
+  const stateid = stateIdFromWire(wire);
+  if (client.revoked.has(stateid.other)) return 'ADMIN_REVOKED';
+  if (context.opens.peek(stateid, client.id) !== undefined) return 'OK';
+  const layout = context.leases.table
+    .held()
+    .find((held) => held.client === client.id && held.stateid.other === stateid.other);
+  if (layout === undefined || stateid.seqid > layout.stateid.seqid) return 'BAD_STATEID';
+  return stateid.seqid < layout.stateid.seqid ? 'OLD_STATEID' : 'OK';
+}
+
+/**
+ * By freeing a revoked layout the client says that no I/O below it is under way, as LAYOUTRETURN would have said. With
+ * the last one it may have layouts again, with new device ids and keys (RFC 8154 §2.3.2), and what was in quarantine
+ * for it is free.
+ * @throws StatusError DELAY: the fence is still being put up
+ */
+async function freeRevoked(other: string, { context, client }: SessionCall): Promise<void> {
+  if (context.leases.isFencing(client.id)) throw new StatusError('DELAY', `client ${client.id} is being fenced`);
+  if (client.revoked.size === 1) {
+    await context.fs.layouts.releaseQuarantine(client.id);
+    context.leases.table.forgetClient(client.id);
+    client.renewDevices();
+  }
+  client.revoked.delete(other);
+}

@@ -1,0 +1,290 @@
+/**
+ * Acts on what the layout table decides: sends the recalls, fences, wakes those who wait, keeps its deadlines. And it
+ * stands between the filesystem and its blocks (`Leases`): an operation that needs a layout back asks here.
+ *
+ * - Whoever waits holds nothing here: a break is a promise, and returns and commits run beside it (I4).
+ * - A fence is over only when the filesystem has put away, durably, what the client could reach. If that fails it is tried
+ *   again, without end: until then nobody gets the range (RFC 5663 §3.4; Linux 7.1 does the same). A filesystem that has
+ *   shut down makes nothing durable any more: then whoever waits is woken, and fails.
+ * - After a restart former clients count as holding what the store says was granted to them, until the grace period
+ *   ends (RFC 8881 §8.4.2).
+ */
+import type { Filesystem } from '../fs/engine/filesystem.ts';
+import type { BreakReason, ByteRange, FencedSegment, LayoutBreak, Leases } from '../fs/engine/leases.ts';
+import { FsError } from '../fs/errors.ts';
+import { type Action, iomode, type LayoutTable, type RecallReply, type Segment } from '../layout/types.ts';
+import type { Clock } from './clock.ts';
+import type { Counters } from './counters.ts';
+import { Grace } from './grace.ts';
+import { IdleGrants } from './idle-grants.ts';
+import { serverLimits } from './limits.ts';
+import type { Log } from './log.ts';
+import type { BreakStatus } from './protocol/server-status.ts';
+
+type RecallAction = Extract<Action, { type: 'recall' }>;
+type ReleasedAction = Extract<Action, { type: 'released' }>;
+type FenceAction = Extract<Action, { type: 'fence' }>;
+
+/** The way to the clients. */
+export interface RecallChannel {
+  recall(action: RecallAction): Promise<RecallReply>;
+  /** Its layouts are revoked. */
+  revoked(client: number): void;
+}
+
+interface Waiting extends BreakStatus {
+  readonly since: number;
+  readonly wake: () => void;
+}
+
+export class LayoutLeases implements Leases {
+  readonly table: LayoutTable;
+  readonly grace: Grace;
+  readonly #fs: Pick<Filesystem, 'layouts' | 'status'>;
+  readonly #clock: Clock;
+  readonly #counters: Counters;
+  readonly #log: Log;
+  readonly #channel: RecallChannel;
+  readonly #breaks = new Map<number, Waiting>();
+  readonly #fences = new Map<number, Promise<void>>();
+  readonly #sleepers = new Set<() => void>();
+  readonly #idle: IdleGrants;
+  #armed: { readonly at: number; readonly cancel: () => void } | undefined;
+  #closed = false;
+  /** The filesystem shut down before a fence held. */
+  #failed = false;
+
+  constructor(
+    table: LayoutTable,
+    fs: Pick<Filesystem, 'layouts' | 'status'>,
+    channel: RecallChannel,
+    clock: Clock,
+    counters: Counters,
+    log: Log,
+  ) {
+    this.table = table;
+    this.grace = new Grace(clock);
+    this.#idle = new IdleGrants(table, fs.layouts, clock);
+    this.#fs = fs;
+    this.#channel = channel;
+    this.#clock = clock;
+    this.#counters = counters;
+    this.#log = log;
+  }
+
+  get now(): number {
+    return this.#clock.now();
+  }
+
+  breakLayouts(
+    ino: number,
+    range: ByteRange,
+    reason: BreakReason,
+    client: number | undefined,
+  ): LayoutBreak | undefined {
+    if (this.#closed) return this.#refuseBreak(ino, range, reason, client);
+    this.requireRunning();
+    if (reason !== 'cache' && this.grace.covers(ino)) return this.grace.wait(ino, range, reason);
+    const begun = this.table.break(this.now, { ino, ...range, reason, client });
+    if (begun === undefined) return undefined;
+    const done = this.awaitBreak(begun.breakId, { ino, ...range, reason });
+    this.perform(begun.actions);
+    return { done, release: () => this.endBreak(begun.breakId) };
+  }
+
+  /** Must be called before the actions that came with the break are performed. */
+  awaitBreak(breakId: number, what: Omit<BreakStatus, 'waitingMs'>): Promise<void> {
+    return new Promise((resolve) => {
+      this.#breaks.set(breakId, { ...what, waitingMs: 0, since: this.now, wake: resolve });
+    });
+  }
+
+  endBreak(breakId: number): void {
+    this.#breaks.delete(breakId);
+    if (!this.#closed) this.perform(this.table.endBreak(this.now, breakId));
+  }
+
+  perform(actions: readonly Action[]): void {
+    for (const action of actions) {
+      if (action.type === 'recall') void this.#recall(action);
+      else if (action.type === 'fence') this.#beginFence(action);
+      else if (action.type === 'released') this.#letGo(action);
+      else this.#wake(action.breakId);
+    }
+    this.#arm();
+  }
+
+  /** Uncommitted blocks below `segments`, which the client does not hold any more, go back to free space. */
+  releaseProvisional(client: number, ino: number, segments: readonly Segment[]): void {
+    for (const { iomode: mode, offset, length } of segments) {
+      if (mode !== iomode.rw) continue;
+      Promise.resolve(this.#fs.layouts.releaseProvisional(ino, { offset, length }, client)).catch((error: unknown) => {
+        this.#log.error({ client, ino, offset, length, error }, 'provisional blocks could not be released');
+      });
+    }
+  }
+
+  /** What the client held of the file has become less; that it holds nothing at all the store learns later. */
+  settle(client: number, ino: number): void {
+    if (!this.table.holds(client, ino)) this.#idle.add(client, ino);
+  }
+
+  /** A fence cannot hold any more, and nothing may change in place. @throws FsError EIO */
+  requireRunning(): void {
+    if (this.#failed) throw new FsError('EIO', { detail: 'the filesystem shut down before a fence held' });
+  }
+
+  /** Everything the client has is revoked; settles when its fence holds. @throws FsError ESHUTDOWN, EIO */
+  async clientLost(client: number): Promise<void> {
+    this.perform(this.table.clientLost(this.now, client));
+    await this.fenceOf(client);
+  }
+
+  /** Settles when no fence of the client is under way. @throws FsError ESHUTDOWN, EIO */
+  async fenceOf(client: number): Promise<void> {
+    await this.#fences.get(client);
+  }
+
+  /** A client of the former run that nobody has heard of: all it may reach is put away. @throws FsError ESHUTDOWN, EIO */
+  async fenceFormer(client: number): Promise<void> {
+    const files = [...this.#fs.layouts.granted(client)];
+    const whole = files.map(([ino, access]): FencedSegment => ({ ino, offset: 0, length: Infinity, access }));
+    await this.#quarantine(client, whole);
+  }
+
+  isFencing(client: number): boolean {
+    return this.#fences.has(client);
+  }
+
+  waiting(): readonly BreakStatus[] {
+    const now = this.now;
+    const breaks = [...this.#breaks.values()].map(({ ino, offset, length, reason, since }) => ({
+      ino,
+      offset,
+      length,
+      reason,
+      waitingMs: Math.round(now - since),
+    }));
+    return [...breaks, ...this.grace.waiting()];
+  }
+
+  /** Nobody is kept waiting by a server that is gone; what was not returned stays in the way (`#refuseBreak`). */
+  close(): void {
+    this.#closed = true;
+    this.#armed?.cancel();
+    this.#wakeAll();
+    for (const wake of this.#sleepers) wake();
+  }
+
+  /** Nothing is under way any more: what was given back need not be asked for after the restart. */
+  settleAll(): void {
+    this.#idle.close();
+  }
+
+  /** No client can be asked any more, so the operation fails rather than wait or go on. @throws FsError ESHUTDOWN */
+  #refuseBreak(ino: number, range: ByteRange, reason: BreakReason, client: number | undefined): undefined {
+    const begun = this.table.break(this.now, { ino, ...range, reason, client });
+    if (begun === undefined && !this.grace.covers(ino)) return undefined;
+    if (begun !== undefined) this.table.endBreak(this.now, begun.breakId);
+    throw new FsError('ESHUTDOWN', { ino, range, detail: 'a client holds a layout and the metadata server is closed' });
+  }
+
+  #wakeAll(): void {
+    for (const breakId of this.#breaks.keys()) this.#wake(breakId);
+    this.grace.wake();
+  }
+
+  #letGo({ client, ino, segments }: ReleasedAction): void {
+    this.releaseProvisional(client, ino, segments);
+    this.settle(client, ino);
+  }
+
+  #wake(breakId: number): void {
+    this.#breaks.get(breakId)?.wake();
+    this.#breaks.delete(breakId);
+  }
+
+  async #recall(action: RecallAction): Promise<void> {
+    this.#counters.recallsSent++;
+    // What was just granted can be asked back at once: after the reply that grants it, so that the client need not wait
+    // for that (RFC 8881 §12.5.5.2), and in the order of their seqids.
+    await new Promise(setImmediate);
+    const reply = await this.#channel.recall(action);
+    if (!this.#closed) this.perform(this.table.recallReply(this.now, action.recallId, reply));
+  }
+
+  #beginFence(action: FenceAction): void {
+    const { client, fenceId } = action;
+    this.#counters.layoutsRevoked += action.segments.length;
+    this.#log.warn({ client, segments: action.segments.length }, 'layouts revoked, fencing');
+    this.#channel.revoked(client);
+    const fence = this.#quarantine(client, action.segments.map(fencedSegment));
+    const held = fence.then(() => {
+      this.#fences.delete(client);
+      if (!this.#closed) this.perform(this.table.fenced(this.now, fenceId));
+    });
+    this.#fences.set(client, held);
+    // Whoever waits for it learns that the server or the filesystem stopped first; without anybody it concerns nobody.
+    held.catch(() => {});
+  }
+
+  /** Where nothing is ever written no block changes hands, and there is nothing to put away. @throws FsError ESHUTDOWN, EIO */
+  async #quarantine(client: number, segments: readonly FencedSegment[]): Promise<void> {
+    if (this.#fs.status().readOnly) return;
+    let waitMs: number = serverLimits.fenceRetryFirstMs;
+    while (!this.#closed) {
+      this.#requireNoShutdown(client);
+      try {
+        await this.#fs.layouts.quarantine(client, segments);
+        return;
+      } catch (error) {
+        this.#log.error({ client, error }, 'fence failed, its blocks stay blocked');
+      }
+      // What could not be made durable now never will be: trying again would only move the blocks once more.
+      this.#requireNoShutdown(client);
+      await this.#sleep(waitMs);
+      waitMs = Math.min(waitMs * 2, serverLimits.fenceRetryLongestMs);
+    }
+    throw new FsError('ESHUTDOWN', { client, detail: 'the metadata server closed before a fence held' });
+  }
+
+  /** @throws FsError EIO */
+  #requireNoShutdown(client: number): void {
+    const { shutdown } = this.#fs.status();
+    if (shutdown === undefined) return;
+    this.#failed = true;
+    this.#wakeAll();
+    throw new FsError('EIO', { client, detail: `its fence does not hold: ${shutdown}` });
+  }
+
+  /** Ends early with the server. */
+  #sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        cancel();
+        this.#sleepers.delete(wake);
+        resolve();
+      };
+      const cancel = this.#clock.after(ms, wake);
+      this.#sleepers.add(wake);
+    });
+  }
+
+  #arm(): void {
+    const at = this.#closed ? undefined : this.table.nextDeadline();
+    if (at === this.#armed?.at) return;
+    this.#armed?.cancel();
+    this.#armed = undefined;
+    if (at === undefined) return;
+    const cancel = this.#clock.after(at - this.now, () => {
+      this.#armed = undefined;
+      this.perform(this.table.tick(this.now));
+    });
+    this.#armed = { at, cancel };
+  }
+}
+
+function fencedSegment(segment: FenceAction['segments'][number]): FencedSegment {
+  const { ino, offset, length } = segment;
+  return { ino, offset, length, access: segment.iomode === iomode.rw ? 'write' : 'read' };
+}

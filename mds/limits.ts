@@ -1,0 +1,46 @@
+/** Every bound of the metadata server, each with its reason. What is bounded on the wire stands in protocol/limits.ts. */
+export const serverLimits = {
+  /** Lease of a client: 90 s, as Linux' nfsd. A client renews it with every request. */
+  leaseMs: 90_000,
+  /** A shorter lease could end between two turns of a busy event loop. */
+  leaseMinMs: 50,
+  leaseMaxMs: 3_600_000,
+  /** How long LAYOUTGET waits for layouts in its way before it says LAYOUTTRYLATER; far below any client's timeout. */
+  layoutWaitMs: 10_000,
+  /** A client answers a callback at once (the return comes later): later than this it counts as not reached. */
+  callbackReplyMs: 5_000,
+  /** Callbacks on their way over one connection: one per file with a conflict, and the rest are sent again later. */
+  callbacksPerConnectionMax: 64,
+  /** Connections of all clients; each costs a descriptor and up to 64 KiB of socket buffers. */
+  connectionsMax: 1024,
+  /** Clients known at once, confirmed or not. */
+  clientsMax: 1024,
+  /** A client needs one session, and a second one while it replaces the first. */
+  sessionsPerClientMax: 4,
+  /**
+   * Requests of one connection in progress; more stay in the socket. No fewer than all slots of a client's sessions,
+   * so that requests that wait for a recall can never keep a LAYOUTRETURN from being read.
+   */
+  requestsPerConnectionMax: 128,
+  /** Open files of one client, as RLIMIT_NOFILE of a large server. */
+  opensPerClientMax: 65_536,
+  /** One reply kept for a retry: the largest reply of an operation that must not run twice is LAYOUTGET's. */
+  cachedReplyMax: 256 * 1024,
+  /** Bytes of one layout for writing: what a fenced client can make unusable in one go, and the work of one mapping. */
+  layoutWriteMax: 2 ** 30,
+  /** Segments of layouts that one client may hold. */
+  segmentsPerClientMax: 65_536,
+  /** Rounds of an OPEN that finds a name to be there and then gone. */
+  createRoundsMax: 16,
+  /** Rounds of LAYOUTGET: conflict, wait, look again. */
+  layoutRoundsMax: 16,
+  /** A fence that fails is tried again after 1 s, doubling up to 3 min, without end: until then nothing is granted (Linux 7.1 does so). */
+  fenceRetryFirstMs: 1_000,
+  fenceRetryLongestMs: 180_000,
+  /** How long the store says of a file given back that a client may have it: longer than between two uses of a busy file. */
+  grantKeptMs: 5_000,
+  /** Such files of all clients; about 200 bytes each. */
+  grantsKeptMax: 65_536,
+  /** One lookup of whether somebody answers on a socket that is in the way. */
+  staleSocketProbeMs: 1_000,
+} as const;

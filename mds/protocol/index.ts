@@ -1,0 +1,10 @@
+/** The wire protocol of the metadata server, for both of its sides. docs/protocol.md describes it for people. */
+export * from './address.ts';
+export * from './fields.ts';
+export * from './frame.ts';
+export * from './limits.ts';
+export type { Operation, OperationTraits, ReplyOf, RequestOf } from './operation.ts';
+export * from './ops.ts';
+export * from './protocol-error.ts';
+export * from './server-status.ts';
+export * from './status.ts';

@@ -1,0 +1,297 @@
+/**
+ * Every operation with its number, arguments and results, in the order in which they stand on the wire. Numbers are
+ * those of RFC 8881 §16.2, RFC 7862 and RFC 8276 where the operation exists there; ours begin at 20000.
+ * docs/protocol.md says the same in words.
+ */
+import { type TSchema, Type } from 'typebox';
+import {
+  BusAddress,
+  bytes,
+  Credentials,
+  Data,
+  DeviceId,
+  Ino,
+  Length,
+  NameBytes,
+  SessionId,
+  Text,
+  U32,
+  U53,
+  Uuid,
+  Verifier,
+  WireAttr,
+  WireSetAttr,
+  WireStateId,
+  WireTime,
+} from './fields.ts';
+import { wireLimits } from './limits.ts';
+import { idempotent, operation, sessionless } from './operation.ts';
+import { WireServerStatus } from './server-status.ts';
+
+const orNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+
+/** eir_flags of EXCHANGE_ID (RFC 8881 §18.35). */
+export const exchangeFlag = { USE_PNFS_MDS: 0x0002_0000, CONFIRMED_R: 0x8000_0000 } as const;
+
+/** OPEN4_SHARE_ACCESS of RFC 8881 §18.16. */
+export const shareAccess = { read: 1, write: 2, both: 3 } as const;
+
+/** What OPEN opens: the first element of its target. */
+export const openTarget = { inode: 0, name: 1, create: 2, unnamed: 3 } as const;
+const OpenTarget = Type.Union([
+  /** ino */
+  Type.Tuple([Type.Literal(openTarget.inode), Ino]),
+  /** parent, name */
+  Type.Tuple([Type.Literal(openTarget.name), Ino, NameBytes]),
+  /** parent, name, permission bits, exclusive (EXIST if it is there) */
+  Type.Tuple([Type.Literal(openTarget.create), Ino, NameBytes, U32, Type.Boolean()]),
+  /** parent, permission bits (O_TMPFILE) */
+  Type.Tuple([Type.Literal(openTarget.unnamed), Ino, U32]),
+]);
+
+/** What CREATE creates: nfs_ftype4 of RFC 8881 §3.2.1; `node` is any type that mknod(2) knows, in the bits of the mode. */
+export const createKind = { node: 1, directory: 2, symlink: 5 } as const;
+const CreateWhat = Type.Union([
+  /** permission bits */
+  Type.Tuple([Type.Literal(createKind.directory), U32]),
+  /** target */
+  Type.Tuple([Type.Literal(createKind.symlink), bytes(1, wireLimits.symlinkMax)]),
+  /** st_mode with type bits, rdev */
+  Type.Tuple([Type.Literal(createKind.node), U32, U53]),
+]);
+
+/** stable_how4 of RFC 8881 §18.32. */
+export const stableHow = { unstable: 0, dataSync: 1, fileSync: 2 } as const;
+const StableHow = Type.Union([Type.Literal(0), Type.Literal(1), Type.Literal(2)]);
+
+/** Index into this list is the number on the wire. */
+export const renameModes = ['replace', 'noreplace', 'exchange'] as const;
+export const xattrModes = ['either', 'create', 'replace'] as const;
+export const fallocateModes = [
+  'allocate',
+  'allocate-keep-size',
+  'punch',
+  'zero',
+  'zero-keep-size',
+  'collapse',
+  'insert',
+] as const;
+export const seekWhences = ['data', 'hole'] as const;
+const index = (list: readonly string[]) => Type.Integer({ minimum: 0, maximum: list.length - 1 });
+
+/** layoutreturn_type4 of RFC 8881 §3.3.22. */
+export const returnKind = { file: 1, fsid: 2, all: 3 } as const;
+
+const XattrName = bytes(1, wireLimits.nameMax);
+/** offset, length in bytes of the file. */
+const CommitRange = Type.Tuple([U53, U53]);
+/** state, offset, length, device, storage offset (0 for NONE_DATA); RFC 5663 §2.3. */
+const LayoutExtent = Type.Tuple([
+  Type.Union([Type.Literal(0), Type.Literal(1), Type.Literal(2), Type.Literal(3)]),
+  U53,
+  U53,
+  DeviceId,
+  U53,
+]);
+/** name, ino, type bits of st_mode, cookie, attributes if asked for. */
+const Dirent = Type.Tuple([NameBytes, Ino, U32, U53, orNull(WireAttr)]);
+/** offset, length, device index, storage offset, bus address, unwritten, files that share the blocks. */
+const MapExtent = Type.Tuple([U53, U53, U32, U53, BusAddress, Type.Boolean(), U32]);
+
+export const operations = {
+  // Clients and sessions.
+  /** owner, verifier, flags, implementation, longest I/O in ms, credentials for requests that carry none → client id,
+   *  first sequence of CREATE_SESSION, flags, server uuid, generation, lease in ms, root inode. */
+  EXCHANGE_ID: operation(
+    'EXCHANGE_ID',
+    42,
+    [
+      bytes(1, wireLimits.ownerMax),
+      Verifier,
+      U32,
+      Type.String({ maxLength: wireLimits.implementationMax }),
+      U32,
+      Credentials,
+    ],
+    [U53, U32, U32, Uuid, U53, U32, Ino],
+    sessionless,
+  ),
+  /** client id, sequence, slots wanted → session, slots given, largest frame in bytes, largest READ or WRITE in bytes. */
+  CREATE_SESSION: operation('CREATE_SESSION', 43, [U53, U32, U32], [SessionId, U32, U32, U32], sessionless),
+  /** session */
+  BIND_CONN_TO_SESSION: operation('BIND_CONN_TO_SESSION', 41, [SessionId], [], sessionless),
+  /** session */
+  DESTROY_SESSION: operation('DESTROY_SESSION', 44, [SessionId], [], sessionless),
+  /** client id */
+  DESTROY_CLIENTID: operation('DESTROY_CLIENTID', 57, [U53], [], sessionless),
+  SEQUENCE: operation('SEQUENCE', 53, [], [], idempotent),
+  RECLAIM_COMPLETE: operation('RECLAIM_COMPLETE', 58, [], []),
+  /** stateid */
+  FREE_STATEID: operation('FREE_STATEID', 45, [WireStateId], []),
+  /** stateids → a status number for each */
+  TEST_STATEID: operation(
+    'TEST_STATEID',
+    55,
+    [Type.Array(WireStateId, { maxItems: wireLimits.testStateidsMax })],
+    [Type.Array(U32, { maxItems: wireLimits.testStateidsMax })],
+    idempotent,
+  ),
+
+  // Names and attributes.
+  /** parent, name → attributes */
+  LOOKUP: operation('LOOKUP', 15, [Ino, NameBytes], [WireAttr], idempotent),
+  /** directory → attributes of its parent */
+  LOOKUPP: operation('LOOKUPP', 16, [Ino], [WireAttr], idempotent),
+  /** ino → attributes */
+  GETATTR: operation('GETATTR', 9, [Ino], [WireAttr], idempotent),
+  /** ino, open stateid (needed to change the size without write permission) or null, changes → attributes */
+  SETATTR: operation('SETATTR', 34, [Ino, orNull(WireStateId), WireSetAttr], [WireAttr]),
+  /** ino, mask of access(2): 4 read, 2 write, 1 execute */
+  ACCESS: operation('ACCESS', 3, [Ino, Type.Integer({ minimum: 0, maximum: 7 })], [], idempotent),
+  /** directory, cookie (0: from the start), most entries, with attributes → entries, no more follow */
+  READDIR: operation(
+    'READDIR',
+    26,
+    [Ino, U53, Type.Integer({ minimum: 1, maximum: wireLimits.direntsMax }), Type.Boolean()],
+    [Type.Array(Dirent, { maxItems: wireLimits.direntsMax }), Type.Boolean()],
+    idempotent,
+  ),
+  /** ino → target */
+  READLINK: operation('READLINK', 27, [Ino], [bytes(0, wireLimits.symlinkMax)], idempotent),
+  /** parent, name, what → attributes */
+  CREATE: operation('CREATE', 6, [Ino, NameBytes, CreateWhat], [WireAttr]),
+  /** parent, name, it is a directory */
+  REMOVE: operation('REMOVE', 28, [Ino, NameBytes, Type.Boolean()], []),
+  /** parent, name, new parent, new name, mode (renameModes) */
+  RENAME: operation('RENAME', 29, [Ino, NameBytes, Ino, NameBytes, index(renameModes)], []),
+  /** ino, parent, name → attributes */
+  LINK: operation('LINK', 11, [Ino, Ino, NameBytes], [WireAttr]),
+  /** ino, name → value */
+  GETXATTR: operation('GETXATTR', 72, [Ino, XattrName], [bytes(0, wireLimits.xattrValueMax)], idempotent),
+  /** ino, name, value, mode (xattrModes) */
+  SETXATTR: operation('SETXATTR', 73, [Ino, XattrName, bytes(0, wireLimits.xattrValueMax), index(xattrModes)], []),
+  /** ino → names */
+  LISTXATTRS: operation(
+    'LISTXATTRS',
+    74,
+    [Ino],
+    [Type.Array(XattrName, { maxItems: wireLimits.xattrsMax })],
+    idempotent,
+  ),
+  /** ino, name */
+  REMOVEXATTR: operation('REMOVEXATTR', 75, [Ino, XattrName], []),
+
+  // Open files and their data.
+  /** target, access (shareAccess), truncate, append → open stateid, attributes */
+  OPEN: operation(
+    'OPEN',
+    18,
+    [OpenTarget, Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3)]), Type.Boolean(), Type.Boolean()],
+    [WireStateId, WireAttr],
+  ),
+  /** open stateid */
+  CLOSE: operation('CLOSE', 4, [WireStateId], []),
+  /** open stateid, offset, most bytes → data, end of file reached */
+  READ: operation(
+    'READ',
+    25,
+    [WireStateId, U53, Type.Integer({ minimum: 0, maximum: wireLimits.dataMax })],
+    [Data, Type.Boolean()],
+    idempotent,
+  ),
+  /** open stateid, offset, stability wanted, data → bytes written, stability reached, write verifier */
+  WRITE: operation('WRITE', 38, [WireStateId, U53, StableHow, Data], [U32, StableHow, Verifier]),
+  /** ino, data only (fdatasync) → write verifier */
+  COMMIT: operation('COMMIT', 5, [Ino, Type.Boolean()], [Verifier], idempotent),
+  /** open stateid, mode (fallocateModes), offset, length */
+  FALLOCATE: operation('FALLOCATE', 20004, [WireStateId, index(fallocateModes), U53, U53], []),
+  /** open stateid, offset, what (seekWhences) → offset */
+  SEEK: operation('SEEK', 69, [WireStateId, U53, index(seekWhences)], [U53], idempotent),
+  /** open stateid and offset of the source, those of the target, length → bytes copied */
+  COPY: operation('COPY', 60, [WireStateId, U53, WireStateId, U53, U53], [U53]),
+
+  // Layouts.
+  /** ino, open or layout stateid, iomode, offset, length, minlength, most extents → layout stateid, segment granted
+   *  (iomode, offset, length), its extents */
+  LAYOUTGET: operation(
+    'LAYOUTGET',
+    50,
+    [Ino, WireStateId, U32, U53, Length, Length, Type.Integer({ minimum: 1, maximum: wireLimits.extentsMax })],
+    [
+      WireStateId,
+      Type.Tuple([Type.Union([Type.Literal(1), Type.Literal(2)]), U53, Length]),
+      Type.Array(LayoutExtent, { maxItems: wireLimits.extentsMax }),
+    ],
+  ),
+  /** ino, layout stateid, ranges, offset of the last byte written or null, mtime or null → new size if it changed */
+  LAYOUTCOMMIT: operation(
+    'LAYOUTCOMMIT',
+    49,
+    [
+      Ino,
+      WireStateId,
+      Type.Array(CommitRange, { maxItems: wireLimits.commitRangesMax }),
+      orNull(U53),
+      orNull(WireTime),
+    ],
+    [orNull(U53)],
+  ),
+  /** kind (returnKind); for `file`: ino, layout stateid, iomode, offset, length; otherwise null, null, iomode, 0, max
+   *  → layout stateid or null: nothing is left */
+  LAYOUTRETURN: operation(
+    'LAYOUTRETURN',
+    51,
+    [
+      Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3)]),
+      orNull(Ino),
+      orNull(WireStateId),
+      U32,
+      U53,
+      Length,
+    ],
+    [orNull(WireStateId)],
+  ),
+  /** device → uuid of the filesystem on it, path on the server's host, kind, size in bytes, block size, access width,
+   *  bus address of byte 0 (0: none), generation, key of this client */
+  GETDEVICEINFO: operation(
+    'GETDEVICEINFO',
+    47,
+    [DeviceId],
+    [Uuid, Text, Text, U53, U32, U32, BusAddress, U53, bytes(16, 16)],
+    idempotent,
+  ),
+
+  // The filesystem as a whole.
+  /** ino, offset to start from → extents of the file, none follow (otherwise ask again from the end of the last) */
+  MAP: operation(
+    'MAP',
+    20000,
+    [Ino, U53],
+    [Type.Array(MapExtent, { maxItems: wireLimits.mapExtentsMax }), Type.Boolean()],
+    idempotent,
+  ),
+  /** ino, parent, name → attributes of the new file on the same blocks */
+  CLONE: operation('CLONE', 20001, [Ino, Ino, NameBytes], [WireAttr]),
+  /** → state of the filesystem and of the server */
+  STATUS: operation('STATUS', 20002, [], [WireServerStatus], sessionless),
+  /** → block size, blocks, free, available, files, files free, longest name */
+  STATFS: operation('STATFS', 20003, [], [U32, U53, U53, U53, U53, U53, U32], idempotent),
+  SYNCFS: operation('SYNCFS', 20005, [], [], idempotent),
+  /** client id: it is dead, says the administrator (uid 0) */
+  EVICT: operation('EVICT', 20006, [U53], []),
+} as const;
+
+export type OperationName = keyof typeof operations;
+
+/** What the server asks of a client, over a connection of its session. Answered by a status alone. */
+export const callbacks = {
+  /** layout stateid, ino, iomode (3: any), offset, length, changed: the blocks are about to move (RFC 8881 §20.3) */
+  CB_LAYOUTRECALL: operation(
+    'CB_LAYOUTRECALL',
+    5,
+    [WireStateId, Ino, Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3)]), U53, Length, Type.Boolean()],
+    [],
+  ),
+} as const;
+
+export type CallbackName = keyof typeof callbacks;

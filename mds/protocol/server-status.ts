@@ -1,0 +1,256 @@
+/** What STATUS tells: the filesystem, the server, its clients, their layouts and the recalls under way. */
+import { type Static, Type } from 'typebox';
+import type { FilesystemStatus } from '../../fs/engine/filesystem.ts';
+import type { StateId } from '../../layout/types.ts';
+import { bytes, Ino, Length, stateIdFromWire, stateIdToWire, Text, U32, U53, WireStateId } from './fields.ts';
+import { wireLimits } from './limits.ts';
+
+export const clientStates = ['active', 'fenced', 'expired', 'returning'] as const;
+/** `returning`: known from before the restart and not back yet. */
+export type ClientState = (typeof clientStates)[number];
+
+export interface ClientStatus {
+  readonly id: number;
+  readonly owner: Uint8Array;
+  readonly implementation: string;
+  readonly state: ClientState;
+  /** Until its lease ends; 0 when it has. */
+  readonly leaseLeftMs: number;
+  readonly sessions: number;
+  readonly connections: number;
+  readonly opens: number;
+  readonly quarantinedBytes: number;
+}
+
+export const layoutStates = ['held', 'recalling', 'revoked'] as const;
+
+export interface LayoutStatus {
+  readonly client: number;
+  readonly ino: number;
+  readonly stateid: StateId;
+  readonly state: (typeof layoutStates)[number];
+  readonly heldMs: number;
+  readonly segments: readonly { readonly iomode: 1 | 2; readonly offset: number; readonly length: number }[];
+}
+
+/** An operation that waits for layouts to come back. */
+export interface BreakStatus {
+  readonly ino: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly reason: string;
+  readonly waitingMs: number;
+}
+
+/** Since the server began. */
+export interface ServerCounters {
+  readonly requests: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly layoutsGranted: number;
+  readonly layoutsCommitted: number;
+  readonly recallsSent: number;
+  readonly layoutsReturned: number;
+  readonly layoutsRevoked: number;
+  readonly protocolErrors: number;
+}
+
+export interface ServerStatus {
+  readonly filesystem: FilesystemStatus;
+  readonly uptimeMs: number;
+  readonly leaseMs: number;
+  /** Of the grace period after a restart; 0 when it is over. */
+  readonly graceLeftMs: number;
+  readonly addresses: readonly string[];
+  readonly clients: readonly ClientStatus[];
+  readonly layouts: readonly LayoutStatus[];
+  readonly breaks: readonly BreakStatus[];
+  readonly counters: ServerCounters;
+  /** More clients, layouts, segments or breaks exist than are listed. */
+  readonly truncated: boolean;
+}
+
+const rows = { maxItems: wireLimits.statusRowsMax };
+
+/** uuid, label, device, generation, block size, blocks by role, inodes, read-only, reason of the shutdown or null. */
+const WireFilesystem = Type.Tuple([
+  Text,
+  Text,
+  Text,
+  U53,
+  U32,
+  /** total, reserved, free, file, shared, provisional, quarantined, freeing */
+  Type.Tuple([U53, U53, U53, U53, U53, U53, U53, U53]),
+  U53,
+  Type.Boolean(),
+  Type.Union([Text, Type.Null()]),
+]);
+/** id, owner, implementation, state (clientStates), lease left ms, sessions, connections, opens, quarantined bytes. */
+const WireClient = Type.Tuple([
+  U53,
+  bytes(0, wireLimits.ownerMax),
+  Text,
+  Type.Integer({ minimum: 0, maximum: clientStates.length - 1 }),
+  U53,
+  U32,
+  U32,
+  U32,
+  U53,
+]);
+/** client, ino, stateid, state (layoutStates), held ms, segments (iomode, offset, length). */
+const WireLayout = Type.Tuple([
+  U53,
+  Ino,
+  WireStateId,
+  Type.Integer({ minimum: 0, maximum: layoutStates.length - 1 }),
+  U53,
+  Type.Array(Type.Tuple([Type.Union([Type.Literal(1), Type.Literal(2)]), U53, Length]), {
+    maxItems: wireLimits.statusSegmentsMax,
+  }),
+]);
+/** ino, offset, length, reason, waiting ms. */
+const WireBreak = Type.Tuple([Ino, U53, Length, Text, U53]);
+/** requests, bytes read, bytes written, layouts granted, committed, recalls sent, layouts returned, revoked, protocol errors. */
+const WireCounters = Type.Tuple([U53, U53, U53, U53, U53, U53, U53, U53, U53]);
+
+export const WireServerStatus = Type.Tuple([
+  WireFilesystem,
+  U53,
+  U53,
+  U53,
+  Type.Array(Text, { maxItems: 64 }),
+  Type.Array(WireClient, rows),
+  Type.Array(WireLayout, rows),
+  Type.Array(WireBreak, rows),
+  WireCounters,
+  Type.Boolean(),
+]);
+export type WireServerStatus = Static<typeof WireServerStatus>;
+
+export function serverStatusToWire(s: ServerStatus): WireServerStatus {
+  const { blocks } = s.filesystem;
+  const most = wireLimits.statusRowsMax;
+  return [
+    [
+      s.filesystem.uuid,
+      s.filesystem.label,
+      s.filesystem.device,
+      s.filesystem.generation,
+      s.filesystem.blockSize,
+      [
+        blocks.total,
+        blocks.reserved,
+        blocks.free,
+        blocks.file,
+        blocks.shared,
+        blocks.provisional,
+        blocks.quarantined,
+        blocks.freeing,
+      ],
+      s.filesystem.inodes,
+      s.filesystem.readOnly,
+      s.filesystem.shutdown ?? null,
+    ],
+    s.uptimeMs,
+    s.leaseMs,
+    s.graceLeftMs,
+    [...s.addresses],
+    s.clients
+      .slice(0, most)
+      .map((c) => [
+        c.id,
+        c.owner,
+        c.implementation,
+        clientStates.indexOf(c.state),
+        c.leaseLeftMs,
+        c.sessions,
+        c.connections,
+        c.opens,
+        c.quarantinedBytes,
+      ]),
+    s.layouts
+      .slice(0, most)
+      .map((l) => [
+        l.client,
+        l.ino,
+        stateIdToWire(l.stateid),
+        layoutStates.indexOf(l.state),
+        l.heldMs,
+        l.segments.slice(0, wireLimits.statusSegmentsMax).map((g) => [g.iomode, g.offset, g.length]),
+      ]),
+    s.breaks.slice(0, most).map((b) => [b.ino, b.offset, b.length, b.reason, b.waitingMs]),
+    [
+      s.counters.requests,
+      s.counters.bytesRead,
+      s.counters.bytesWritten,
+      s.counters.layoutsGranted,
+      s.counters.layoutsCommitted,
+      s.counters.recallsSent,
+      s.counters.layoutsReturned,
+      s.counters.layoutsRevoked,
+      s.counters.protocolErrors,
+    ],
+    s.truncated ||
+      [s.clients, s.layouts, s.breaks].some((list) => list.length > most) ||
+      s.layouts.some((l) => l.segments.length > wireLimits.statusSegmentsMax),
+  ];
+}
+
+export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
+  const [filesystem, uptimeMs, leaseMs, graceLeftMs, addresses, clients, layouts, breaks, counters, truncated] = wire;
+  const [uuid, label, device, generation, blockSize, blocks, inodes, readOnly, shutdown] = filesystem;
+  const [total, reserved, free, file, shared, provisional, quarantined, freeing] = blocks;
+  const [requests, bytesRead, bytesWritten, layoutsGranted, layoutsCommitted, recallsSent, ...rest] = counters;
+  const [layoutsReturned, layoutsRevoked, protocolErrors] = rest;
+  return {
+    filesystem: {
+      uuid,
+      label,
+      device,
+      generation,
+      blockSize,
+      blocks: { total, reserved, free, file, shared, provisional, quarantined, freeing },
+      inodes,
+      readOnly,
+      shutdown: shutdown ?? undefined,
+    },
+    uptimeMs,
+    leaseMs,
+    graceLeftMs,
+    addresses,
+    clients: clients.map(
+      ([id, owner, implementation, state, leaseLeftMs, sessions, connections, opens, quarantinedBytes]) => ({
+        id,
+        owner,
+        implementation,
+        state: clientStates[state] ?? 'active',
+        leaseLeftMs,
+        sessions,
+        connections,
+        opens,
+        quarantinedBytes,
+      }),
+    ),
+    layouts: layouts.map(([client, ino, stateid, state, heldMs, segments]) => ({
+      client,
+      ino,
+      stateid: stateIdFromWire(stateid),
+      state: layoutStates[state] ?? 'held',
+      heldMs,
+      segments: segments.map(([iomode, offset, length]) => ({ iomode, offset, length })),
+    })),
+    breaks: breaks.map(([ino, offset, length, reason, waitingMs]) => ({ ino, offset, length, reason, waitingMs })),
+    counters: {
+      requests,
+      bytesRead,
+      bytesWritten,
+      layoutsGranted,
+      layoutsCommitted,
+      recallsSent,
+      layoutsReturned,
+      layoutsRevoked,
+      protocolErrors,
+    },
+    truncated,
+  };
+}

@@ -1,0 +1,65 @@
+import type { Client } from './client.ts';
+import type { Context } from './context.ts';
+import type { ClientStatus, ServerStatus } from './protocol/server-status.ts';
+
+export interface ServerFacts {
+  readonly now: number;
+  readonly startedAt: number;
+  readonly graceEndsAt: number;
+  readonly addresses: readonly string[];
+}
+
+/** What STATUS answers, of this moment. */
+export function serverStatus(context: Context, facts: ServerFacts): ServerStatus {
+  const { fs, leases, clients } = context;
+  const quarantined = fs.quarantined();
+  return {
+    filesystem: fs.status(),
+    uptimeMs: Math.round(facts.now - facts.startedAt),
+    leaseMs: context.leaseMs,
+    graceLeftMs: Math.max(0, Math.round(facts.graceEndsAt - facts.now)),
+    addresses: facts.addresses,
+    clients: [
+      ...[...clients.living()].map((client) => living(client, context, facts.now, quarantined)),
+      ...[...clients.past].map(
+        ([id, { owner }]): ClientStatus => ({
+          id,
+          owner: Buffer.from(owner, 'hex'),
+          implementation: '',
+          state: clients.returning.has(id) ? 'returning' : 'expired',
+          leaseLeftMs: 0,
+          sessions: 0,
+          connections: 0,
+          opens: 0,
+          quarantinedBytes: quarantined.get(id) ?? 0,
+        }),
+      ),
+    ],
+    layouts: leases.table.held().map(({ client, ino, stateid, state, since, segments }) => ({
+      client,
+      ino,
+      stateid,
+      state,
+      heldMs: Math.max(0, Math.round(facts.now - since)),
+      segments,
+    })),
+    breaks: leases.waiting(),
+    counters: { ...context.counters },
+    truncated: false,
+  };
+}
+
+function living(client: Client, context: Context, now: number, quarantined: ReadonlyMap<number, number>): ClientStatus {
+  const sessions = [...client.sessions.values()];
+  return {
+    id: client.id,
+    owner: client.introduction.owner,
+    implementation: client.introduction.implementation,
+    state: client.fenced ? 'fenced' : 'active',
+    leaseLeftMs: Math.max(0, Math.round(client.leaseEndsAt - now)),
+    sessions: sessions.length,
+    connections: new Set(sessions.flatMap((session) => session.connections)).size,
+    opens: context.opens.countOf(client.id),
+    quarantinedBytes: quarantined.get(client.id) ?? 0,
+  };
+}

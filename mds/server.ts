@@ -1,0 +1,203 @@
+/**
+ * The metadata server: one filesystem, any number of listening sockets. Files, names and layouts of its clients pass
+ * through here; their data need not.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { Filesystem } from '../fs/engine/filesystem.ts';
+import { assert } from '../fs/errors.ts';
+import { Layouts } from '../layout/layouts.ts';
+import { sendRecall } from './callbacks.ts';
+import { Clients } from './clients.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { Connection, type ConnectionEvents } from './connection.ts';
+import type { Context } from './context.ts';
+import { newCounters } from './counters.ts';
+import { answerRequest } from './dispatch.ts';
+import { LayoutLeases } from './leases.ts';
+import { serverLimits } from './limits.ts';
+import { type Log, silent } from './log.ts';
+import { Opens } from './opens.ts';
+import { parseAddress } from './protocol/address.ts';
+import type { ReplyFrame, RequestFrame } from './protocol/frame.ts';
+import type { ServerStatus } from './protocol/server-status.ts';
+import { serverStatus } from './server-status.ts';
+import { otherSource } from './stateids.ts';
+import { type Listener, listen } from './transport.ts';
+
+export interface MetadataServerOptions {
+  /** Lease of a client, and the grace period after a restart; at least as long as before the restart. */
+  readonly leaseMs?: number;
+  /** From a recall to the fence of a client that does not return; a lease by default and, but for tests, no less. */
+  readonly recallDeadlineMs?: number;
+  /** How long LAYOUTGET waits for layouts of others. */
+  readonly layoutWaitMs?: number;
+  readonly clock?: Clock;
+  readonly log?: Log;
+}
+
+export class MetadataServer {
+  readonly #context: Context;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #listeners: Listener[] = [];
+  readonly #connections = new Set<Connection>();
+  readonly #inProgress = new Set<Promise<ReplyFrame>>();
+  readonly #startedAt: number;
+  readonly #graceEndsAt: number;
+  #cancelGrace: () => void = () => {};
+  #closing: Promise<void> | undefined;
+
+  /** From here on the operations of `fs` wait for the layouts that are in their way. */
+  constructor(fs: Filesystem, options: MetadataServerOptions = {}) {
+    const leaseMs = options.leaseMs ?? serverLimits.leaseMs;
+    assert(leaseMs >= serverLimits.leaseMinMs && leaseMs <= serverLimits.leaseMaxMs, `a lease of ${leaseMs} ms`);
+    const clock = options.clock ?? systemClock;
+    const log = options.log ?? silent;
+    const counters = newCounters();
+    const newOther = otherSource();
+    const table = new Layouts({
+      recallDeadlineMs: options.recallDeadlineMs ?? leaseMs,
+      newOther,
+      segmentsPerClientMax: serverLimits.segmentsPerClientMax,
+    });
+    const opens = new Opens(fs.vfs, newOther);
+    const leases: LayoutLeases = new LayoutLeases(
+      table,
+      fs,
+      {
+        recall: (action) => sendRecall(clients.find(action.client), action, clock),
+        revoked: (client) => {
+          const revoked = table.held().filter((layout) => layout.client === client);
+          for (const { stateid } of revoked) clients.find(client)?.revoked.add(stateid.other);
+        },
+      },
+      clock,
+      counters,
+      log,
+    );
+    const clients: Clients = new Clients(
+      fs,
+      {
+        async end(client) {
+          await Promise.all([opens.closeAll(client), leases.clientLost(client)]);
+          table.forgetClient(client);
+        },
+        busy: (client) => opens.countOf(client) > 0 || table.holdsAny(client) || leases.isFencing(client),
+      },
+      clock,
+      leaseMs,
+      log,
+    );
+    this.#clock = clock;
+    this.#log = log;
+    this.#startedAt = clock.now();
+    this.#context = {
+      fs,
+      clients,
+      opens,
+      leases,
+      counters,
+      leaseMs,
+      layoutWaitMs: options.layoutWaitMs ?? serverLimits.layoutWaitMs,
+      writeVerifier: randomBytes(8),
+      after: (ms, task) => clock.after(ms, task),
+      status: () => this.status(),
+    };
+    this.#graceEndsAt = clients.returning.size > 0 ? this.#startedAt + leaseMs : this.#startedAt;
+    if (clients.returning.size > 0) this.#beginGrace(leaseMs);
+    fs.setLeases(leases);
+  }
+
+  /**
+   * Listens on `unix:PATH` or `tcp://HOST:PORT` and answers the address, with the real port.
+   * @throws FsError EINVAL, EADDRINUSE, EADDRNOTAVAIL, EACCES
+   */
+  async listen(address: string): Promise<string> {
+    const listener = await listen(parseAddress(address), (socket) => this.#accept(socket));
+    this.#listeners.push(listener);
+    return listener.address;
+  }
+
+  status(): ServerStatus {
+    const { clients } = this.#context;
+    return serverStatus(this.#context, {
+      now: this.#clock.now(),
+      startedAt: this.#startedAt,
+      graceEndsAt: clients.returning.size > 0 ? this.#graceEndsAt : this.#startedAt,
+      addresses: this.#listeners.map((listener) => listener.address),
+    });
+  }
+
+  /**
+   * Ends all connections and waits for what they began. What clients hold stays protected: operations that would need it
+   * back fail from now on. The filesystem is the caller's to close, afterwards.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { clients, leases, opens } = this.#context;
+    const closed = this.#listeners.map((listener) => listener.close());
+    for (const connection of this.#connections) connection.close();
+    this.#cancelGrace();
+    clients.close();
+    leases.close();
+    await Promise.all(closed);
+    await Promise.all(this.#inProgress);
+    leases.settleAll();
+    await opens.closeEverything();
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#connections.size >= serverLimits.connectionsMax || this.#closing !== undefined) {
+      this.#log.warn({ connections: this.#connections.size }, 'connection refused');
+      socket.destroy();
+      return;
+    }
+    const events: ConnectionEvents = {
+      request: (connection, frame) => this.#answer(connection, frame),
+      fault: (_, error) => {
+        this.#context.counters.protocolErrors++;
+        this.#log.warn({ peer: socket.remoteAddress ?? 'local', error: error.message }, 'connection closed');
+      },
+      closed: (connection) => {
+        this.#connections.delete(connection);
+        this.#context.clients.unbind(connection);
+      },
+    };
+    this.#connections.add(new Connection(socket, events));
+  }
+
+  #answer(connection: Connection, frame: RequestFrame): Promise<ReplyFrame> {
+    const answer = answerRequest(frame, connection, this.#context, this.#log);
+    this.#inProgress.add(answer);
+    return answer.finally(() => this.#inProgress.delete(answer));
+  }
+
+  /** RFC 8881 §8.4.2. It ends early when everybody from before has come back. */
+  #beginGrace(leaseMs: number): void {
+    const { clients, leases } = this.#context;
+    this.#log.info({ clients: clients.returning.size, leaseMs }, 'grace period begins');
+    leases.grace.begin((ino) => clients.reaches(ino));
+    clients.onAllReturned(() => {
+      this.#cancelGrace();
+      leases.grace.end();
+    });
+    this.#cancelGrace = this.#clock.after(leaseMs, () => {
+      this.#fenceFormer().catch((error: unknown) => this.#log.warn({ error }, 'stopped in the grace period'));
+    });
+  }
+
+  async #fenceFormer(): Promise<void> {
+    const { clients, leases } = this.#context;
+    await Promise.all(
+      [...clients.returning].map(async (client) => {
+        await leases.fenceFormer(client);
+        clients.returned(client);
+      }),
+    );
+  }
+}

@@ -1,0 +1,13 @@
+/** Every operation that the server serves, by number. */
+import type { Service } from './context.ts';
+import { adminServices } from './handlers/admin.ts';
+import { ioServices } from './handlers/io.ts';
+import { layoutServices } from './handlers/layout.ts';
+import { namespaceServices } from './handlers/namespace.ts';
+import { sessionServices } from './handlers/session.ts';
+
+export const services: ReadonlyMap<number, Service> = new Map(
+  [sessionServices, namespaceServices, ioServices, layoutServices, adminServices]
+    .flat()
+    .map((service) => [service.operation.number, service]),
+);

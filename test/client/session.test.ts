@@ -1,0 +1,321 @@
+import { join } from 'node:path';
+import { describe, expect } from 'vitest';
+import { connect } from '../../client/index.ts';
+import { type Frame, frameKind, operations } from '../../mds/protocol/index.ts';
+import { MetadataServer } from '../../mds/server.ts';
+import { Lab, n, readAll, root, writeFile } from '../support/filesystem.ts';
+import { pattern, statusOf, test, until } from './rig.ts';
+
+const isRequest = (frame: Frame, operation: { readonly number: number }): boolean =>
+  frame[0] === frameKind.request && frame[6] === operation.number;
+
+describe('exactly once over a cut connection', () => {
+  test('a request whose reply was lost is not carried out again', async ({ rig }) => {
+    const client = await rig.connect();
+    await client.mkdir('a');
+    const creations = (): number => rig.wire.sent.filter((frame) => isRequest(frame, operations.CREATE)).length;
+    rig.wire.toClient = () => (creations() < 2 ? 'pass' : 'drop');
+    const made = client.mkdir('a/once');
+    await until('the directory is there', async () => (await listed(rig, 'a')).includes('once'));
+    rig.wire.cut();
+    rig.wire.heal();
+    // Carried out again it would say EEXIST.
+    await made;
+    const sent = rig.wire.sent.filter((frame) => isRequest(frame, operations.CREATE)).slice(-2);
+    expect(sent).toHaveLength(2);
+    expect(sent[1], 'the same request, slot and sequence number included').toEqual(sent[0]);
+    expect(rig.wire.connections).toBe(2);
+  });
+
+  test('a request that was lost on its way is carried out after the reconnect', async ({ rig }) => {
+    const client = await rig.connect();
+    rig.wire.toServer = (frame) => (isRequest(frame, operations.CREATE) ? 'drop' : 'pass');
+    const made = client.mkdir('late');
+    await until('it was sent', () => rig.wire.sent.some((frame) => isRequest(frame, operations.CREATE)));
+    rig.wire.cut();
+    rig.wire.heal();
+    await made;
+    expect((await client.stat('late')).isDirectory()).toBe(true);
+  });
+
+  test('a read whose reply was not kept is read again', async ({ rig }) => {
+    await writeFile(rig.lab.vfs, 'data', pattern(1000, 1));
+    const client = await rig.connect();
+    rig.wire.toClient = () => 'drop';
+    const stats = client.stat('data');
+    await until('it was sent', () => rig.wire.sent.some((frame) => isRequest(frame, operations.GETATTR)));
+    rig.wire.cut();
+    rig.wire.heal();
+    expect((await stats).size).toBe(1000);
+  });
+
+  test('many requests in flight survive many cuts, each carried out once', async ({ rig }) => {
+    const client = await rig.connect();
+    await client.mkdir('many');
+    const names = Array.from({ length: 300 }, (_, index) => `d${index}`);
+    const made = Promise.all(names.map((name) => client.mkdir(`many/${name}`)));
+    let cuts = 0;
+    const cutting = setInterval(() => {
+      if (cuts++ < 8) rig.wire.cut();
+    }, 15);
+    try {
+      await made;
+    } finally {
+      clearInterval(cutting);
+    }
+    expect((await client.readdir('many')).toSorted()).toEqual(names.toSorted());
+  });
+});
+
+describe('the lease', () => {
+  test.override({ options: { leaseMs: 600 } });
+
+  test('is renewed without any use', async ({ rig }) => {
+    const client = await rig.connect();
+    await client.mkdir('before');
+    const before = rig.server.status().clients[0]?.id;
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(rig.server.status().clients).toMatchObject([{ id: before, state: 'active' }]);
+    expect(rig.wire.sent.filter((frame) => isRequest(frame, operations.SEQUENCE)).length).toBeGreaterThan(3);
+  });
+
+  test('when it could have ended no direct I/O starts, and a live one is proven first', async ({ rig }) => {
+    await writeFile(rig.lab.vfs, 'data', pattern(8192, 1));
+    const client = await rig.connect();
+    const file = await client.open('data');
+    const buffer = Buffer.alloc(4096);
+    await file.read(buffer, 0, 4096, 0);
+    expect(file.readSync(buffer, 0, 4096, 0)).toBe(4096);
+
+    rig.wire.down = true;
+    rig.wire.cut();
+    await until(
+      'the lease cannot be proven',
+      async () => (await statusOf(() => file.readSync(buffer, 0, 1, 0))) === 'NOT_CACHED',
+    );
+    const read = file.read(buffer, 0, 4096, 4096);
+    rig.wire.heal();
+    expect(await read).toMatchObject({ bytesRead: 4096 });
+    expect(buffer.equals(pattern(8192, 1).subarray(4096))).toBe(true);
+  });
+
+  test('lost: uncommitted writes are reported by name, once, and the file works on in a new incarnation', async ({
+    rig,
+  }) => {
+    const client = await rig.connect({ owner: 'the same' });
+    const file = await client.open('data', 'w+');
+    const content = pattern(8192, 1);
+    await file.write(content, 0, 8192, 0);
+    const before = rig.server.status().clients[0]?.id;
+
+    rig.wire.down = true;
+    rig.wire.cut();
+    await until('the server gave the client up', () =>
+      rig.server.status().clients.every(({ state }) => state !== 'active'),
+    );
+    rig.wire.heal();
+
+    expect(await statusOf(file.sync())).toBe('STATE_LOST');
+    expect(await statusOf(file.sync())).toBeUndefined();
+    await file.write(content, 0, 8192, 0);
+    await file.close();
+    const { ino } = await client.stat('data');
+    expect((await readAll(rig.lab.vfs, ino)).equals(content)).toBe(true);
+    const active = rig.server.status().clients.filter(({ state }) => state === 'active');
+    expect(active).toHaveLength(1);
+    expect(active[0]?.id).not.toBe(before);
+  });
+
+  test('lost: a layout of the program that answers for itself bars the client until it is returned', async ({
+    rig,
+  }) => {
+    const client = await rig.connect();
+    const file = await client.open('data', 'w+');
+    const layout = await file.layout({ offset: 0, length: 8192, iomode: 'RW', onRecall: 'ignore' });
+    const revoked = new Promise((resolve) => layout.once('revoked', resolve));
+    rig.wire.down = true;
+    rig.wire.cut();
+    await revoked;
+    expect(layout.live).toBe(false);
+    await until('the server gave the client up', () =>
+      rig.server.status().clients.every(({ state }) => state !== 'active'),
+    );
+    rig.wire.heal();
+
+    await until('the client knows', () => client.state === 'barred');
+    expect(await statusOf(client.stat('data'))).toBe('ENGINES_UNKNOWN');
+    await layout.return();
+    expect((await client.stat('data')).isFile()).toBe(true);
+  });
+});
+
+describe('a server that restarts', () => {
+  test('is found again; what was not committed is lost by name, the rest goes on', async ({ rig }) => {
+    const client = await rig.connect({ owner: 'the same' });
+    const kept = await client.open('kept', 'w+');
+    const content = pattern(20_000, 2);
+    await kept.write(content, 0, content.length, 0);
+    await kept.sync();
+    const lost = await client.open('lost', 'w+');
+    await lost.write(content, 0, content.length, 0);
+
+    await rig.restartServer({ leaseMs: 1000 });
+    expect(await statusOf(lost.sync())).toBe('STATE_LOST');
+    const buffer = Buffer.alloc(content.length);
+    expect(await kept.read(buffer, 0, buffer.length, 0)).toMatchObject({ bytesRead: content.length });
+    expect(buffer.equals(content)).toBe(true);
+    await lost.write(content, 0, content.length, 0);
+    await lost.close();
+    expect((await client.stat('lost')).size).toBe(content.length);
+  });
+
+  test('another filesystem at the address is refused by name', async ({ rig }) => {
+    const other = await Lab.create();
+    const server = new MetadataServer(other.fs);
+    try {
+      const client = await rig.connect();
+      await rig.server.close();
+      await server.listen(rig.directAddress);
+      expect(await statusOf(client.mkdir('x'))).toMatch(/OTHER_FILESYSTEM|STATE_LOST/);
+      expect(await statusOf(client.stat('/'))).toBe('OTHER_FILESYSTEM');
+    } finally {
+      await server.close();
+      await other.remove();
+    }
+  });
+});
+
+describe('bounds', () => {
+  test('a call ends at its timeout, connected or not', async ({ rig }) => {
+    const client = await rig.connect({ timeoutMs: 200 });
+    rig.wire.toServer = () => 'hold';
+    expect(await statusOf(client.stat('/'))).toBe('TIMEOUT');
+    rig.wire.down = true;
+    rig.wire.cut();
+    expect(await statusOf(client.stat('/'))).toBe('TIMEOUT');
+    rig.wire.heal();
+    expect((await client.stat('/')).isDirectory()).toBe(true);
+  });
+
+  test('an abandoned call frees its caller at once, and its slot when the reply comes', async ({ rig }) => {
+    const client = await rig.connect();
+    rig.wire.toServer = () => 'hold';
+    const aborting = new AbortController();
+    const stats = Array.from({ length: 200 }, () => client.stat('/', { signal: aborting.signal }));
+    const reason = new Error('enough');
+    aborting.abort(reason);
+    for (const result of await Promise.allSettled(stats)) expect(result).toMatchObject({ status: 'rejected', reason });
+    rig.wire.heal();
+    expect((await client.stat('/')).isDirectory()).toBe(true);
+  });
+
+  test('a file opened for nobody is closed again', async ({ rig }) => {
+    const client = await rig.connect();
+    rig.wire.toClient = (frame) => (frame[0] === frameKind.reply ? 'hold' : 'pass');
+    const aborting = new AbortController();
+    await writeFile(rig.lab.vfs, 'data', Buffer.alloc(1));
+    rig.wire.heal();
+    rig.wire.toServer = (frame) => (isRequest(frame, operations.OPEN) ? 'hold' : 'pass');
+    const opened = client.open('data', 'r', 0, { signal: aborting.signal });
+    await until('OPEN is on its way', () => rig.wire.held.toServer > 0);
+    aborting.abort();
+    await expect(opened).rejects.toThrow(expect.objectContaining({ name: 'AbortError' }));
+    rig.wire.heal();
+    await until('it was closed', () => rig.wire.sent.some((frame) => isRequest(frame, operations.CLOSE)));
+    await until('nothing is open', () => rig.server.status().clients[0]?.opens === 0);
+  });
+
+  test('calls beyond what the client keeps waiting fail at once', async ({ rig }) => {
+    const client = await rig.connect();
+    rig.wire.toServer = () => 'hold';
+    const aborting = new AbortController();
+    const calls = Promise.allSettled(Array.from({ length: 4300 }, () => client.statfs({ signal: aborting.signal })));
+    expect(await statusOf(client.statfs())).toBe('OVERLOAD');
+    aborting.abort();
+    await calls;
+    rig.wire.heal();
+    expect(await client.statfs()).toMatchObject({ blockSize: 4096 });
+  });
+
+  test('a reply of another form is an error of the protocol, not of the program', async ({ rig }) => {
+    const client = await rig.connect();
+    rig.wire.toClient = (frame) => {
+      if (frame[0] === frameKind.reply && Array.isArray(frame[3])) frame[3].splice(0, 1, 'nonsense');
+      return 'pass';
+    };
+    expect(await statusOf(client.statfs())).toBe('BAD_REPLY');
+  });
+});
+
+describe('connecting', () => {
+  test('to nothing fails with the errno of connect(2)', async ({ rig }) => {
+    await expect(connect(`unix:${join(rig.lab.dir, 'nobody')}`)).rejects.toMatchObject({
+      status: 'UNREACHABLE',
+      code: 'ENOENT',
+      syscall: 'connect',
+    });
+    await expect(connect('tcp://127.0.0.1:1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  test('to what is no address fails by name', async () => {
+    for (const address of ['', 'unix:', 'tcp://host', 'tcp://host:99999', 'http://host:80']) {
+      expect(await statusOf(connect(address)), address).toBe('ARGUMENT');
+    }
+    expect(await statusOf(connect([]))).toBe('ARGUMENT');
+  });
+
+  test('goes to the first address that answers', async ({ rig }) => {
+    const client = await connect([`unix:${join(rig.lab.dir, 'nobody')}`, rig.directAddress]);
+    expect((await client.stat('/')).isDirectory()).toBe(true);
+    await client.close();
+  });
+
+  test('over TCP as well', async ({ rig }) => {
+    const client = await connect(await rig.server.listen('tcp://127.0.0.1:0'));
+    expect((await client.stat('/')).isDirectory()).toBe(true);
+    await client.close();
+  });
+
+  test('ends when its signal says so', async ({ rig }) => {
+    const reason = new Error('enough');
+    await expect(connect(rig.directAddress, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    rig.wire.toServer = () => 'hold';
+    const aborting = new AbortController();
+    const connecting = connect(`unix:${rig.wire.path}`, { signal: aborting.signal });
+    await until('it is on its way', () => rig.wire.held.toServer > 0);
+    aborting.abort(reason);
+    await expect(connecting).rejects.toBe(reason);
+  });
+
+  test('as an owner that is connected already is refused: they would be one client to the server', async ({ rig }) => {
+    const first = await rig.connect({ owner: 'me' });
+    expect(await statusOf(rig.connect({ owner: 'me' }))).toBe('EXIST');
+    await first.close();
+    await rig.connect({ owner: 'me' });
+  });
+
+  test('with a device that is not here fails by name', async ({ rig }) => {
+    await expect(rig.connect({ device: join(rig.lab.dir, 'nothing') })).rejects.toMatchObject({
+      status: 'NO_DEVICE',
+      code: 'ENOENT',
+    });
+  });
+
+  test('after close every call says so, and the server has forgotten the client', async ({ rig }) => {
+    const client = await rig.connect();
+    const file = await client.open('data', 'w');
+    await client.close();
+    expect(await statusOf(client.stat('/'))).toBe('CLOSED');
+    expect(await statusOf(file.write(Buffer.alloc(1), 0, 1, 0))).toBe('CLOSED');
+    expect(rig.server.status().clients).toEqual([]);
+  });
+});
+
+async function listed(rig: { readonly lab: Lab }, path: string): Promise<string[]> {
+  const { vfs } = rig.lab;
+  const { ino } = await vfs.lookup(vfs.rootIno, n(path), root);
+  const handle = await vfs.opendir(ino, root);
+  const entries = await vfs.readdir(handle, 0, 1000, root);
+  await vfs.release(handle);
+  return entries.map(({ name }) => name);
+}

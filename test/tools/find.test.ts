@@ -1,0 +1,162 @@
+import { mkdir, open, readFile, symlink, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { RawClient } from '../mds/raw-client.ts';
+import { canMount, Sandbox } from './sandbox.ts';
+
+/** Programs that find the server of a path by themselves. */
+describe.runIf(canMount)('map, clone, status', () => {
+  let box: Sandbox;
+  beforeAll(async () => {
+    box = await Sandbox.create();
+    await box.must('mkfs', '-L', 'named', box.image);
+    await box.mount();
+    await mkdir(box.path('dir'));
+    const file = await open(box.path('dir', 'file'), 'w');
+    await file.write(Buffer.alloc(16_384, 'a'), 0, 16_384, 0);
+    await file.write(Buffer.alloc(4096, 'b'), 0, 4096, 65_536);
+    await file.close();
+    await truncate(box.path('dir', 'file'), 1 << 20);
+    await symlink('dir/file', box.path('link'));
+  });
+  afterAll(() => box.remove());
+
+  interface Map {
+    readonly size: number;
+    readonly extents: readonly {
+      readonly offset: number;
+      readonly length: number;
+      readonly storageOffset: number;
+      readonly shares: number;
+    }[];
+  }
+  const mapOf = async (path: string): Promise<Map> => JSON.parse(await box.must('iopmemfs', 'map', '--json', path));
+
+  test('map shows extents and holes as xfs_bmap -v does, in sectors', async () => {
+    const text = await box.must('iopmemfs', 'map', box.path('dir', 'file'));
+    const [name, header, ...rows] = text.trimEnd().split('\n');
+    expect(name).toBe(`${box.path('dir', 'file')}:`);
+    expect(header).toMatch(/^EXT: +FILE-OFFSET +BLOCK-RANGE +TOTAL +FLAGS +DEVICE-OFFSET +BUS-ADDRESS$/);
+    expect(rows.map((row) => row.trim().split(/ +/).slice(0, 5).join(' '))).toEqual([
+      expect.stringMatching(/^0: \[0\.\.31\]: \d+\.\.\d+ 32 000000$/),
+      '1: [32..127]: hole 96',
+      expect.stringMatching(/^2: \[128\.\.135\]: \d+\.\.\d+ 8 000000$/),
+      '3: [136..2047]: hole 1912',
+    ]);
+  });
+
+  test('map --json gives the place of the bytes: they stand in the image there', async () => {
+    const { size, extents } = await mapOf(box.path('dir', 'file'));
+    expect(size).toBe(1 << 20);
+    const image = await readFile(box.image);
+    expect(extents.map(({ offset, length }) => [offset, length])).toEqual([
+      [0, 16_384],
+      [65_536, 4096],
+    ]);
+    const [first, second] = extents.map(({ storageOffset }) => storageOffset);
+    expect(image.subarray(first, (first ?? 0) + 16_384).equals(Buffer.alloc(16_384, 'a'))).toBe(true);
+    expect(image.subarray(second, (second ?? 0) + 4096).equals(Buffer.alloc(4096, 'b'))).toBe(true);
+  });
+
+  test('map follows symbolic links, as other programs do', async () => {
+    expect((await mapOf(box.path('link'))).extents).toEqual((await mapOf(box.path('dir', 'file'))).extents);
+  });
+
+  test('clone shares the blocks until one of the two is written', async () => {
+    await box.must('iopmemfs', 'clone', box.path('dir', 'file'), box.path('copy'));
+    const source = await readFile(box.path('dir', 'file'));
+    expect((await readFile(box.path('copy'))).equals(source)).toBe(true);
+    expect((await mapOf(box.path('copy'))).extents.every(({ shares }) => shares === 2)).toBe(true);
+    const copy = await open(box.path('copy'), 'r+');
+    await copy.write('changed', 0);
+    await copy.close();
+    expect((await readFile(box.path('dir', 'file'))).equals(source)).toBe(true);
+    const [a, b] = [await mapOf(box.path('copy')), await mapOf(box.path('dir', 'file'))];
+    expect(a.extents[0]?.storageOffset).not.toBe(b.extents[0]?.storageOffset);
+    expect(a.extents.at(-1)?.storageOffset).toBe(b.extents.at(-1)?.storageOffset);
+  });
+
+  test('clone into a directory keeps the name; an existing name is EEXIST', async () => {
+    await writeFile(box.path('plain'), 'plain');
+    await box.must('iopmemfs', 'clone', box.path('plain'), box.path('dir'));
+    expect(await readFile(box.path('dir', 'plain'), 'utf8')).toBe('plain');
+    const refused = await box.run('iopmemfs', 'clone', box.path('plain'), box.path('dir', 'file'));
+    expect(refused).toMatchObject({ code: 1, stderr: /\(EEXIST\)/ });
+  });
+
+  test('a path that is not on a mount of ours is EXDEV, with what to do', async () => {
+    for (const args of [
+      ['map', '/etc/hostname'],
+      ['clone', box.path('plain'), join(box.dir, 'outside')],
+    ]) {
+      const { code, stderr } = await box.run('iopmemfs', ...args);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/not on an iopmemfs mount whose daemon runs here; iopmemfs status lists them \(EXDEV\)/);
+    }
+    expect(await box.run('iopmemfs', 'map', box.path('missing'))).toMatchObject({
+      code: 1,
+      stderr: /missing: no such file or directory \(ENOENT\)$/m,
+    });
+    expect(await box.run('iopmemfs', 'map', box.mountPoint)).toMatchObject({
+      code: 1,
+      stderr: /only regular files have extents \(EINVAL\)/,
+    });
+  });
+
+  test('status shows the blocks by role, by mount, by device, and all that runs', async () => {
+    const text = await box.must('iopmemfs', 'status');
+    expect(text).toContain(`mounted on ${box.mountPoint}`);
+    expect(text).toMatch(/64\.0 MiB: .* in files \(.* shared\), .* free, .* granted, .* quarantined/);
+    const byPath: { filesystem: { label: string; blocks: Record<string, number> } } = JSON.parse(
+      await box.must('iopmemfs', 'status', '--json', box.path('dir')),
+    );
+    expect(byPath.filesystem.label).toBe('named');
+    const { total, shared: _, ...roles } = byPath.filesystem.blocks;
+    expect(Object.values(roles).reduce((sum, blocks) => sum + blocks, 0)).toBe(total);
+    const all: readonly object[] = JSON.parse(await box.must('iopmemfs', 'status', '--json'));
+    expect(all).toHaveLength(1);
+    expect(await box.run('iopmemfs', 'status', '/')).toMatchObject({ code: 1, stderr: /\(ENOENT\)/ });
+  });
+
+  test('evict declares a client dead; what it had is revoked', async () => {
+    const [server]: readonly { readonly addresses: readonly string[] }[] = JSON.parse(
+      await box.must('iopmemfs', 'status', '--json'),
+    );
+    const peer = await RawClient.connect(server?.addresses[0] ?? '', { owner: 'dead' });
+    try {
+      const { ino, stateid } = await peer.create('leased', Buffer.alloc(8192, 1));
+      await peer.layout(ino, stateid, 2, 0, 8192);
+      const evicted = await box.must('iopmemfs', 'evict', String(peer.id));
+      expect(evicted).toBe(`client ${peer.id} is evicted from ${box.image}\n`);
+      const text = await box.must('iopmemfs', 'status', '--json', box.mountPoint);
+      expect(JSON.parse(text)).toMatchObject({ clients: [], layouts: [], quarantine: [] });
+      const again = await box.run('iopmemfs', 'evict', String(peer.id), box.mountPoint);
+      expect(again).toMatchObject({ code: 1, stderr: /\(ENOENT\)/ });
+      expect(await box.run('iopmemfs', 'evict', 'me')).toMatchObject({ code: 1, stderr: /a number is needed/ });
+    } finally {
+      await peer.connection.end();
+    }
+  });
+});
+
+describe('help', () => {
+  test('every program says what it does, its options and its exit codes', async () => {
+    const box = await Sandbox.create(4096);
+    try {
+      for (const program of ['mkfs', 'fsck', 'mount', 'iopmemfs'] as const) {
+        const text = await box.must(program, '--help');
+        expect(text).toMatch(/^Usage: /);
+        expect(text).toContain('Exit code: 0');
+      }
+      const commands = await box.must('iopmemfs', '--help');
+      for (const name of ['mount', 'umount', 'serve', 'map', 'clone', 'status', 'evict'])
+        expect(commands).toContain(`  ${name} `);
+      expect(await box.run('iopmemfs', 'wat')).toMatchObject({ code: 1, stderr: /unknown command 'wat'/ });
+      expect(await box.run('fsck')).toMatchObject({ code: 16, stderr: /missing required argument/ });
+      expect(await box.run('fsck', '--wat', 'image')).toMatchObject({ code: 16 });
+      expect(await box.run('fsck', box.image)).toMatchObject({ code: 8, stderr: /\(EINVAL\)/ });
+    } finally {
+      await box.remove();
+    }
+  });
+});

@@ -1,0 +1,59 @@
+import { Command, Option } from 'commander';
+import { runDaemon } from '../lib/daemon.ts';
+import { parseMountOptions } from '../lib/mount-options.ts';
+import { ExitError, errorText } from '../lib/program.ts';
+import { collect, runOptions, type ServeOptions, withServeOptions } from './serve.ts';
+
+/** Exit codes of mount(8): a wrong call, and a mount that failed. */
+export const mountExit = { usage: 1, failure: 32 } as const;
+
+interface Options extends ServeOptions {
+  readonly options: readonly string[];
+  readonly driver?: string;
+  readonly sloppy?: true;
+}
+
+export function mountCommand(): Command {
+  const command = new Command('mount')
+    .description('Serve a filesystem and mount it here, in the background; ready when the mount answers.')
+    .argument('<device>', 'PCI BAR, memory device or image file')
+    .argument('<directory>', 'an empty directory')
+    .option(
+      '-o, --options <list>',
+      'ro, noexec, nosuid, noatime, …, driver=, meta=, listen=, lease_ms=, recall_ms=',
+      collect,
+      [],
+    )
+    .option('--driver <name>', 'kernel (our own, the default) or fuse-native (libfuse 2)')
+    .addOption(new Option('--sloppy', 'leave out mount options that nobody knows').hideHelp());
+  return withServeOptions(command).action(async (device: string, directory: string, options: Options) => {
+    const run = runOptions(device, options);
+    const driver = options.driver === undefined ? [] : [`driver=${options.driver}`];
+    const parsed = parsedOptions([...driver, ...options.options], options.sloppy === true);
+    const all = {
+      ...run,
+      meta: run.meta ?? parsed.meta,
+      readOnly: parsed.readOnly,
+      listen: [...run.listen, ...parsed.listen],
+      leaseMs: run.leaseMs ?? parsed.leaseMs,
+      recallMs: run.recallMs ?? parsed.recallMs,
+      mount: {
+        directory,
+        driver: parsed.driver,
+        allowOther: parsed.allowOther,
+        kernelOptions: parsed.kernel,
+      },
+      failureCode: mountExit.failure,
+    };
+    await runDaemon(all, options.foreground === true);
+  });
+}
+
+/** @throws ExitError 1: mount(8) tells a wrong call from a mount that failed */
+export function parsedOptions(lists: readonly string[], sloppy: boolean): ReturnType<typeof parseMountOptions> {
+  try {
+    return parseMountOptions(lists, sloppy);
+  } catch (error) {
+    throw new ExitError(mountExit.usage, errorText(error), error);
+  }
+}

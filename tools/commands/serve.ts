@@ -1,0 +1,54 @@
+import { Command } from 'commander';
+import { runDaemon } from '../lib/daemon.ts';
+import type { RunOptions } from '../lib/foreground.ts';
+import { parseMilliseconds } from '../lib/sizes.ts';
+
+/** Options that every serving command takes. */
+export interface ServeOptions {
+  readonly foreground?: true;
+  readonly listen: readonly string[];
+  readonly meta?: string;
+  readonly leaseMs?: string;
+  readonly recallMs?: string;
+  readonly json?: true;
+}
+
+export function withServeOptions(command: Command): Command {
+  return command
+    .option('-f, --foreground', 'stay in the foreground and log to stderr')
+    .option('--listen <address>', 'unix:PATH or tcp://HOST:PORT for clients, again for more', collect, [])
+    .option('--meta <dir>', 'metadata directory (default: $IOPMEMFS_STATE/UUID, /var/lib/iopmemfs/UUID)')
+    .option('--lease-ms <ms>', 'lease of a client (default: 90000)')
+    .option('--recall-ms <ms>', 'from a recall to the fence of a client that does not return (default: the lease)')
+    .option('--json', 'print what runs as JSON');
+}
+
+export function runOptions(device: string, options: ServeOptions): Omit<RunOptions, 'failureCode'> {
+  return {
+    device,
+    meta: options.meta,
+    readOnly: false,
+    listen: options.listen,
+    leaseMs: options.leaseMs === undefined ? undefined : parseMilliseconds(options.leaseMs),
+    recallMs: options.recallMs === undefined ? undefined : parseMilliseconds(options.recallMs),
+    mount: undefined,
+    json: options.json === true,
+  };
+}
+
+export function serveCommand(): Command {
+  const command = new Command('serve')
+    .description('Serve a filesystem to clients without mounting it here.')
+    .argument('<device>', 'PCI BAR, memory device or image file')
+    .option('-r, --read-only', 'change nothing');
+  return withServeOptions(command).action(
+    async (device: string, options: ServeOptions & { readonly readOnly?: true }) => {
+      const run = { ...runOptions(device, options), readOnly: options.readOnly === true, failureCode: 1 };
+      await runDaemon(run, options.foreground === true);
+    },
+  );
+}
+
+export function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}

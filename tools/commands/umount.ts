@@ -1,0 +1,40 @@
+import { execFile } from 'node:child_process';
+import { realpath } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { Command } from 'commander';
+import { FsError } from '../../fs/errors.ts';
+import { mountedAt, mountType } from '../lib/mount-table.ts';
+import { ExitError, errorText } from '../lib/program.ts';
+import { serverOfMount, waitForEnd } from '../lib/registry.ts';
+import { mountExit } from './mount.ts';
+
+export function umountCommand(): Command {
+  return new Command('umount')
+    .description('Unmount, and wait until the daemon has written and closed everything.')
+    .argument('<directory>', 'mount point')
+    .option('-l, --lazy', 'detach it although it is in use; the daemon ends with the last open file')
+    .action(async (directory: string, options: { readonly lazy?: true }) => {
+      try {
+        await unmount(directory, options.lazy === true);
+      } catch (error) {
+        throw new ExitError(mountExit.failure, errorText(error), error);
+      }
+    });
+}
+
+/** @throws FsError EINVAL (nothing of ours is mounted there), EBUSY, ETIMEDOUT */
+async function unmount(directory: string, lazy: boolean): Promise<void> {
+  const mountPoint = await realpath(directory).catch(() => directory); // a dead mount answers nothing
+  const mounted = mountedAt(mountPoint);
+  if (mounted?.type !== mountType)
+    throw new FsError('EINVAL', { path: mountPoint, detail: 'no iopmemfs is mounted here' });
+  const server = await serverOfMount(mounted.dev);
+  try {
+    await promisify(execFile)('umount', [...(lazy ? ['-l'] : []), '--', mountPoint]);
+  } catch (cause) {
+    const detail = 'in use: close its files and leave its directories, or use -l';
+    throw new FsError('EBUSY', { path: mountPoint, detail }, cause);
+  }
+  if (lazy || server === undefined || (await waitForEnd(server))) return;
+  throw new FsError('ETIMEDOUT', { path: mountPoint, detail: `process ${server.pid} is still closing the filesystem` });
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+/** iopmemfs: serve, mount and look into filesystems on PCIe memory. */
+import { Command } from 'commander';
+import { cloneCommand } from './commands/clone.ts';
+import { evictCommand } from './commands/evict.ts';
+import { mapCommand } from './commands/map.ts';
+import { mountCommand, mountExit } from './commands/mount.ts';
+import { serveCommand } from './commands/serve.ts';
+import { statusCommand } from './commands/status.ts';
+import { umountCommand } from './commands/umount.ts';
+import { packageVersion, print, runProgram } from './lib/program.ts';
+
+const command = new Command('iopmemfs')
+  .description(
+    'A DAX filesystem on PCIe memory, whose blocks are leased to peers (see also mkfs.iopmemfs, fsck.iopmemfs).',
+  )
+  .version(packageVersion(), '-V, --version')
+  .addCommand(mountCommand())
+  .addCommand(umountCommand())
+  .addCommand(serveCommand())
+  .addCommand(mapCommand())
+  .addCommand(cloneCommand())
+  .addCommand(statusCommand())
+  .addCommand(evictCommand());
+command
+  .command('version')
+  .description('Print the version.')
+  .action(() => print(packageVersion()));
+command.addHelpText(
+  'after',
+  `
+Environment:
+  IOPMEMFS_STATE  where metadata lives, a folder for each UUID (default: /var/lib/iopmemfs)
+  IOPMEMFS_RUN    where running servers are found (default: /run/iopmemfs)
+
+Exit code: 0 done, 1 not done or a wrong call; mount and umount: 32 when the mount or the unmount failed.`,
+);
+
+// Explicitly: fuse-native keeps the event loop alive after its mount is gone. Output to files and pipes is written by now.
+process.exit(await runProgram(command, { usage: mountExit.usage, failure: 1 }, process.argv.slice(2)));

@@ -1,0 +1,242 @@
+/**
+ * The pages of files that the kernel of the mount has cached, kept from meeting what peers write. The kernel fills
+ * pages and takes stores to them (mmap) without a word, so they count as a reader and a writer that nobody sees. Hence:
+ *
+ * - C1 While a peer may write a range (a RW layout, an operation through the server) no page of it is cached, and none
+ *   becomes cached.
+ * - C2 So before that, the pages are written back and dropped, completely: `clean` for a layout, `change` for an
+ *   operation. What the kernel writes back recalls the layouts that it has to.
+ * - C3 And meanwhile a request of the kernel that would fill pages recalls RW layouts first, as any reader's, and waits
+ *   for operations: `fill` and `store`.
+ *
+ * The kernel blocks an invalidation on pages that a request under way has locked. So nothing that such a request waits
+ * for may wait for the invalidation: while pages of a range are being dropped, requests for them go through, and the
+ * range is then looked at again.
+ */
+
+import type { BreakReason, ByteRange, LayoutBreak, Leases } from '../../fs/engine/leases.ts';
+import { GrantBusy, noLeases } from '../../fs/engine/leases.ts';
+import { FsError } from '../../fs/errors.ts';
+import type { Mounted } from '../../fs/fuse/driver.ts';
+import { limits } from '../../fs/limits.ts';
+import type { Name } from '../../fs/name.ts';
+import type { Reply } from '../../fs/vfs.ts';
+
+/**
+ * How long the kernel believes names and attributes at most (entry and attribute timeouts of the drivers), in ms. Their
+ * invalidation can block on a directory that a waiting operation has locked; after this time it is not needed any more.
+ */
+const believedMs = 1000;
+
+/** A range that programs on the mount read again each time its pages were dropped is given up after so many times: EAGAIN. */
+const flushRoundsMax = 64;
+
+/** Whole pages, in bytes: [start, end). */
+interface Span {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** An operation of a peer on bytes that the kernel may have cached. */
+interface Change extends Span {
+  /** Pages being dropped now: requests for them go through, and are noted in `filled`. undefined: all gone. */
+  flushing: Span | undefined;
+  filled: Span | undefined;
+  readonly done: Promise<void>;
+}
+
+/** A layout about to be granted, reserved but not yet mapped. */
+interface Grant extends Span {
+  /** An operation waits for the reservation. */
+  readonly met: () => void;
+}
+
+export class KernelCaches {
+  #mounting: Promise<Mounted | undefined> = Promise.resolve(undefined);
+  #leases: Leases = noLeases;
+  readonly #changes = new Spans<Change>();
+  readonly #grants = new Spans<Grant>();
+  readonly #breaks = new Spans<Span>();
+
+  /** From the moment the kernel can begin to cache: before the mount answers. */
+  attach(mounting: Promise<Mounted>): void {
+    this.#mounting = mounting.catch(() => undefined);
+  }
+
+  /** The leases as the filesystem gets them: whoever meets a grant whose pages are still being dropped ends that grant. */
+  guard(leases: Leases): Leases {
+    this.#leases = {
+      breakLayouts: (ino: number, range: ByteRange, reason: BreakReason, client: number | undefined) => {
+        const found = leases.breakLayouts(ino, range, reason, client);
+        return found === undefined ? undefined : this.#noted(ino, spanOf(range), found);
+      },
+    };
+    return this.#leases;
+  }
+
+  /**
+   * Before blocks are granted for writing, while the grant is reserved.
+   * @throws GrantBusy: what had to be written back, or a reader, waits for the reservation
+   */
+  async clean(ino: number, range: ByteRange): Promise<void> {
+    const span = spanOf(range);
+    let met = nothing;
+    const waitedFor = new Promise<'met'>((resolve) => {
+      met = () => resolve('met');
+    });
+    const grant: Grant = { ...span, met };
+    const flushed = this.#flush(ino, span);
+    this.#grants.add(ino, grant);
+    if (this.#breaks.overlap(ino, span)) met();
+    try {
+      if ((await Promise.race([flushed, waitedFor])) !== 'met') return;
+    } finally {
+      this.#grants.delete(ino, grant);
+    }
+    throw new GrantBusy(flushed.catch(nothing));
+  }
+
+  /**
+   * Runs a peer's `operation`, which changes these bytes, with none of their pages cached.
+   * @throws FsError EAGAIN when programs on the mount never leave off filling them
+   */
+  async change<T>(ino: number, range: ByteRange, operation: () => Reply<T>): Promise<T> {
+    const span = spanOf(range);
+    let finish = nothing;
+    const done = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const change: Change = { ...span, flushing: span, filled: undefined, done };
+    this.#changes.add(ino, change);
+    try {
+      for (let round = 0; change.flushing !== undefined; round++) {
+        if (round === flushRoundsMax) {
+          throw new FsError('EAGAIN', { ino, range, detail: 'programs on the mount keep reading it' });
+        }
+        await this.#flush(ino, change.flushing);
+        change.flushing = change.filled;
+        change.filled = undefined;
+      }
+      return await operation();
+    } finally {
+      this.#changes.delete(ino, change);
+      finish();
+    }
+  }
+
+  /** Dirty pages of the file are in the file afterwards; those who store meanwhile are not waited for. */
+  writeBack(ino: number): Promise<void> {
+    return this.#flush(ino, { start: 0, end: Infinity });
+  }
+
+  /** A READ of the kernel: it fills pages, or may. */
+  fill<T>(ino: number, range: ByteRange, serve: () => Reply<T>): Reply<T> {
+    const held = this.#admit(ino, spanOf(range));
+    if (held !== undefined) return held.then(() => this.fill(ino, range, serve));
+    const broken = this.#leases.breakLayouts(ino, range, 'cache', undefined);
+    // At once: a READ that is answered in the turn of this look is in the cache before anybody can be granted anything.
+    return broken === undefined ? serve() : afterBreak(broken, serve);
+  }
+
+  /** A WRITE of the kernel: what it wrote stays cached. The filesystem itself recalls the layouts. */
+  store<T>(ino: number, range: ByteRange, serve: () => Reply<T>): Reply<T> {
+    const held = this.#admit(ino, spanOf(range));
+    return held === undefined ? serve() : held.then(() => this.store(ino, range, serve));
+  }
+
+  /** Size, times, mode or links changed. Never rejects: a kernel that cannot be told is one of a mount that goes away. */
+  attributes(ino: number): Promise<void> {
+    return this.#believed((mounted) => mounted.invalidateAttributes(ino));
+  }
+
+  /** A name in a directory appeared, went or leads elsewhere. Never rejects. */
+  name(parent: number, name: Name): Promise<void> {
+    return this.#believed((mounted) => mounted.invalidateEntry(parent, name));
+  }
+
+  async #flush(ino: number, { start, end }: Span): Promise<void> {
+    const mounted = await this.#mounting;
+    await mounted?.invalidate(ino, start, end - start);
+  }
+
+  /** undefined: go on. Otherwise to be asked again afterwards. */
+  #admit(ino: number, span: Span): Promise<void> | undefined {
+    for (const change of this.#changes.overlapping(ino, span)) {
+      if (change.flushing === undefined || !overlap(change.flushing, span)) return change.done;
+      change.filled = hull(change.filled, span);
+    }
+    return undefined;
+  }
+
+  #noted(ino: number, span: Span, found: LayoutBreak): LayoutBreak {
+    const noted = { ...span };
+    this.#breaks.add(ino, noted);
+    for (const grant of this.#grants.overlapping(ino, span)) grant.met();
+    return {
+      done: found.done,
+      release: () => {
+        this.#breaks.delete(ino, noted);
+        found.release();
+      },
+    };
+  }
+
+  async #believed(tell: (mounted: Mounted) => Promise<void>): Promise<void> {
+    const mounted = await this.#mounting;
+    if (mounted === undefined) return;
+    let timer: NodeJS.Timeout | undefined;
+    const over = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, believedMs);
+    });
+    await Promise.race([tell(mounted).catch(nothing), over]);
+    clearTimeout(timer);
+  }
+}
+
+/** Spans of each inode; there are only as many as operations under way. */
+class Spans<T extends Span> {
+  readonly #of = new Map<number, Set<T>>();
+
+  add(ino: number, span: T): void {
+    const spans = this.#of.get(ino) ?? new Set();
+    this.#of.set(ino, spans.add(span));
+  }
+
+  delete(ino: number, span: T): void {
+    const spans = this.#of.get(ino);
+    spans?.delete(span);
+    if (spans?.size === 0) this.#of.delete(ino);
+  }
+
+  *overlapping(ino: number, span: Span): Generator<T> {
+    for (const each of this.#of.get(ino) ?? []) if (overlap(each, span)) yield each;
+  }
+
+  overlap(ino: number, span: Span): boolean {
+    return this.overlapping(ino, span).next().done !== true;
+  }
+}
+
+async function afterBreak<T>(broken: LayoutBreak, serve: () => Reply<T>): Promise<T> {
+  await broken.done;
+  try {
+    return await serve();
+  } finally {
+    broken.release();
+  }
+}
+
+function overlap(a: Span, b: Span): boolean {
+  return a.start < b.end && b.start < a.end;
+}
+
+function hull(a: Span | undefined, b: Span): Span {
+  return a === undefined ? b : { start: Math.min(a.start, b.start), end: Math.max(a.end, b.end) };
+}
+
+function spanOf({ offset, length }: ByteRange): Span {
+  const page = limits.blockSize;
+  return { start: Math.floor(offset / page) * page, end: Math.ceil((offset + length) / page) * page };
+}
+
+function nothing(): void {}

@@ -1,0 +1,81 @@
+import { FsError } from '../../fs/errors.ts';
+import { type DriverName, isDriverName } from './drivers.ts';
+import { parseMilliseconds } from './sizes.ts';
+
+/** What `-o` says, with later options winning over earlier ones as mount(8) has it. */
+export interface ParsedMountOptions {
+  readonly readOnly: boolean;
+  readonly allowOther: boolean;
+  readonly driver: DriverName | undefined;
+  readonly meta: string | undefined;
+  readonly listen: readonly string[];
+  readonly leaseMs: number | undefined;
+  readonly recallMs: number | undefined;
+  /** For the kernel: nosuid, nodev, noexec and the like. */
+  readonly kernel: readonly string[];
+}
+
+/** Options that the kernel knows for every filesystem (mount(8), "Filesystem-independent mount options"). */
+const forKernel = new Set(['nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'relatime', 'strictatime']);
+/** Their opposites, which are the default: they only take one of the above back. */
+const takesBack = new Map([
+  ['suid', 'nosuid'],
+  ['dev', 'nodev'],
+  ['exec', 'noexec'],
+  ['atime', 'noatime'],
+  ['diratime', 'nodiratime'],
+]);
+/** Meant for mount(8), systemd and the init scripts, which hand them through (fstab(5), systemd.mount(5)). */
+const forOthers = /^(defaults|auto|noauto|user|nouser|users|nousers|owner|group|nofail|_netdev|comment=.*|x-.*|X-.*)$/;
+
+/**
+ * @param sloppy mount(8) -s: options that nobody knows are left out instead of refused
+ * @throws FsError EINVAL
+ */
+export function parseMountOptions(lists: readonly string[], sloppy: boolean): ParsedMountOptions {
+  let readOnly = false;
+  let allowOther: boolean | undefined;
+  let driver: DriverName | undefined;
+  let meta: string | undefined;
+  let leaseMs: number | undefined;
+  let recallMs: number | undefined;
+  const listen: string[] = [];
+  const kernel = new Set<string>();
+  for (const option of lists.flatMap((list) => list.split(',')).filter((each) => each !== '')) {
+    const [key = '', value = ''] = splitOnce(option);
+    if (option === 'ro' || option === 'rw') readOnly = option === 'ro';
+    else if (option === 'allow_other') allowOther = true;
+    else if (option === 'no_allow_other') allowOther = false;
+    else if (key === 'driver') driver = requireDriver(value);
+    else if (key === 'meta') meta = requireValue(key, value);
+    else if (key === 'listen') listen.push(requireValue(key, value));
+    else if (key === 'lease_ms') leaseMs = parseMilliseconds(value);
+    else if (key === 'recall_ms') recallMs = parseMilliseconds(value);
+    else if (forKernel.has(option)) kernel.add(option);
+    else if (takesBack.has(option)) kernel.delete(takesBack.get(option) ?? '');
+    else if (key === 'remount') {
+      throw new FsError('EINVAL', { detail: 'remount is not possible: unmount, and mount with the other options' });
+    } else if (!forOthers.test(option) && !sloppy) {
+      throw new FsError('EINVAL', { detail: `unknown mount option ${JSON.stringify(option)}` });
+    }
+  }
+  // As every filesystem on a disk: who may do what is decided by the modes of the files. FUSE lets only root say so, and
+  // libfuse 2 does not tell us who asks, so there everything would be the daemon's.
+  allowOther ??= process.geteuid?.() === 0 && driver !== 'fuse-native';
+  return { readOnly, allowOther, driver, meta, listen, leaseMs, recallMs, kernel: [...kernel] };
+}
+
+function requireDriver(value: string): DriverName {
+  if (isDriverName(value)) return value;
+  throw new FsError('EINVAL', { detail: `driver is kernel or fuse-native, not ${JSON.stringify(value)}` });
+}
+
+function requireValue(key: string, value: string): string {
+  if (value === '') throw new FsError('EINVAL', { detail: `mount option ${key} needs a value` });
+  return value;
+}
+
+function splitOnce(option: string): readonly string[] {
+  const at = option.indexOf('=');
+  return at === -1 ? [option] : [option.slice(0, at), option.slice(at + 1)];
+}

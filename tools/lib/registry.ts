@@ -1,0 +1,136 @@
+/**
+ * How programs find the server of a path: every serving daemon leaves a file RUN/<uuid>.json beside its control socket
+ * RUN/<uuid>.sock, and RUN/mounts/<st_dev>.json for its mount, and takes them away when it ends. Entries of daemons
+ * that were killed are not believed.
+ */
+import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FsError } from '../../fs/errors.ts';
+import { devicePath, runDir } from './places.ts';
+
+export interface Registration {
+  readonly pid: number;
+  /** Field 22 of /proc/pid/stat: tells the daemon from a later process with its number. */
+  readonly startTime: string;
+  /** Path of the control socket. */
+  readonly socket: string;
+  readonly device: string;
+  readonly uuid: string;
+  readonly mountPoint: string | undefined;
+}
+
+/** How long a daemon may take to finish after its mount is gone, and how often that is looked at, in ms. */
+const stopMs = 30_000;
+const pollMs = 50;
+
+export const controlSocket = (uuid: string): string => join(runDir(), `${uuid}.sock`);
+const serverFile = (uuid: string): string => join(runDir(), `${uuid}.json`);
+const mountFile = (dev: number): string => join(runDir(), 'mounts', `${dev}.json`);
+
+/** Makes the run directory. Others may look into it, but not change it. */
+export async function prepareRunDir(): Promise<void> {
+  await mkdir(join(runDir(), 'mounts'), { recursive: true, mode: 0o755 });
+}
+
+/** @throws FsError EBUSY when a living daemon serves this UUID already */
+export async function requireUnserved(uuid: string): Promise<void> {
+  const other = await registrationIn(serverFile(uuid));
+  if (other === undefined || other.pid === process.pid) return;
+  const detail = `a copy of this filesystem (UUID ${uuid}) is served already by process ${other.pid}`;
+  throw new FsError('EBUSY', { path: other.device, detail });
+}
+
+export type Service = Omit<Registration, 'pid' | 'startTime'>;
+
+/** Makes the daemon findable; the answer takes that back. `dev` is st_dev of its mount, if it has one. */
+export async function register(service: Service, dev: number | undefined): Promise<() => Promise<void>> {
+  const startTime = (await startTimeOf(process.pid)) ?? '';
+  const files = [serverFile(service.uuid), ...(dev === undefined ? [] : [mountFile(dev)])];
+  for (const file of files) {
+    // Whole or not at all, for those who read it this moment.
+    await writeFile(`${file}.${process.pid}`, JSON.stringify({ pid: process.pid, startTime, ...service }));
+    await rename(`${file}.${process.pid}`, file);
+  }
+  return async () => {
+    for (const file of files) await rm(file, { force: true });
+  };
+}
+
+/** The living daemon whose mount has this st_dev. */
+export function serverOfMount(dev: number): Promise<Registration | undefined> {
+  return registrationIn(mountFile(dev));
+}
+
+/** All living daemons, by device path. */
+export async function allServers(): Promise<readonly Registration[]> {
+  let names: readonly string[];
+  try {
+    names = await readdir(runDir());
+  } catch {
+    return []; // no daemon ran here yet
+  }
+  const found = await Promise.all(
+    names.filter((name) => name.endsWith('.json')).map((name) => registrationIn(join(runDir(), name))),
+  );
+  return found.filter((entry) => entry !== undefined).sort((a, b) => (a.device < b.device ? -1 : 1));
+}
+
+export async function isRunning({ pid, startTime }: Pick<Registration, 'pid' | 'startTime'>): Promise<boolean> {
+  return (await startTimeOf(pid)) === startTime;
+}
+
+/** False: it still runs after the longest time that a daemon may take. */
+export async function waitForEnd(server: Registration): Promise<boolean> {
+  const deadline = Date.now() + stopMs;
+  while (await isRunning(server)) {
+    if (Date.now() > deadline) return false;
+    await sleep(pollMs);
+  }
+  return true;
+}
+
+async function registrationIn(file: string): Promise<Registration | undefined> {
+  let entry: unknown;
+  try {
+    entry = JSON.parse(await readFile(file, 'utf8'));
+  } catch {
+    return undefined; // not there, or being removed
+  }
+  return isRegistration(entry) && (await isRunning(entry)) ? entry : undefined;
+}
+
+function isRegistration(value: unknown): value is Registration {
+  if (typeof value !== 'object' || value === null) return false;
+  const texts = ['startTime', 'socket', 'device', 'uuid'] as const;
+  const field = (name: string): unknown => Reflect.get(value, name);
+  const mountPoint = field('mountPoint');
+  return (
+    Number.isSafeInteger(field('pid')) &&
+    texts.every((name) => typeof field(name) === 'string') &&
+    (mountPoint === undefined || typeof mountPoint === 'string')
+  );
+}
+
+/** undefined: no such process, or it is a zombie, which serves nobody. */
+async function startTimeOf(pid: number): Promise<string | undefined> {
+  try {
+    const text = await readFile(`/proc/${pid}/stat`, 'latin1');
+    // The name before it, in parentheses, may hold spaces and parentheses itself.
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return fields[0] === 'Z' ? undefined : fields[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** The server of a path on its mount, or of its device. @throws FsError ENOENT */
+export async function serverAt(path: string): Promise<Registration> {
+  const device = await devicePath(path);
+  const byDevice = (await allServers()).find((server) => server.device === device);
+  if (byDevice !== undefined) return byDevice;
+  const found = await serverOfMount((await lstat(path)).dev);
+  if (found !== undefined) return found;
+  const detail = 'neither a device that is served nor on a mount; iopmemfs status lists what runs';
+  throw new FsError('ENOENT', { path, detail });
+}

@@ -1,0 +1,49 @@
+/** From a path on a mount to a connection with the daemon that serves it. */
+import { lstat, realpath } from 'node:fs/promises';
+import { basename, dirname, join, relative } from 'node:path';
+import type { Client } from '../../client/index.ts';
+import { FsError } from '../../fs/errors.ts';
+import { type Registration, serverOfMount } from './registry.ts';
+
+/** A path, and what it is called from the root of its filesystem. */
+export interface RemotePath {
+  readonly server: Registration;
+  /** Absolute, without symbolic links. */
+  readonly local: string;
+  /** Begins with '/'. */
+  readonly remote: string;
+}
+
+/** @throws FsError ENOENT and others of stat(2), EXDEV (not on an iopmemfs mount of a living daemon) */
+export async function remotePath(path: string): Promise<RemotePath> {
+  const local = await realpath(path);
+  const server = await serverOfMount((await lstat(local)).dev);
+  if (server?.mountPoint === undefined) {
+    const detail = 'not on an iopmemfs mount whose daemon runs here; iopmemfs status lists them';
+    throw new FsError('EXDEV', { path, detail });
+  }
+  const within = relative(server.mountPoint, local);
+  if (within.startsWith('..')) {
+    const detail = `reached through another mount of the same filesystem: use the path below ${server.mountPoint}`;
+    throw new FsError('EXDEV', { path, detail });
+  }
+  return { server, local, remote: `/${within}` };
+}
+
+/** The place for a new name: only its directory must exist. @throws as `remotePath` */
+export async function remotePlace(path: string): Promise<RemotePath> {
+  const directory = await remotePath(dirname(path));
+  const name = basename(path);
+  return { ...directory, local: join(directory.local, name), remote: join(directory.remote, name) };
+}
+
+/** Asks the server for names and numbers only: the device is not opened here. */
+export async function withClient<T>({ socket }: Registration, work: (client: Client) => Promise<T>): Promise<T> {
+  const { connect } = await import('../../client/index.ts'); // not for those who ask for help or mistype
+  const client = await connect(`unix:${socket}`, { device: 'none' });
+  try {
+    return await work(client);
+  } finally {
+    await client.close();
+  }
+}

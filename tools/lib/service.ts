@@ -1,0 +1,136 @@
+/**
+ * The daemon: device, metadata store, engine, metadata server and, if asked for, a mount, put together in this order
+ * and taken apart in the opposite one. `mount` and `serve` differ only in whether there is a mount.
+ */
+import { stat } from 'node:fs/promises';
+import type { Logger } from 'pino';
+import { openFilesystem } from '../../fs/engine/engine.ts';
+import { FsError } from '../../fs/errors.ts';
+import { serverLimits } from '../../mds/limits.ts';
+import { MetadataServer } from '../../mds/server.ts';
+import { mountedVfs, withCoherence } from './coherence.ts';
+import { type DriverName, defaultDriver, loadDriver } from './drivers.ts';
+import { KernelCaches } from './kernel-caches.ts';
+import { requireMountPoint } from './mount-point.ts';
+import { controlSocket, prepareRunDir, register, requireUnserved } from './registry.ts';
+import { Undo } from './undo.ts';
+import { openVolume } from './volume.ts';
+
+export interface MountRequest {
+  readonly directory: string;
+  readonly driver: DriverName | undefined;
+  readonly allowOther: boolean;
+  readonly kernelOptions: readonly string[];
+}
+
+export interface ServiceOptions {
+  readonly device: string;
+  readonly meta: string | undefined;
+  readonly readOnly: boolean;
+  /** Addresses besides the control socket: unix:PATH, tcp://HOST:PORT. */
+  readonly listen: readonly string[];
+  readonly leaseMs: number | undefined;
+  readonly recallMs: number | undefined;
+  readonly mount: MountRequest | undefined;
+  /** Called once the UUID is known, before anything is written. */
+  openLog(uuid: string): Logger;
+}
+
+export interface Service {
+  readonly uuid: string;
+  readonly device: string;
+  readonly mountPoint: string | undefined;
+  /** The control socket first. */
+  readonly addresses: readonly string[];
+  readonly log: Logger;
+  /** Settles when everything is closed: after `stop`, or after umount(8). Rejects when closing failed. */
+  readonly ended: Promise<void>;
+  stop(): void;
+}
+
+/** @throws FsError; nothing is left open or mounted then */
+export async function startService(options: ServiceOptions): Promise<Service> {
+  const undo = new Undo();
+  try {
+    return await start(options, undo);
+  } catch (error) {
+    await undo.run();
+    throw error;
+  }
+}
+
+async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
+  requireLease(options.leaseMs);
+  const mountPoint = options.mount === undefined ? undefined : await requireMountPoint(options.mount.directory);
+  const { device, store, uuid, metadata } = await openVolume(options.device, {
+    writable: !options.readOnly,
+    meta: options.meta,
+  });
+  const keepDevice = undo.push(() => device.close());
+  const keepStore = undo.push(() => store.close());
+  await prepareRunDir();
+  await requireUnserved(uuid);
+  const log = options.openLog(uuid);
+
+  const fs = await openFilesystem({ device, store, readOnly: options.readOnly });
+  keepDevice();
+  keepStore(); // both are the filesystem's now
+  undo.push(() => fs.close());
+  log.info({ device: device.path, uuid, generation: fs.generation, metadata }, 'filesystem is open');
+
+  const caches = new KernelCaches();
+  const server = new MetadataServer(withCoherence(fs, caches), {
+    log,
+    ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
+    ...(options.recallMs !== undefined && { recallDeadlineMs: options.recallMs }),
+  });
+  undo.push(() => server.close());
+  const socket = controlSocket(uuid);
+  const addresses: string[] = [];
+  for (const address of [`unix:${socket}`, ...options.listen]) addresses.push(await server.listen(address));
+
+  const end = new AbortController();
+  const ended = new Promise<void>((resolve) => {
+    end.signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  let dev: number | undefined;
+  if (options.mount !== undefined && mountPoint !== undefined) {
+    const { driver, allowOther, kernelOptions } = options.mount;
+    const mount = await loadDriver(driver ?? defaultDriver);
+    const mounting = mount(mountedVfs(fs.vfs, caches), {
+      mountPoint,
+      source: device.path,
+      readOnly: options.readOnly,
+      allowOther,
+      options: kernelOptions,
+      onUnmounted: (error) => {
+        if (error === undefined) log.info({ mountPoint }, 'unmounted');
+        else log.error({ mountPoint, err: error }, 'the mount failed');
+        end.abort();
+      },
+    });
+    caches.attach(mounting);
+    const mounted = await mounting;
+    undo.push(() => mounted.unmount());
+    dev = (await stat(mountPoint)).dev;
+  }
+  undo.push(await register({ socket, device: device.path, uuid, mountPoint }, dev));
+  log.info({ addresses, mountPoint }, 'ready');
+
+  return {
+    uuid,
+    device: device.path,
+    mountPoint,
+    addresses,
+    log,
+    ended: ended.then(() => undo.run()),
+    stop: () => end.abort(),
+  };
+}
+
+/** @throws FsError EINVAL */
+function requireLease(leaseMs: number | undefined): void {
+  const { leaseMinMs, leaseMaxMs } = serverLimits;
+  if (leaseMs === undefined || (leaseMs >= leaseMinMs && leaseMs <= leaseMaxMs)) return;
+  throw new FsError('EINVAL', { detail: `a lease of ${leaseMs} ms: ${leaseMinMs} to ${leaseMaxMs} are possible` });
+}

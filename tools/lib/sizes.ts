@@ -1,0 +1,31 @@
+import { FsError } from '../../fs/errors.ts';
+
+const units = ['', 'k', 'm', 'g', 't'] as const;
+const names = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
+
+/** Bytes of `4096`, `4k`, `512m`, `2g`, `1t`: powers of 1024, as mkfs.xfs takes them. @throws FsError EINVAL */
+export function parseSize(text: string): number {
+  const match = /^(\d+)([kmgt]?)$/i.exec(text);
+  const power = units.findIndex((unit) => unit === match?.[2]?.toLowerCase());
+  const bytes = Number(match?.[1]) * 1024 ** power;
+  if (match === null || !Number.isSafeInteger(bytes)) {
+    throw new FsError('EINVAL', { detail: `${JSON.stringify(text)} is not a size (a number with k, m, g or t)` });
+  }
+  return bytes;
+}
+
+/** `512.0 MiB`; below a KiB without a fraction. */
+export function formatSize(bytes: number): string {
+  const power = bytes < 1024 ? 0 : Math.min(names.length - 1, Math.floor(Math.log2(bytes) / 10));
+  const value = bytes / 1024 ** power;
+  return `${power === 0 ? value : value.toFixed(1)} ${names[power] ?? ''}`;
+}
+
+/** Whole positive milliseconds of an option. @throws FsError EINVAL */
+export function parseMilliseconds(text: string): number {
+  const ms = Number(text);
+  if (!/^\d+$/.test(text) || ms < 1 || ms > 2 ** 31 - 1) {
+    throw new FsError('EINVAL', { detail: `${JSON.stringify(text)} is not a time in milliseconds` });
+  }
+  return ms;
+}
