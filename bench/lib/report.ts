@@ -1,0 +1,32 @@
+/** Results as tables. */
+import Table from 'cli-table3';
+import type { Figure, RowResult } from '../micro.ts';
+
+/** Operations a second (or GB/s), and below them the processor time of an operation: server + client, in µs. */
+export function microTable(results: readonly RowResult[]): string {
+  const systems = results[0]?.figures.map(({ system }) => system) ?? [];
+  const table = new Table({
+    head: ['row', ...systems, 'ratio', 'CPU ratio', 'target'],
+    colAligns: ['left', ...systems.map(() => 'right' as const), 'right', 'right', 'right'],
+    style: { head: [], border: [] },
+  });
+  for (const { row, figures, ratio, cpuRatio } of results) {
+    const cells = figures.map((figure) => `${speed(figure, row.bytes)}\n${cpu(figure)}`);
+    table.push([row.title, ...cells, times(ratio), times(cpuRatio), times(row.target)]);
+  }
+  return table.toString();
+}
+
+function speed({ operationsPerSecond }: Figure, bytes: number | undefined): string {
+  if (bytes !== undefined) return `${((operationsPerSecond * bytes) / 1e9).toFixed(2)} GB/s`;
+  return operationsPerSecond < 10_000 ? operationsPerSecond.toFixed(0) : `${(operationsPerSecond / 1000).toFixed(1)} k`;
+}
+
+function cpu({ serverCpuPerOperation, clientCpuPerOperation }: Figure): string {
+  const [server, client] = [serverCpuPerOperation, clientCpuPerOperation].map((s) => (s * 1e6).toFixed(1));
+  return `${server} + ${client} µs`;
+}
+
+export function times(ratio: number | undefined): string {
+  return ratio === undefined ? '' : ratio.toFixed(2);
+}

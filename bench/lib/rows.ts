@@ -1,0 +1,65 @@
+/** The rows of the table, in the order in which they are run: later ones find the files that earlier ones left. */
+import { FsError } from '../../fs/errors.ts';
+
+export interface Row {
+  /** As workload.c knows it. */
+  readonly name: string;
+  readonly title: string;
+  /** Operations of one run: a few tenths of a second. */
+  readonly count: number;
+  /** Bytes of one operation, where throughput is what one wants to know. */
+  readonly bytes?: number;
+  /** Ours is to be at least so many times as fast as the best peer. */
+  readonly target: number;
+  /** Pause before it, in ms. */
+  readonly pauseMs?: number;
+}
+
+const files = 5000;
+/** 4 KiB pieces of a file of 64 MiB, 1 MiB pieces of one of 192 MiB. */
+const blocks = 16_384;
+const pieces = 192;
+const mib = 2 ** 20;
+
+/** What the kernel may answer by itself for a second is not to be measured: stat waits until it has to ask. */
+const believedMs = 1100;
+
+export const rows: readonly Row[] = [
+  { name: 'create', title: 'create', count: files, target: 1 },
+  { name: 'write-file', title: 'write a 4 KiB file', count: files, target: 1 },
+  { name: 'stat', title: 'stat', count: files, target: 1, pauseMs: believedMs },
+  { name: 'rename', title: 'rename', count: files, target: 1 },
+  { name: 'unlink', title: 'unlink', count: files, target: 1 },
+  { name: 'readdir', title: 'readdir of 3000', count: 120, target: 1 },
+  { name: 'random-write', title: '4 KiB random write', count: blocks, target: 1 },
+  { name: 'random-read', title: '4 KiB random read', count: blocks, target: 1 },
+  { name: 'random-read-direct', title: '4 KiB random read, O_DIRECT', count: blocks, target: 1 },
+  { name: 'write', title: '1 MiB write', count: pieces, bytes: mib, target: 1.5 },
+  { name: 'rewrite', title: '1 MiB rewrite', count: pieces, bytes: mib, target: 1.5 },
+  { name: 'read', title: '1 MiB read', count: pieces, bytes: mib, target: 1.5 },
+  { name: 'rewrite-direct', title: '1 MiB rewrite, O_DIRECT', count: pieces, bytes: mib, target: 1.5 },
+  { name: 'read-direct', title: '1 MiB read, O_DIRECT', count: pieces, bytes: mib, target: 1.5 },
+];
+
+/** Rows that only work on the files of others. */
+const needs: Readonly<Record<string, readonly string[]>> = {
+  'write-file': ['create'],
+  stat: ['create'],
+  rename: ['create'],
+  unlink: ['create', 'rename'],
+};
+
+/** The rows of these names (a comma between them), with those that they need. @throws FsError EINVAL */
+export function selectRows(names: string): readonly Row[] {
+  const wanted = new Set<string>();
+  for (const name of names.split(',')) {
+    if (!rows.some((row) => row.name === name)) {
+      const known = rows.map((row) => row.name).join(', ');
+      throw new FsError('EINVAL', { detail: `no row ${JSON.stringify(name)}; there are ${known}` });
+    }
+    for (const each of [name, ...(needs[name] ?? [])]) wanted.add(each);
+  }
+  // Every round begins with no files.
+  if (wanted.has('create')) for (const name of ['rename', 'unlink']) wanted.add(name);
+  return rows.filter((row) => wanted.has(row.name));
+}
