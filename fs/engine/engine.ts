@@ -161,7 +161,7 @@ async function reapOrphans(volume: Volume, orphans: readonly number[]): Promise<
     for (const [client, files] of volume.grants) {
       const access = files.get(ino);
       if (access === undefined) continue;
-      for (const extent of volume.extents.get(ino)?.list ?? []) holdInPlace(volume, extent, client, access);
+      for (const extent of volume.extents.get(ino)?.all() ?? []) holdInPlace(volume, extent, client, access);
     }
     await run(() => reap(volume, inode));
   }
@@ -216,7 +216,7 @@ class Engine implements Filesystem {
     const v = this.#volume;
     v.inodes.get(ino);
     const mapped: MappedExtent[] = [];
-    for (const extent of v.extents.get(ino)?.list ?? []) {
+    for (const extent of v.extents.get(ino)?.all() ?? []) {
       for (const { fileBlock, block, length, shares } of byShares(v, extent)) {
         mapped.push({
           offset: fileBlock * bs,

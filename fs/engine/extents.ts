@@ -3,6 +3,7 @@
  * and neighbours that continue each other in the file, on the device and in `mark` are one extent.
  */
 import { assert } from '../errors.ts';
+import { ExtentList } from './extent-list.ts';
 
 /** All numbers count blocks. `mark` is the flags of a file extent, the client id of a provisional one. */
 export interface Extent {
@@ -15,13 +16,12 @@ export interface Extent {
 /** Called with the file block of every extent that began, ended or changed: the keys of records to write again. */
 export type Touch = (fileBlock: number) => void;
 
+/** Nearly every file has one extent, and it is held by itself: a million files are a million of these. */
 export class ExtentMap {
-  #list: Extent[] = [];
+  #only: Extent | undefined;
+  /** All of them, when there are several; `only` is undefined then. */
+  #several: ExtentList | undefined;
   #blocks = 0;
-
-  get list(): readonly Extent[] {
-    return this.#list;
-  }
 
   /** Blocks mapped. */
   get blocks(): number {
@@ -29,25 +29,39 @@ export class ExtentMap {
   }
 
   get isEmpty(): boolean {
-    return this.#list.length === 0;
+    return this.#blocks === 0;
+  }
+
+  get count(): number {
+    return this.#several?.length ?? (this.#only === undefined ? 0 : 1);
+  }
+
+  get last(): Extent | undefined {
+    return this.#several === undefined ? this.#only : this.#several.last;
   }
 
   /** The extent that begins exactly at `fileBlock`. */
   at(fileBlock: number): Extent | undefined {
-    const extent = this.#list[this.#indexOf(fileBlock)];
+    const extent = this.find(fileBlock);
     return extent?.fileBlock === fileBlock ? extent : undefined;
   }
 
   /** The extent that holds `fileBlock`, or the first one after it. */
   find(fileBlock: number): Extent | undefined {
-    return this.#list[this.#indexOf(fileBlock)];
+    if (this.#several !== undefined) return this.#several.find(fileBlock);
+    const only = this.#only;
+    return only !== undefined && only.fileBlock + only.length > fileBlock ? only : undefined;
   }
 
-  /** Extents within [from, to), clipped to it. */
+  /** All, in order. The map does not change while they are walked. */
+  all(): Iterable<Extent> {
+    return this.#from(0);
+  }
+
+  /** Extents within [from, to), clipped to it. The map does not change while they are walked. */
   *within(from: number, to: number): Generator<Extent> {
-    for (let i = this.#indexOf(from); i < this.#list.length; i++) {
-      const extent = this.#list[i];
-      if (extent === undefined || extent.fileBlock >= to) return;
+    for (const extent of this.#from(from)) {
+      if (extent.fileBlock >= to) return;
       yield clip(extent, from, to);
     }
   }
@@ -65,46 +79,42 @@ export class ExtentMap {
 
   /** Appends while loading in key order; merges nothing, since records are merged already. */
   load(extent: Extent): void {
-    this.#list.push(extent);
     this.#blocks += extent.length;
+    if (this.#several !== undefined) this.#several.push(extent);
+    else if (this.#only === undefined) this.#only = extent;
+    else this.#list().push(extent);
   }
 
   /** Maps a range that is not mapped. */
   insert(extent: Extent, touch: Touch): void {
     assert(extent.length > 0, 'an extent has at least one block');
-    const index = this.#indexOf(extent.fileBlock);
-    const after = this.#list[index];
+    const after = this.find(extent.fileBlock);
     assert(after === undefined || after.fileBlock >= extent.fileBlock + extent.length, 'extents never overlap');
-    const before = index > 0 ? this.#list[index - 1] : undefined;
+    const before = this.#before(extent.fileBlock);
     let { fileBlock, block, length } = extent;
-    let start = index;
-    let drop = 0;
+    let dropped = 0;
     if (before !== undefined && continues(before, extent)) {
       fileBlock = before.fileBlock;
       block = before.block;
       length += before.length;
-      start--;
-      drop++;
+      dropped++;
     }
     if (after !== undefined && continues(extent, after)) {
       length += after.length;
-      drop++;
+      dropped++;
       touch(after.fileBlock);
     }
-    this.#list.splice(start, drop, { fileBlock, block, length, mark: extent.mark });
+    this.#replace(fileBlock, dropped, [{ fileBlock, block, length, mark: extent.mark }]);
     this.#blocks += extent.length;
     touch(fileBlock);
   }
 
   /** Unmaps [from, to) and answers what was mapped there. */
   remove(from: number, to: number, touch: Touch): readonly Extent[] {
-    const first = this.#indexOf(from);
     const kept: Extent[] = [];
     const removed: Extent[] = [];
-    let index = first;
-    for (; index < this.#list.length; index++) {
-      const extent = this.#list[index];
-      if (extent === undefined || extent.fileBlock >= to) break;
+    for (const extent of this.#from(from)) {
+      if (extent.fileBlock >= to) break;
       touch(extent.fileBlock);
       const end = extent.fileBlock + extent.length;
       if (extent.fileBlock < from) kept.push(clip(extent, extent.fileBlock, from));
@@ -115,22 +125,46 @@ export class ExtentMap {
       }
     }
     if (removed.length === 0) return removed;
-    this.#list.splice(first, index - first, ...kept);
+    this.#replace(from, removed.length, kept);
     for (const extent of removed) this.#blocks -= extent.length;
     return removed;
   }
 
-  /** Index of the first extent that ends after `fileBlock`. */
-  #indexOf(fileBlock: number): number {
-    let low = 0;
-    let high = this.#list.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      const extent = this.#list[middle];
-      if (extent !== undefined && extent.fileBlock + extent.length <= fileBlock) low = middle + 1;
-      else high = middle;
+  /** The last extent that ends at `fileBlock` or before. */
+  #before(fileBlock: number): Extent | undefined {
+    if (this.#several !== undefined) return this.#several.before(fileBlock);
+    const only = this.#only;
+    return only !== undefined && only.fileBlock + only.length <= fileBlock ? only : undefined;
+  }
+
+  *#from(fileBlock: number): Generator<Extent> {
+    if (this.#several !== undefined) yield* this.#several.from(fileBlock);
+    else {
+      const only = this.find(fileBlock);
+      if (only !== undefined) yield only;
     }
-    return low;
+  }
+
+  /** Puts `extents` where `count` extents were, from the one on that `find(fileBlock)` answers. */
+  #replace(fileBlock: number, count: number, extents: readonly Extent[]): void {
+    if (this.#several === undefined && this.count - count + extents.length < 2) {
+      if (count + extents.length > 0) this.#only = extents[0];
+      return;
+    }
+    const several = this.#list();
+    several.replace(fileBlock, count, extents);
+    if (several.length > 1) return;
+    this.#only = several.first;
+    this.#several = undefined;
+  }
+
+  #list(): ExtentList {
+    if (this.#several === undefined) {
+      this.#several = new ExtentList();
+      if (this.#only !== undefined) this.#several.push(this.#only);
+      this.#only = undefined;
+    }
+    return this.#several;
   }
 }
 

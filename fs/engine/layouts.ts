@@ -181,7 +181,7 @@ export function quarantine(v: Volume, client: number, segments: readonly FencedS
     if (access === 'write' && from <= end && end < to) zeroPastEnd(v, inode, Infinity);
   }
   for (const [ino, map] of v.provisional) {
-    for (const extent of map.list.filter(({ mark }) => mark === client)) {
+    for (const extent of [...map.all()].filter(({ mark }) => mark === client)) {
       quarantineProvisional(v, { ino }, extent.fileBlock, extent.fileBlock + extent.length);
     }
   }

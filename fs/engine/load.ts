@@ -82,7 +82,7 @@ export async function load(store: MetaStore, blockCount: number): Promise<Loaded
     else files.set(ino, access);
   });
   for (const [ino, map] of provisional) {
-    for (const { mark } of map.list) grants.set(mark, (grants.get(mark) ?? new Map()).set(ino, 'write'));
+    for (const { mark } of map.all()) grants.set(mark, (grants.get(mark) ?? new Map()).set(ino, 'write'));
   }
 
   const clients: ClientRecord[] = [];
@@ -110,7 +110,7 @@ function append(
     map = new ExtentMap();
     maps.set(ino, map);
   }
-  const last = map.list.at(-1);
+  const last = map.last;
   if (last !== undefined && last.fileBlock + last.length > extent.fileBlock) {
     const detail = `extents at file blocks ${last.fileBlock} and ${extent.fileBlock} overlap: run fsck.iopmemfs`;
     throw new FsError('EUCLEAN', { ino, detail });
