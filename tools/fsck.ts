@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { type CheckSummary, checkFilesystem } from '../fs/fsck/check.ts';
 import { passTitles, problemText } from '../fs/fsck/problem.ts';
+import { stateDirHelp } from './lib/places.ts';
 import { complain, ExitError, packageVersion, print, printJson, runProgram } from './lib/program.ts';
 import { type OpenVolume, openVolume } from './lib/volume.ts';
 
@@ -24,7 +25,7 @@ const command = new Command('fsck.iopmemfs')
   .option('-y', 'repair everything: nothing is repaired yet, problems stay and exit with 4')
   .option('-v, --verbose', 'print counts')
   .option('-C <fd>', 'accepted for fsck(8); a check takes seconds and shows its passes')
-  .option('--meta <dir>', 'metadata directory (default: $IOPMEMFS_STATE/UUID, /var/lib/iopmemfs/UUID)')
+  .option('--meta <dir>', `metadata directory (default: ${stateDirHelp})`)
   .option('--json', 'print the result as JSON')
   .version(packageVersion(), '-V, --version')
   .addHelpText(

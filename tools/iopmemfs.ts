@@ -30,8 +30,10 @@ command.addHelpText(
   'after',
   `
 Environment:
-  IOPMEMFS_STATE  where metadata lives, a folder for each UUID (default: /var/lib/iopmemfs)
-  IOPMEMFS_RUN    where running servers are found (default: /run/iopmemfs)
+  IOPMEMFS_STATE  where metadata lives, a folder for each UUID (default: /var/lib/iopmemfs
+                  for root, $XDG_STATE_HOME/iopmemfs or ~/.local/state/iopmemfs for others)
+  IOPMEMFS_RUN    where running servers are found (default: /run/iopmemfs for root,
+                  $XDG_RUNTIME_DIR/iopmemfs for others)
 
 Exit code: 0 done, 1 not done or a wrong call; mount and umount: 32 when the mount or the unmount failed.`,
 );

@@ -2,6 +2,7 @@
 /** mkfs.iopmemfs: an empty filesystem on a device, with the options, the table and the exit codes of mkfs.xfs(8). */
 import { Command } from 'commander';
 import { format, formatTable } from './lib/format.ts';
+import { stateDirHelp } from './lib/places.ts';
 import { complain, packageVersion, print, printJson, runProgram } from './lib/program.ts';
 import { parseSize } from './lib/sizes.ts';
 
@@ -28,7 +29,7 @@ const command = new Command('mkfs.iopmemfs')
   .option('-n, --dry-run', 'check everything and print the table, but write nothing')
   .option('-N, --compat', 'the same, as mkfs.xfs spells it')
   .option('-q, --quiet', 'print nothing')
-  .option('--meta <dir>', 'metadata directory (default: $IOPMEMFS_STATE/UUID, /var/lib/iopmemfs/UUID)')
+  .option('--meta <dir>', `metadata directory (default: ${stateDirHelp})`)
   .option('--volatile', 'the device forgets its content with its power')
   .option('--json', 'print the table as JSON')
   .version(packageVersion(), '-V, --version')

@@ -188,7 +188,8 @@ async function requireStore(dir: string, create: boolean): Promise<void> {
 /** Makes the directory; it and the parents made for it survive power loss (fsync(2): each needs its own parent's). */
 async function makeDirectory(dir: string): Promise<void> {
   try {
-    const top = await mkdir(dir, { recursive: true });
+    // Names and attributes of everybody's files are in there.
+    const top = await mkdir(dir, { recursive: true, mode: 0o700 });
     if (top === undefined) return;
     for (let made = resolve(dir); ; made = dirname(made)) {
       const parent = await open(dirname(made));

@@ -1,7 +1,7 @@
 /** The programs as a user runs them: real processes, with state, run directory, images and mount points of their own. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -16,26 +16,62 @@ export type Program = 'mkfs' | 'fsck' | 'mount' | 'iopmemfs';
 const programs = resolve('dist/tools');
 export const canMount = process.geteuid?.() === 0 && existsSync('/dev/fuse');
 
+/** Where programs run, if not simply here: userland.ts. */
+export interface Elsewhere {
+  readonly programs: string;
+  readonly node: string;
+  commandLine(cwd: string, command: readonly string[]): readonly string[];
+  end(): void;
+}
+
 export class Sandbox {
   readonly dir: string;
   readonly state: string;
   readonly image: string;
   readonly mountPoint: string;
+  readonly #run: string;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #elsewhere: Elsewhere | undefined;
   readonly #children = new Set<ChildProcess>();
 
-  private constructor(dir: string) {
+  private constructor(dir: string, elsewhere?: Elsewhere) {
     this.dir = dir;
-    this.state = join(dir, 'state');
+    this.#elsewhere = elsewhere;
     this.image = join(dir, 'image');
     this.mountPoint = join(dir, 'mnt');
-    this.#env = { ...process.env, IOPMEMFS_STATE: this.state, IOPMEMFS_RUN: join(dir, 'run') };
+    if (elsewhere === undefined) {
+      this.state = join(dir, 'state');
+      this.#run = join(dir, 'run');
+      this.#env = { ...process.env, IOPMEMFS_STATE: this.state, IOPMEMFS_RUN: this.#run };
+    } else {
+      // What programs find in a user's environment, and nothing of ours.
+      this.state = join(dir, '.local', 'state', 'iopmemfs');
+      this.#run = join(dir, 'runtime', 'iopmemfs');
+      this.#env = { PATH: process.env.PATH, HOME: dir, XDG_RUNTIME_DIR: join(dir, 'runtime') };
+    }
   }
 
   static async create(size = 64 << 20): Promise<Sandbox> {
-    const box = new Sandbox(await mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'iopmemfs-tools-')));
+    const box = new Sandbox(await newDirectory());
     await mkdir(box.mountPoint);
     await box.makeImage(box.image, size);
+    return box;
+  }
+
+  /** All of it is the user's, and so are its programs. */
+  static async ofUser(
+    user: { readonly uid: number; readonly gid: number },
+    elsewhere: (dir: string) => Promise<Elsewhere>,
+    size = 64 << 20,
+  ): Promise<Sandbox> {
+    const dir = await newDirectory();
+    await mkdir(join(dir, 'land'));
+    const box = new Sandbox(dir, await elsewhere(join(dir, 'land')));
+    await mkdir(box.mountPoint);
+    await mkdir(join(dir, 'runtime'), { mode: 0o700 });
+    await box.makeImage(box.image, size);
+    await chmod(dir, 0o755);
+    for (const path of [dir, box.mountPoint, join(dir, 'runtime'), box.image]) await chown(path, user.uid, user.gid);
     return box;
   }
 
@@ -51,7 +87,7 @@ export class Sandbox {
 
   /** One of ours. */
   run(program: Program, ...args: readonly string[]): Promise<Outcome> {
-    return this.command(process.execPath, join(programs, `${program}.js`), ...args);
+    return outcomeOf(this.start(program, ...args));
   }
 
   /** Any command, to its end, when nobody holds its output open any more. */
@@ -61,7 +97,15 @@ export class Sandbox {
 
   /** A program that keeps running; it is ended with the sandbox. */
   start(program: Program, ...args: readonly string[]): ChildProcess {
-    return this.#spawn(process.execPath, [join(programs, `${program}.js`), ...args]);
+    const { node, programs: dir } = this.#elsewhere ?? { node: process.execPath, programs };
+    return this.#spawn(node, [join(dir, `${program}.js`), ...args]);
+  }
+
+  /** A command that is spoken to; it is ended with the sandbox. */
+  interactive(command: string, ...args: readonly string[]): ChildProcessWithoutNullStreams {
+    const child = spawn(...this.#line(command, args), { ...this.#options, stdio: 'pipe' });
+    this.#children.add(child);
+    return child;
   }
 
   /** As `run`, and a failure of the test unless it exits with 0. Answers what it printed. */
@@ -81,7 +125,7 @@ export class Sandbox {
 
   /** Process numbers of the daemons that registered here. */
   async daemons(): Promise<readonly number[]> {
-    const run = join(this.dir, 'run');
+    const run = this.#run;
     const files = existsSync(run) ? (await readdir(run)).filter((name) => name.endsWith('.json')) : [];
     const pids = files.map(async (name) => {
       try {
@@ -95,7 +139,7 @@ export class Sandbox {
   }
 
   async remove(): Promise<void> {
-    await this.command('umount', '-l', this.mountPoint);
+    spawnSync('umount', ['-l', this.mountPoint]);
     for (const pid of await this.daemons()) {
       try {
         process.kill(pid, 'SIGKILL');
@@ -104,15 +148,29 @@ export class Sandbox {
       }
     }
     for (const child of this.#children) child.kill('SIGKILL');
+    this.#elsewhere?.end();
     await rm(this.dir, { recursive: true, force: true });
   }
 
   #spawn(command: string, args: readonly string[]): ChildProcess {
-    const child = spawn(command, args, { env: this.#env, cwd: this.dir, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(...this.#line(command, args), { ...this.#options, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#children.add(child);
     child.once('close', () => this.#children.delete(child));
     return child;
   }
+
+  get #options() {
+    return { env: this.#env, cwd: this.dir };
+  }
+
+  #line(command: string, args: readonly string[]): [string, readonly string[]] {
+    const [first = command, ...rest] = this.#elsewhere?.commandLine(this.dir, [command, ...args]) ?? [command, ...args];
+    return [first, rest];
+  }
+}
+
+function newDirectory(): Promise<string> {
+  return mkdtemp(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'iopmemfs-tools-'));
 }
 
 export function outcomeOf(child: ChildProcess): Promise<Outcome> {

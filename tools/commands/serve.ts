@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { runDaemon } from '../lib/daemon.ts';
 import type { RunOptions } from '../lib/foreground.ts';
+import { stateDirHelp } from '../lib/places.ts';
 import { parseMilliseconds } from '../lib/sizes.ts';
 
 /** Options that every serving command takes. */
@@ -17,7 +18,7 @@ export function withServeOptions(command: Command): Command {
   return command
     .option('-f, --foreground', 'stay in the foreground and log to stderr')
     .option('--listen <address>', 'unix:PATH or tcp://HOST:PORT for clients, again for more', collect, [])
-    .option('--meta <dir>', 'metadata directory (default: $IOPMEMFS_STATE/UUID, /var/lib/iopmemfs/UUID)')
+    .option('--meta <dir>', `metadata directory (default: ${stateDirHelp})`)
     .option('--lease-ms <ms>', 'lease of a client (default: 90000)')
     .option('--recall-ms <ms>', 'from a recall to the fence of a client that does not return (default: the lease)')
     .option('--json', 'print what runs as JSON');

@@ -1,8 +1,7 @@
-import { execFile } from 'node:child_process';
 import { realpath } from 'node:fs/promises';
-import { promisify } from 'node:util';
 import { Command } from 'commander';
 import { FsError } from '../../fs/errors.ts';
+import { detach } from '../../fs/fuse/detach.ts';
 import { mountedAt, mountType } from '../lib/mount-table.ts';
 import { ExitError, errorText } from '../lib/program.ts';
 import { serverOfMount, waitForEnd } from '../lib/registry.ts';
@@ -30,11 +29,23 @@ async function unmount(directory: string, lazy: boolean): Promise<void> {
     throw new FsError('EINVAL', { path: mountPoint, detail: 'no iopmemfs is mounted here' });
   const server = await serverOfMount(mounted.dev);
   try {
-    await promisify(execFile)('umount', [...(lazy ? ['-l'] : []), '--', mountPoint]);
+    await detach(mountPoint, lazy);
   } catch (cause) {
-    const detail = 'in use: close its files and leave its directories, or use -l';
-    throw new FsError('EBUSY', { path: mountPoint, detail }, cause);
+    throw notUnmounted(mountPoint, cause);
   }
   if (lazy || server === undefined || (await waitForEnd(server))) return;
   throw new FsError('ETIMEDOUT', { path: mountPoint, detail: `process ${server.pid} is still closing the filesystem` });
+}
+
+/** What umount(8) or fusermount3(1) said, where it is not the one thing that people meet. */
+function notUnmounted(path: string, cause: unknown): FsError {
+  const said = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim() : String(cause);
+  if (/busy/i.test(said)) {
+    return new FsError(
+      'EBUSY',
+      { path, detail: 'in use: close its files and leave its directories, or use -l' },
+      cause,
+    );
+  }
+  return new FsError('EPERM', { path, detail: said }, cause);
 }

@@ -1,8 +1,7 @@
-import { execFile } from 'node:child_process';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { FsError } from '../../fs/errors.ts';
+import { detach } from '../../fs/fuse/detach.ts';
 import { mountedAt, mountType } from './mount-table.ts';
 
 /**
@@ -22,7 +21,8 @@ export async function requireMountPoint(path: string): Promise<string> {
   }
   const mounted = mountedAt(mountPoint);
   if (mounted !== undefined) {
-    const detail = `already mounted: ${mounted.source} (${mounted.type}); umount ${mountPoint} first`;
+    const umount = process.geteuid?.() === 0 ? 'umount' : 'fusermount3 -u';
+    const detail = `already mounted: ${mounted.source} (${mounted.type}); ${umount} ${mountPoint} first`;
     throw new FsError('EBUSY', { path: mountPoint, detail });
   }
   if ((await readdir(mountPoint)).length > 0) {
@@ -38,6 +38,6 @@ async function removeDeadMount(path: string): Promise<void> {
     await stat(path);
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error) || error.code !== 'ENOTCONN') return;
-    await promisify(execFile)('umount', ['-l', '--', path]);
+    await detach(path, true);
   }
 }

@@ -7,7 +7,7 @@ import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsError } from '../../fs/errors.ts';
-import { devicePath, runDir } from './places.ts';
+import { devicePath, runDir, runDirs } from './places.ts';
 
 export interface Registration {
   readonly pid: number;
@@ -25,8 +25,8 @@ const stopMs = 30_000;
 const pollMs = 50;
 
 export const controlSocket = (uuid: string): string => join(runDir(), `${uuid}.sock`);
-const serverFile = (uuid: string): string => join(runDir(), `${uuid}.json`);
-const mountFile = (dev: number): string => join(runDir(), 'mounts', `${dev}.json`);
+const serverFile = (dir: string, uuid: string): string => join(dir, `${uuid}.json`);
+const mountFile = (dir: string, dev: number): string => join(dir, 'mounts', `${dev}.json`);
 
 /** Makes the run directory. Others may look into it, but not change it. */
 export async function prepareRunDir(): Promise<void> {
@@ -35,7 +35,7 @@ export async function prepareRunDir(): Promise<void> {
 
 /** @throws FsError EBUSY when a living daemon serves this UUID already */
 export async function requireUnserved(uuid: string): Promise<void> {
-  const other = await registrationIn(serverFile(uuid));
+  const other = await firstIn((dir) => serverFile(dir, uuid));
   if (other === undefined || other.pid === process.pid) return;
   const detail = `a copy of this filesystem (UUID ${uuid}) is served already by process ${other.pid}`;
   throw new FsError('EBUSY', { path: other.device, detail });
@@ -46,7 +46,8 @@ export type Service = Omit<Registration, 'pid' | 'startTime'>;
 /** Makes the daemon findable; the answer takes that back. `dev` is st_dev of its mount, if it has one. */
 export async function register(service: Service, dev: number | undefined): Promise<() => Promise<void>> {
   const startTime = (await startTimeOf(process.pid)) ?? '';
-  const files = [serverFile(service.uuid), ...(dev === undefined ? [] : [mountFile(dev)])];
+  const dir = runDir();
+  const files = [serverFile(dir, service.uuid), ...(dev === undefined ? [] : [mountFile(dir, dev)])];
   for (const file of files) {
     // Whole or not at all, for those who read it this moment.
     await writeFile(`${file}.${process.pid}`, JSON.stringify({ pid: process.pid, startTime, ...service }));
@@ -59,21 +60,24 @@ export async function register(service: Service, dev: number | undefined): Promi
 
 /** The living daemon whose mount has this st_dev. */
 export function serverOfMount(dev: number): Promise<Registration | undefined> {
-  return registrationIn(mountFile(dev));
+  return firstIn((dir) => mountFile(dir, dev));
 }
 
 /** All living daemons, by device path. */
 export async function allServers(): Promise<readonly Registration[]> {
+  const found = (await Promise.all(runDirs().map((dir) => serversIn(dir)))).flat();
+  return found.sort((a, b) => (a.device < b.device ? -1 : 1));
+}
+
+async function serversIn(dir: string): Promise<readonly Registration[]> {
   let names: readonly string[];
   try {
-    names = await readdir(runDir());
+    names = await readdir(dir);
   } catch {
     return []; // no daemon ran here yet
   }
-  const found = await Promise.all(
-    names.filter((name) => name.endsWith('.json')).map((name) => registrationIn(join(runDir(), name))),
-  );
-  return found.filter((entry) => entry !== undefined).sort((a, b) => (a.device < b.device ? -1 : 1));
+  const files = names.filter((name) => name.endsWith('.json')).map((name) => registrationIn(join(dir, name)));
+  return (await Promise.all(files)).filter((entry) => entry !== undefined);
 }
 
 export async function isRunning({ pid, startTime }: Pick<Registration, 'pid' | 'startTime'>): Promise<boolean> {
@@ -88,6 +92,14 @@ export async function waitForEnd(server: Registration): Promise<boolean> {
     await sleep(pollMs);
   }
   return true;
+}
+
+async function firstIn(file: (dir: string) => string): Promise<Registration | undefined> {
+  for (const dir of runDirs()) {
+    const found = await registrationIn(file(dir));
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 async function registrationIn(file: string): Promise<Registration | undefined> {

@@ -10,9 +10,8 @@ import type { Vfs } from '../../vfs.ts';
 import type { Mounted, MountOptions } from '../driver.ts';
 import { accessTimes } from './access-times.ts';
 import { Channel } from './channel.ts';
-import { umount, umountFlag } from './libc.ts';
 import { kernelLimits } from './limits.ts';
-import { mountDevice, openDevice } from './mount.ts';
+import { mountConnection, unmountConnection } from './mount.ts';
 import { encodeInvalEntry, encodeInvalInode } from './notification.ts';
 import { Notifier } from './notify.ts';
 import { widenReadahead } from './readahead.ts';
@@ -24,11 +23,9 @@ export interface KernelMounted extends Mounted {
   invalidateEntry(parent: number, name: Name): Promise<void>;
 }
 
-/** Takes CAP_SYS_ADMIN. @throws FsError when it cannot be mounted, with what to do in its detail */
+/** @throws FsError when it cannot be mounted, with what to do in its detail */
 export async function mountKernel(vfs: Vfs, options: MountOptions): Promise<KernelMounted> {
-  const fd = openDevice();
-  await mountDevice(fd, options);
-  const mount = new KernelMount(fd, vfs, options);
+  const mount = new KernelMount(await mountConnection(options), vfs, options);
   await mount.ready;
   try {
     await widenReadahead(options.mountPoint);
@@ -127,12 +124,12 @@ class KernelMount implements KernelMounted {
 
   async #detach(): Promise<void> {
     try {
-      await umount(this.mountPoint, umountFlag.noFollow);
+      await unmountConnection(this.mountPoint, false);
     } catch (error) {
       // EINVAL: somebody else has unmounted it already, perhaps lazily.
       if (error instanceof FsError && error.code === 'EINVAL') return;
       if (!(error instanceof FsError && error.code === 'EBUSY')) throw error;
-      await umount(this.mountPoint, umountFlag.detach | umountFlag.noFollow);
+      await unmountConnection(this.mountPoint, true);
     }
   }
 

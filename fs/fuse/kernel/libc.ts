@@ -13,8 +13,8 @@ type Call<Args extends unknown[]> = {
   async(...args: [...Args, (error: Error | null, result: number) => void]): void;
 };
 
-/** koffi types its functions by `any`; the prototype above each line is what makes the type true. */
-function declare<Args extends unknown[]>(prototype: string): Call<Args> {
+/** A function of the C library. koffi types it by `any`; the prototype is what makes the type true. */
+export function declare<Args extends unknown[]>(prototype: string): Call<Args> {
   return library.func(prototype);
 }
 

@@ -3,11 +3,12 @@ import { closeSync, constants, openSync } from 'node:fs';
 import { FsError } from '../../errors.ts';
 import type { MountOptions } from '../driver.ts';
 import { mode } from './abi.ts';
-import { mount, mountFlag } from './libc.ts';
+import { mayMount, mountThroughHelper, unmountThroughHelper } from './fusermount.ts';
+import { mount, mountFlag, umount, umountFlag } from './libc.ts';
 import { kernelLimits } from './limits.ts';
 
-/** Shown in /proc/mounts; "fuse" is the kernel's part of it. */
-const filesystemType = 'fuse.iopmemfs';
+/** Shown in /proc/mounts behind "fuse.". */
+const subtype = 'iopmemfs';
 
 /** Options of mount(8) for every filesystem, and what they do to the flags of mount(2). */
 const genericOptions: ReadonlyMap<string, { readonly set?: number; readonly clear?: number }> = new Map([
@@ -60,23 +61,16 @@ export function mountData(fd: number, options: Pick<MountOptions, 'allowOther'>)
   return data.join(',');
 }
 
-/** A new connection to the kernel's FUSE, not yet mounted. @throws FsError */
-export function openDevice(): number {
+/**
+ * A connection to the kernel's FUSE, mounted: by mount(2) where that is ours to call, else by fusermount3.
+ * @throws FsError with what to do in its detail; nothing is open or mounted then
+ */
+export async function mountConnection(options: MountOptions): Promise<number> {
+  const flags = mountFlags(options); // names what is wrong with the options, whoever mounts
+  if (!mayMount()) return mountThroughHelper(options, subtype);
+  const fd = openDevice();
   try {
-    return openSync('/dev/fuse', constants.O_RDWR | constants.O_NONBLOCK);
-  } catch (cause) {
-    throw new FsError(
-      'ENODEV',
-      { op: 'mount', path: '/dev/fuse', detail: 'the kernel has no FUSE: modprobe fuse' },
-      cause,
-    );
-  }
-}
-
-/** Mounts the connection. @throws FsError with what to do in its detail; the descriptor is closed then */
-export async function mountDevice(fd: number, options: MountOptions): Promise<void> {
-  try {
-    await mount(options.source, options.mountPoint, filesystemType, mountFlags(options), mountData(fd, options));
+    await mount(options.source, options.mountPoint, `fuse.${subtype}`, flags, mountData(fd, options));
   } catch (error) {
     closeSync(fd);
     if (!(error instanceof FsError)) throw error;
@@ -87,12 +81,49 @@ export async function mountDevice(fd: number, options: MountOptions): Promise<vo
       ...(detail === undefined ? {} : { detail }),
     });
   }
+  return fd;
 }
 
+/**
+ * Takes the mount away; one that is in use only with `lazy`, and then from the tree alone.
+ * @throws FsError EBUSY, EINVAL (nothing is mounted there)
+ */
+export function unmountConnection(mountPoint: string, lazy: boolean): Promise<void> {
+  if (!mayMount()) return unmountThroughHelper(mountPoint, lazy);
+  return umount(mountPoint, umountFlag.noFollow | (lazy ? umountFlag.detach : 0));
+}
+
+/** O_NONBLOCK, not yet mounted. @throws FsError */
+function openDevice(): number {
+  try {
+    return openSync('/dev/fuse', constants.O_RDWR | constants.O_NONBLOCK);
+  } catch (cause) {
+    const code = codeOf(cause);
+    throw new FsError(
+      code,
+      { op: 'mount', path: '/dev/fuse', detail: deviceAdvice.get(code) ?? 'cannot be opened' },
+      cause,
+    );
+  }
+}
+
+function codeOf(error: unknown): 'EACCES' | 'EPERM' | 'ENODEV' | 'EIO' {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EACCES' || code === 'EPERM') return code;
+  return code === 'ENOENT' || code === 'ENXIO' || code === 'ENODEV' ? 'ENODEV' : 'EIO';
+}
+
+const noFuse = 'the kernel has no FUSE: modprobe fuse (in a container: --device /dev/fuse)';
+const deviceAdvice: ReadonlyMap<string, string> = new Map([
+  ['ENODEV', noFuse],
+  ['EACCES', 'may not be opened: look at its mode and owner'],
+  ['EPERM', 'the container may not use the device: start it with --device /dev/fuse'],
+]);
+
 const advice: ReadonlyMap<string, string> = new Map([
-  ['EPERM', 'mounting takes CAP_SYS_ADMIN: run as root'],
+  ['EPERM', 'mount(2) is not permitted here, in spite of CAP_SYS_ADMIN: a container may forbid it'],
   ['ENOENT', 'the mount point does not exist'],
   ['ENOTDIR', 'the mount point is not a directory'],
-  ['ENODEV', 'the kernel has no FUSE: modprobe fuse'],
+  ['ENODEV', noFuse],
   ['ENOTCONN', 'a dead mount is in the way: umount -l it'],
 ]);

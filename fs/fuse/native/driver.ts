@@ -15,7 +15,7 @@ import { loadFuseNative } from './library.ts';
 import { Names } from './names.ts';
 import { type Mount, operations } from './operations.ts';
 import { remedy } from './remedies.ts';
-import { detach, fuseDescriptors, watchSession } from './session.ts';
+import { fuseDescriptors, takeAway, watchSession } from './session.ts';
 
 /** The C side keeps the mount point and the option string in char[1024] each. */
 const mountPointMax = 1023;
@@ -56,7 +56,7 @@ export const mountFuseNative: MountDriver = async (vfs, options) => {
   return {
     mountPoint: options.mountPoint,
     unmount: async () => {
-      if (!over) await detach(options.mountPoint);
+      if (!over) await takeAway(options.mountPoint);
       await Promise.race([ended, sleep(detachGraceMs, undefined, { ref: false })]);
     },
     invalidate: (ino) => pages.invalidate(ino),

@@ -1,8 +1,5 @@
-import { execFile } from 'node:child_process';
 import { readdirSync, readlinkSync } from 'node:fs';
-import { promisify } from 'node:util';
-
-const run = promisify(execFile);
+import { detach } from '../detach.ts';
 
 /** How often the session is looked at, in ms: what `umount` and the end of the daemon are apart at most. */
 const watchMs = 100;
@@ -27,15 +24,11 @@ export function watchSession(fd: string, ended: () => void): void {
 }
 
 /** Takes the mount away: plainly if nobody uses it, otherwise detached, so that nobody new comes in. */
-export async function detach(mountPoint: string): Promise<void> {
-  const isRoot = process.geteuid?.() === 0;
-  const [command, plain, lazy]: [string, string[], string[]] = isRoot
-    ? ['umount', ['--', mountPoint], ['-l', '--', mountPoint]]
-    : ['fusermount3', ['-u', '--', mountPoint], ['-u', '-z', '--', mountPoint]];
+export async function takeAway(mountPoint: string): Promise<void> {
   try {
-    await run(command, plain);
+    await detach(mountPoint, false);
   } catch {
-    await run(command, lazy);
+    await detach(mountPoint, true);
   }
 }
 
