@@ -5,8 +5,8 @@
  */
 import type { BarDevice } from '../bar/device.ts';
 import { FsError } from '../errors.ts';
-import { encodeClient, encodeInode, encodeStore } from '../format/codec.ts';
-import { clientKey, inodeKey, storeKey } from '../format/keys.ts';
+import { encodeClient, encodeCounts, encodeInode, encodeStore } from '../format/codec.ts';
+import { clientKey, countsKey, inodeKey, storeKey } from '../format/keys.ts';
 import type { ClientRecord } from '../format/records.ts';
 import type { Superblock } from '../format/superblock.ts';
 import { formatVersion, readOnlyOnly } from '../format/superblock.ts';
@@ -89,6 +89,7 @@ export async function formatFilesystem(options: FormatOptions): Promise<Superblo
     [
       { key: storeKey(), value: encodeStore(binding) },
       { key: inodeKey(rootIno), value: encodeInode(root) },
+      { key: countsKey(), value: encodeCounts({ generation: binding.generation, inodes: 1 }) },
     ],
     [{ key: storeKey(), value: undefined }],
   );
@@ -128,7 +129,7 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   }
   let binding = readBinding(store);
   checkBinding(superblock, binding);
-  const loaded = await load(store, superblock.blockCount);
+  const loaded = await load(store, superblock.blockCount, binding.generation);
   const clock = options.clock ?? new SystemClock();
   let mounted = superblock;
   if (!readOnly) {
@@ -137,7 +138,8 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
       generation: nextGeneration(superblock),
       superblockGeneration: superblock.generation,
     };
-    await bindStore(store, next, binding);
+    const counts = encodeCounts({ generation: next.generation, inodes: loaded.inodeCount });
+    await bindStore(store, next, binding, [{ key: countsKey(), value: counts }]);
     mounted = { ...superblock, generation: next.generation, dirty: true, mountedAt: clock.now().sec };
     await writeSuperblocks(device, mounted);
     binding = { ...next, superblockGeneration: next.generation };

@@ -4,10 +4,18 @@
  * fsck.
  */
 import { FsError } from '../errors.ts';
-import { decodeClient, decodeExtent, decodeGrant, decodeHold, decodeProvisional } from '../format/codec.ts';
+import {
+  decodeClient,
+  decodeCounts,
+  decodeExtent,
+  decodeGrant,
+  decodeHold,
+  decodeProvisional,
+} from '../format/codec.ts';
 import type { KeyRange } from '../format/keys.ts';
 import {
   clientRange,
+  countsKey,
   extentRange,
   grantRange,
   holdRange,
@@ -38,7 +46,7 @@ export interface Loaded {
 }
 
 /** @throws FsError EUCLEAN, EIO */
-export async function load(store: MetaStore, blockCount: number): Promise<Loaded> {
+export async function load(store: MetaStore, blockCount: number, generation: number): Promise<Loaded> {
   const builder = Space.builder(blockCount, [
     { block: 0, length: 1 },
     { block: blockCount - 1, length: 1 },
@@ -93,11 +101,24 @@ export async function load(store: MetaStore, blockCount: number): Promise<Loaded
   await each(store, orphanRange(), ([key]) => {
     orphans.push(parseOrphanKey(key).ino);
   });
-  let inodeCount = 0;
-  await each(store, inodeRange(), () => {
-    inodeCount++;
-  });
+  const inodeCount = knownInodes(store, generation) ?? (await countInodes(store));
   return { space: builder.finish(), extents, provisional, holds, grants, clients, orphans, inodeCount };
+}
+
+/** Undefined where the last mount for writing, of `generation`, was by a program that kept no counts. */
+function knownInodes(store: MetaStore, generation: number): number | undefined {
+  const key = countsKey();
+  const value = store.get(key);
+  const counts = value === undefined ? undefined : decodeCounts(key, value);
+  return counts?.generation === generation ? counts.inodes : undefined;
+}
+
+async function countInodes(store: MetaStore): Promise<number> {
+  let count = 0;
+  await each(store, inodeRange(), () => {
+    count++;
+  });
+  return count;
 }
 
 function append(

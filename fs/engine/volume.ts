@@ -4,8 +4,8 @@
  */
 import type { BarDevice } from '../bar/device.ts';
 import { FsError } from '../errors.ts';
-import { decodeDentry, decodeInode, encodeStore } from '../format/codec.ts';
-import { dentryKey, dentryRange, inodeKey, parseDentryKey, storeKey } from '../format/keys.ts';
+import { decodeDentry, decodeInode, encodeCounts, encodeStore } from '../format/codec.ts';
+import { countsKey, dentryKey, dentryRange, inodeKey, parseDentryKey, storeKey } from '../format/keys.ts';
 import type { StoreRecord } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import { GroupCommit } from '../meta/group-commit.ts';
@@ -79,6 +79,8 @@ export class Volume {
   #nextClientId: number;
   /** Device ranges written since the last seal, merged where they continue each other. */
   #dirtyData: { offset: number; length: number }[] = [];
+  /** As the store has it. */
+  #countedInodes: number;
   #sealedDirectories: readonly Directory[] = [];
   #trimDue = false;
 
@@ -94,6 +96,7 @@ export class Volume {
     this.clock = options.clock;
     this.readOnly = options.readOnly;
     this.inodeCount = options.inodeCount;
+    this.#countedInodes = options.inodeCount;
     this.#binding = options.binding;
     this.#nextNumber = options.binding.nextIno;
     this.#nextClientId = options.binding.nextClientId;
@@ -253,6 +256,11 @@ export class Volume {
     if (this.#nextNumber > this.#binding.nextIno || this.#nextClientId > this.#binding.nextClientId)
       this.touchBinding();
     const { ops, directories } = this.changes.collect();
+    if (this.inodeCount !== this.#countedInodes) {
+      this.#countedInodes = this.inodeCount;
+      const { generation } = this.#binding;
+      ops.push({ key: countsKey(), value: encodeCounts({ generation, inodes: this.inodeCount }) });
+    }
     this.#sealedDirectories = directories;
     return ops;
   }

@@ -7,8 +7,10 @@ import { limits } from '../limits.ts';
 import type { Timespec } from '../vfs.ts';
 import { damaged, Fields } from './fields.ts';
 import { parseClientKey, parseInodeKey, parseOrphanKey } from './keys.ts';
+import { readNumbers } from './numbers.ts';
 import type {
   ClientRecord,
+  CountsRecord,
   DentryRecord,
   ExtentRecord,
   GrantRecord,
@@ -24,6 +26,9 @@ import { uuidLength } from './uuid.ts';
 // Plain msgpack without msgpackr's record extension. Integers past 32 bits go as float64, exact up to 2^53.
 const packr = new Packr({ useRecords: false });
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'number' });
+
+/** What `decodeExtent` reads into. */
+const numbers: [number, number, number, number] = [0, 0, 0, 0];
 
 const u32Max = 0xffff_ffff;
 const extentFlagsMax = EXTENT_UNWRITTEN | EXTENT_SHARED;
@@ -94,6 +99,12 @@ export function encodeExtent(r: ExtentRecord): Uint8Array {
 
 /** @throws FsError EUCLEAN */
 export function decodeExtent(key: Uint8Array, value: Uint8Array): ExtentRecord {
+  // A mount decodes all of them: what is as usual takes a quarter of the time of what follows.
+  if (readNumbers(value, numbers)) {
+    const [device, block, length, flags] = numbers;
+    const isWithin = device <= deviceMax && block >= 1 && block <= blockMax && length <= blockMax - block + 1;
+    if (isWithin && length >= 1 && flags <= extentFlagsMax) return { device, block, length, flags };
+  }
   return decode(key, value, readExtent);
 }
 
@@ -187,6 +198,19 @@ function readGrant(f: Fields): GrantRecord {
 
 function readAccess(f: Fields): 'read' | 'write' {
   return f.integer('access', 1) === 1 ? 'write' : 'read';
+}
+
+export function encodeCounts(r: CountsRecord): Uint8Array {
+  return encode([r.generation, r.inodes], readCounts);
+}
+
+/** @throws FsError EUCLEAN */
+export function decodeCounts(key: Uint8Array, value: Uint8Array): CountsRecord {
+  return decode(key, value, readCounts);
+}
+
+function readCounts(f: Fields): CountsRecord {
+  return { generation: f.integer('generation'), inodes: f.integer('inodes') };
 }
 
 export function encodeStore(r: StoreRecord): Uint8Array {

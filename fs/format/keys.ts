@@ -23,6 +23,7 @@ const kind = {
   provisional: 0x50,
   hold: 0x51,
   grant: 0x47,
+  counts: 0x4e,
   store: 0x53,
 } as const;
 type Kind = (typeof kind)[keyof typeof kind];
@@ -99,6 +100,10 @@ export function parseGrantKey(key: Uint8Array): { readonly clientId: number; rea
   return { clientId, ino };
 }
 
+/** `N`: the one record of counts */
+export const countsKey = (): Uint8Array => Uint8Array.of(kind.counts);
+export const countsRange = (): KeyRange => all(kind.counts);
+
 /** `S`: the one record about the store itself */
 export const storeKey = (): Uint8Array => Uint8Array.of(kind.store);
 
@@ -129,6 +134,7 @@ export function describeKey(key: Uint8Array): string {
       if (key.length > 9)
         return `${letter} ${readU64(key, 1)} ${JSON.stringify(Buffer.from(key.subarray(9)).toString())}`;
       break;
+    case kind.counts:
     case kind.store:
       if (key.length === 1) return letter;
       break;

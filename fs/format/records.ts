@@ -95,6 +95,14 @@ export interface GrantRecord {
   readonly access: 'read' | 'write';
 }
 
+/** `N`: how much there is of what would have to be counted at mount. Written with every group that changes it. */
+export interface CountsRecord {
+  /** The mount that wrote it. Counts of another generation are old: a program that knows of no counts was here. */
+  readonly generation: number;
+  /** `I` records. */
+  readonly inodes: number;
+}
+
 /** `S`: one record that binds the store to its device. */
 export interface StoreRecord {
   readonly formatVersion: number;

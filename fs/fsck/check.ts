@@ -38,7 +38,7 @@ export async function checkFilesystem(options: CheckOptions): Promise<CheckSumma
   const superblock = readSuperblock(device);
   const binding = readBinding(store);
   checkBinding(superblock, binding);
-  const check = new CheckContext(store, { blockCount: superblock.blockCount, nextIno: binding.nextIno }, (problem) =>
+  const check = new CheckContext(store, { ...binding, blockCount: superblock.blockCount }, (problem) =>
     options.onProblem(problem),
   );
   await checkCopies(check, device);

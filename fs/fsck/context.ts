@@ -18,6 +18,8 @@ export class CheckContext {
   readonly store: MetaStore;
   readonly blockCount: number;
   readonly nextIno: number;
+  /** Of the last mount for writing. */
+  readonly generation: number;
   readonly inodes = new InodeIndex();
   readonly problems: Problem[] = [];
   readonly #onProblem: (problem: Problem) => void;
@@ -25,12 +27,13 @@ export class CheckContext {
 
   constructor(
     store: MetaStore,
-    of: { readonly blockCount: number; readonly nextIno: number },
+    of: { readonly blockCount: number; readonly nextIno: number; readonly generation: number },
     onProblem: (problem: Problem) => void,
   ) {
     this.store = store;
     this.blockCount = of.blockCount;
     this.nextIno = of.nextIno;
+    this.generation = of.generation;
     this.#onProblem = onProblem;
   }
 

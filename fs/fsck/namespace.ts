@@ -1,6 +1,14 @@
 /** Passes 2 to 4: inodes, the tree that the directory entries make of them, and the link counts that follow from it. */
-import { decodeDentry, decodeInode, decodeOrphan, decodeXattr } from '../format/codec.ts';
-import { dentryRange, inodeRange, orphanRange, parseDentryKey, parseXattrKey, xattrRange } from '../format/keys.ts';
+import { decodeCounts, decodeDentry, decodeInode, decodeOrphan, decodeXattr } from '../format/codec.ts';
+import {
+  countsRange,
+  dentryRange,
+  inodeRange,
+  orphanRange,
+  parseDentryKey,
+  parseXattrKey,
+  xattrRange,
+} from '../format/keys.ts';
 import { limits } from '../limits.ts';
 import { nameToText } from '../name.ts';
 import { type CheckContext, depthMax, rootIno } from './context.ts';
@@ -24,6 +32,12 @@ export async function checkInodes(check: CheckContext): Promise<void> {
     if (inode.size > limits.fileSizeMax) {
       await check.report(2, 'file-size', inode.ino, `size ${inode.size} is above the largest, ${limits.fileSizeMax}`);
     }
+  }
+  // Counts of another generation were left by a program that keeps none: the next mount counts anew.
+  for await (const { generation, inodes } of check.records(2, countsRange(), decodeCounts)) {
+    if (generation !== check.generation || inodes === check.inodes.length) continue;
+    const detail = `${inodes} inodes are counted in the metadata store, there are ${check.inodes.length}`;
+    await check.report(2, 'inode-count', undefined, detail);
   }
   const root = check.inodes.get(rootIno);
   if (root === undefined || !isDirectory(root)) {

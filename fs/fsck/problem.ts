@@ -14,6 +14,7 @@ export type ProblemCode =
   | 'binding'
   | 'bad-record'
   | 'inode-number'
+  | 'inode-count'
   | 'file-size'
   | 'root'
   | 'parent'

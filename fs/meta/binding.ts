@@ -12,7 +12,7 @@ import { storeKey } from '../format/keys.ts';
 import type { StoreRecord } from '../format/records.ts';
 import { formatVersion, type Superblock } from '../format/superblock.ts';
 import { sameUuid, uuidToText } from '../format/uuid.ts';
-import type { MetaStore } from './store.ts';
+import type { MetaStore, StoreOp } from './store.ts';
 
 /** The record that says whose store this is. @throws FsError EUCLEAN (none, or damaged), EIO */
 export function readBinding(store: MetaStore): StoreRecord {
@@ -25,13 +25,18 @@ export function readBinding(store: MetaStore): StoreRecord {
 }
 
 /**
- * Writes the record, durably, in the place of `previous` (undefined: the store is new).
+ * Writes the record, durably, in the place of `previous` (undefined: the store is new), and `others` with it.
  * @throws FsError ESTALE (another record stands there), EIO, ENOSPC
  */
-export function bindStore(store: MetaStore, record: StoreRecord, previous: StoreRecord | undefined): Promise<void> {
+export function bindStore(
+  store: MetaStore,
+  record: StoreRecord,
+  previous: StoreRecord | undefined,
+  others: readonly StoreOp[] = [],
+): Promise<void> {
   const key = storeKey();
   const expected = previous === undefined ? undefined : encodeStore(previous);
-  return store.batch([{ key, value: encodeStore(record) }], [{ key, value: expected }]);
+  return store.batch([{ key, value: encodeStore(record) }, ...others], [{ key, value: expected }]);
 }
 
 /** The generation of the next mount for writing. */

@@ -92,9 +92,13 @@ class LevelStore implements MetaStore {
       // The iterator reads a snapshot taken when it is made, at the first page.
       const iterator = this.#db.iterator({ gte: from, lt: to, highWaterMarkBytes: limits.storePageBytes });
       try {
+        let coming = iterator.nextv(limits.storePageEntries);
         for (;;) {
-          const page = await iterator.nextv(limits.storePageEntries);
+          const page = await coming;
           if (page.length === 0) return;
+          // A thread of the pool reads the next page while this one is looked at.
+          coming = iterator.nextv(limits.storePageEntries);
+          coming.catch(() => undefined); // whoever goes on sees it; whoever stops here need not
           yield page;
         }
       } finally {

@@ -7,14 +7,15 @@ import type { BarDevice } from '../../fs/bar/device.ts';
 import { openDevice } from '../../fs/bar/open.ts';
 import { formatFilesystem, openFilesystem } from '../../fs/engine/engine.ts';
 import { readSuperblock, writeSuperblocks } from '../../fs/engine/superblocks.ts';
-import { encodeExtent } from '../../fs/format/codec.ts';
-import { extentKey } from '../../fs/format/keys.ts';
+import { encodeCounts, encodeExtent } from '../../fs/format/codec.ts';
+import { countsKey, describeKey, extentKey } from '../../fs/format/keys.ts';
 import { encodeSuperblock, type Superblock } from '../../fs/format/superblock.ts';
 import { newUuid } from '../../fs/format/uuid.ts';
 import { limits } from '../../fs/limits.ts';
 import { readBinding } from '../../fs/meta/binding.ts';
 import { openLevelStore } from '../../fs/meta/level-store.ts';
-import { errnoOfCall, Lab, readAll, root, writeFile } from '../support/filesystem.ts';
+import type { MetaStore } from '../../fs/meta/store.ts';
+import { errnoOfCall, Lab, n, readAll, root, writeFile } from '../support/filesystem.ts';
 import { bs, makeFile, pattern, test } from './fixture.ts';
 
 /** Runs `use` on the device of an unmounted lab. */
@@ -34,6 +35,22 @@ async function withLab(use: (lab: Lab) => Promise<void>): Promise<void> {
   } finally {
     await lab.remove();
   }
+}
+
+/** A store that tells where each listing of it begins. */
+function watched(store: MetaStore, onRange: (from: Uint8Array) => void): MetaStore {
+  return {
+    get isNearlyFull() {
+      return store.isNearlyFull;
+    },
+    get: (key) => store.get(key),
+    range: (from, to) => {
+      onRange(from);
+      return store.range(from, to);
+    },
+    batch: (ops, expected) => store.batch(ops, expected),
+    close: () => store.close(),
+  };
 }
 
 /** The message of the error that mounting fails with, its errno first. */
@@ -67,6 +84,37 @@ describe('mounting', () => {
     expect(lab.fs.generation).toBe(generation + 1);
     await lab.unmount();
     expect(await onDevice(lab, (device) => readSuperblock(device))).toEqual(before);
+  });
+
+  test('knows how many inodes there are without looking at them, after a crash too', async ({ lab }) => {
+    for (const name of ['a', 'b', 'c']) await writeFile(lab.vfs, name, pattern(10));
+    await lab.vfs.unlink(lab.vfs.rootIno, n('b'), root);
+    await lab.vfs.syncfs();
+    const crashed = await lab.afterCrash();
+    for (const each of [lab, crashed]) {
+      await each.unmount();
+      const read: string[] = [];
+      await each.mount(undefined, { store: (store) => watched(store, (from) => read.push(describeKey(from))) });
+      expect(each.fs.status().inodes).toBe(3);
+      expect(read).toContain('0x45');
+      expect(read).not.toContain('0x49');
+    }
+    await crashed.unmount();
+  });
+
+  test('counts them where the last mount for writing was by a program that keeps no count', async ({ lab }) => {
+    await writeFile(lab.vfs, 'a', pattern(10));
+    await lab.unmount();
+    const store = await openLevelStore(lab.meta, { create: false });
+    const { generation } = readBinding(store);
+    await store.batch([{ key: countsKey(), value: encodeCounts({ generation: generation - 1, inodes: 77 }) }]);
+    await store.close();
+    for (let mounts = 0; mounts < 2; mounts++) {
+      await lab.mount();
+      expect(lab.fs.status().inodes).toBe(2);
+      await lab.unmount();
+    }
+    await lab.mount();
   });
 
   test('marks the superblock dirty until it is unmounted in order', async ({ lab }) => {

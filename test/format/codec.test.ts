@@ -101,6 +101,10 @@ describe('what was encoded decodes to the same', () => {
   test.prop([holds])('hold', (r) => {
     expect(codec.decodeHold(keys.holdKey(1, 0), codec.encodeHold(r))).toEqual(r);
   });
+  test.prop([safe, safe])('counts', (generation, count) => {
+    const r = { generation, inodes: count };
+    expect(codec.decodeCounts(keys.countsKey(), codec.encodeCounts(r))).toEqual(r);
+  });
   test.prop([stores])('store', (r) => {
     expect(codec.decodeStore(keys.storeKey(), codec.encodeStore(r))).toEqual(r);
   });
@@ -217,6 +221,7 @@ const decoders = [
   ],
   ['grant', codec.decodeGrant, keys.grantKey(1, 2), codec.encodeGrant({ access: 'write' })],
   ['hold', codec.decodeHold, keys.holdKey(1, 2), codec.encodeHold({ device: 0, length: 1, access: 'read', since: 0 })],
+  ['counts', codec.decodeCounts, keys.countsKey(), codec.encodeCounts({ generation: 1, inodes: 2 })],
   [
     'store',
     codec.decodeStore,

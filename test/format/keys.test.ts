@@ -36,6 +36,7 @@ test('the bytes of the keys are those of docs/format.md', () => {
   expect(hex(keys.provisionalKey(5, 6))).toBe('5000000000000000050000000000000006');
   expect(hex(keys.holdKey(7, 8))).toBe('5100000000000000070000000000000008');
   expect(hex(keys.grantKey(8, 7))).toBe('4700000000000000080000000000000007');
+  expect(hex(keys.countsKey())).toBe('4e');
   expect(hex(keys.storeKey())).toBe('53');
 });
 

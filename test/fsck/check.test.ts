@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openDevice } from '../../fs/bar/open.ts';
 import {
+  decodeCounts,
   decodeDentry,
   decodeExtent,
   decodeInode,
+  encodeCounts,
   encodeDentry,
   encodeExtent,
   encodeHold,
@@ -14,8 +16,17 @@ import {
   encodeProvisional,
   encodeXattr,
 } from '../../fs/format/codec.ts';
-import { dentryKey, extentKey, holdKey, inodeKey, orphanKey, provisionalKey, xattrKey } from '../../fs/format/keys.ts';
-import { EXTENT_SHARED, type ExtentRecord, type InodeRecord } from '../../fs/format/records.ts';
+import {
+  countsKey,
+  dentryKey,
+  extentKey,
+  holdKey,
+  inodeKey,
+  orphanKey,
+  provisionalKey,
+  xattrKey,
+} from '../../fs/format/keys.ts';
+import { type CountsRecord, EXTENT_SHARED, type ExtentRecord, type InodeRecord } from '../../fs/format/records.ts';
 import { type CheckSummary, checkFilesystem } from '../../fs/fsck/check.ts';
 import { problemText } from '../../fs/fsck/problem.ts';
 import { limits } from '../../fs/limits.ts';
@@ -81,6 +92,10 @@ function inodeChange(store: MetaStore, ino: number, change: Partial<InodeRecord>
 function extentOf(store: MetaStore, ino: number): ExtentRecord {
   const key = extentKey(ino, 0);
   return decodeExtent(key, present(store.get(key)));
+}
+
+function countsOf(store: MetaStore): CountsRecord {
+  return decodeCounts(countsKey(), present(store.get(countsKey())));
 }
 
 function present<T>(value: T | undefined): T {
@@ -217,7 +232,18 @@ describe('inodes', () => {
         },
       ];
     });
-    expect(await problems()).toEqual([expect.stringContaining(`2 inode-number: inode ${10 ** 9}`)]);
+    expect(await problems()).toEqual([
+      expect.stringContaining(`2 inode-number: inode ${10 ** 9}`),
+      expect.stringContaining('2 inode-count'),
+    ]);
+  });
+
+  test('a wrong count of them is found; one that was left by a program without counts is none', async () => {
+    const key = countsKey();
+    await damage((store) => [{ key, value: encodeCounts({ ...countsOf(store), inodes: 5 }) }]);
+    expect(await problems()).toEqual(['2 inode-count: 5 inodes are counted in the metadata store, there are 6']);
+    await damage((store) => [{ key, value: encodeCounts({ generation: countsOf(store).generation - 1, inodes: 5 }) }]);
+    expect(await problems()).toEqual([]);
   });
 });
 
