@@ -1,6 +1,5 @@
-import type { MappedExtent } from '../fs/engine/filesystem.ts';
 import { nameFromBytes, nameToText } from '../fs/name.ts';
-import type { Attr, StatFs } from '../fs/vfs.ts';
+import type { Attr, MappedExtent, StatFs } from '../fs/vfs.ts';
 import {
   busAddressFromWire,
   createKind,

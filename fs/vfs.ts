@@ -72,6 +72,18 @@ export interface DirEntry {
   readonly cookie: number;
 }
 
+/** One extent of a file, in bytes. Holes are not listed. */
+export interface MappedExtent {
+  readonly offset: number;
+  readonly length: number;
+  readonly device: number;
+  readonly storageOffset: number;
+  readonly busAddress: bigint;
+  readonly unwritten: boolean;
+  /** Files that map these blocks. */
+  readonly shares: number;
+}
+
 export interface StatFs {
   readonly blockSize: number;
   readonly blocks: number;
@@ -153,6 +165,8 @@ export interface Vfs {
   seek(handle: Handle, offset: number, whence: 'data' | 'hole', by: Caller): Reply<number>;
   /** copy_file_range(2): shares blocks where alignment allows, copies the rest. Answers the bytes copied. */
   copyRange(from: Handle, fromOffset: number, to: Handle, toOffset: number, length: number, by: Caller): Reply<number>;
+  /** At most `limit` extents that have a byte at or after `from`, ascending. Absent: the file lies elsewhere. */
+  map?(handle: Handle, from: number, limit: number, by: Caller): Reply<readonly MappedExtent[]>;
   /** Data and metadata of the file are durable when it settles; `dataOnly` leaves times out (fdatasync). */
   fsync(ino: number, dataOnly: boolean): Reply<void>;
   syncfs(): Reply<void>;

@@ -5,6 +5,7 @@
 import { FsError } from '../errors.ts';
 import type { Caller } from '../vfs.ts';
 import { allows } from './acl.ts';
+import { requireUnprotected } from './file-flags.ts';
 import type { Inode } from './inode.ts';
 import { S_ISVTX } from './inode.ts';
 import { accessAclOf } from './inode-acl.ts';
@@ -42,8 +43,14 @@ export function requireOwner(inode: Inode, by: Caller): void {
   throw new FsError('EPERM', { ino: inode.ino, detail: `uid ${by.uid} is not the owner` });
 }
 
-/** In a sticky directory only the owners of the file or the directory remove a name (inode(7), S_ISVTX). */
+/**
+ * In a sticky directory only the owners of the file or the directory remove a name (inode(7), S_ISVTX); in an append-only
+ * one nobody does, nor the name of a protected inode (may_delete of Linux).
+ * @throws FsError EPERM
+ */
 export function requireRemovable(directory: Inode, victim: Inode, by: Caller): void {
+  requireUnprotected(directory);
+  requireUnprotected(victim);
   if (by.access === 'kernel' || by.uid === 0 || (directory.mode & S_ISVTX) === 0) return;
   if (by.uid === directory.uid || by.uid === victim.uid) return;
   throw new FsError('EPERM', { ino: victim.ino, detail: 'the directory is sticky' });

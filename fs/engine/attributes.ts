@@ -3,6 +3,7 @@ import { FsError } from '../errors.ts';
 import type { Caller, SetAttr, Timespec } from '../vfs.ts';
 import { inGroup, requireAccess, requireOwner, W_OK } from './access.ts';
 import { truncate } from './data.ts';
+import { requireMutable, requireUnprotected } from './file-flags.ts';
 import type { Inode } from './inode.ts';
 import { S_IFMT, S_ISGID } from './inode.ts';
 import { followMode } from './inode-acl.ts';
@@ -21,6 +22,7 @@ const secondsMax = Number.MAX_SAFE_INTEGER;
 export function setAttributes(v: Volume, inode: Inode, changes: SetAttr, by: Caller, opened: boolean): void {
   v.requireWritable();
   checkOwnership(inode, changes, by);
+  checkFlags(inode, changes);
   if (changes.mode !== undefined) requireOwner(inode, by);
   checkTimes(v, inode, changes, by);
   const changesOwner = changes.uid !== undefined || changes.gid !== undefined;
@@ -47,6 +49,14 @@ export function setAttributes(v: Volume, inode: Inode, changes: SetAttr, by: Cal
   if (changes.atime !== undefined) inode.atime = timeOf(changes.atime, now);
   if (changes.mtime !== undefined) inode.mtime = timeOf(changes.mtime, now);
   changed(v, inode, now);
+}
+
+/** Of an append-only file only the current time may be set (may_setattr of Linux). @throws FsError EPERM */
+function checkFlags(inode: Inode, { mode, uid, gid, size, atime, mtime }: SetAttr): void {
+  const touches = [atime, mtime].every((time) => time === undefined || time === 'now');
+  if (touches && mode === undefined && uid === undefined && gid === undefined && size === undefined) {
+    requireMutable(inode);
+  } else requireUnprotected(inode);
 }
 
 /** Only root gives files away; an owner may choose among its groups (chown(2)). */

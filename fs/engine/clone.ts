@@ -18,6 +18,7 @@ import {
   zeroPastEnd,
 } from './data.ts';
 import type { Extent } from './extents.ts';
+import { requireUnprotected } from './file-flags.ts';
 import { blocksOf, isUnwritten, mapBlocks, markBlocks, unmapBlocks } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import { S_IFREG } from './inode.ts';
@@ -62,6 +63,7 @@ export function copyRange(
   v.requireWritable();
   requireFile(source);
   requireFile(target);
+  requireUnprotected(target);
   const count = Math.min(length, source.size - from);
   if (count <= 0) return 0;
   if (to + count > limits.fileSizeMax) throw new FsError('EFBIG', { ino: target.ino });

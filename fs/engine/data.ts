@@ -4,10 +4,11 @@
  * extents, read as zeros. Bytes between the end of the file and the end of its last block are zeros.
  */
 import { FsError } from '../errors.ts';
-import { EXTENT_UNWRITTEN, INODE_COW } from '../format/records.ts';
+import { EXTENT_UNWRITTEN } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import type { Caller } from '../vfs.ts';
 import type { Extent, Hole } from './extents.ts';
+import { isCow, requireMutable } from './file-flags.ts';
 import {
   BlockQueue,
   blocksOf,
@@ -65,11 +66,12 @@ export function read<T>(
 
 /**
  * Writes `data` at `offset` and answers how much of it there was room for.
- * @throws FsError ENOSPC (no room at all), EFBIG, EROFS, EISDIR; Wait while layouts are recalled or freed blocks settle
+ * @throws FsError ENOSPC (no room at all), EFBIG, EROFS, EISDIR, EPERM; Wait while layouts are recalled or freed blocks settle
  */
 export function write(v: Volume, inode: Inode, offset: number, data: Uint8Array, by: Caller): number {
   v.requireWritable();
   requireFile(inode);
+  requireMutable(inode);
   if (offset + data.length > limits.fileSizeMax)
     throw new FsError('EFBIG', { ino: inode.ino, range: { offset, length: data.length } });
   if (data.length === 0) return 0;
@@ -174,7 +176,7 @@ export function requireSettled(v: Volume, inode: Inode): void {
 /** Does a write to these blocks leave the mapping as it is? */
 function isInPlace(v: Volume, inode: Inode, from: number, to: number): boolean {
   const map = v.extents.get(inode.ino);
-  if (map === undefined || (inode.flags & INODE_COW) !== 0) return false;
+  if (map === undefined || isCow(inode)) return false;
   for (const part of map.cover(from, to)) {
     if (part.block === undefined || isUnwritten(part)) return false;
     for (const { isOwn } of byShares(v, part)) if (!isOwn) return false;
@@ -188,7 +190,7 @@ type Part = Hole | SharedPart;
 function store(v: Volume, inode: Inode, offset: number, data: Uint8Array): number {
   const first = Math.floor(offset / bs);
   const known = v.extents.get(inode.ino)?.find(first);
-  if (known !== undefined && known.mark === 0 && (inode.flags & INODE_COW) === 0) {
+  if (known !== undefined && known.mark === 0 && !isCow(inode)) {
     const within = offset - known.fileBlock * bs;
     if (within >= 0 && within + data.length <= known.length * bs) {
       put(v, known.block * bs + within, data);
@@ -232,7 +234,7 @@ function needsBlocks(inode: Inode, part: Part): boolean {
 }
 
 function mustCopy(inode: Inode, part: SharedPart): boolean {
-  return !part.isOwn || (inode.flags & INODE_COW) !== 0;
+  return !part.isOwn || isCow(inode);
 }
 
 function storePart(v: Volume, inode: Inode, part: Part, offset: number, data: Uint8Array, blocks: BlockQueue): void {

@@ -15,12 +15,12 @@ import { limits } from '../limits.ts';
 import { bindStore, checkBinding, nextGeneration, readBinding } from '../meta/binding.ts';
 import type { MetaStore } from '../meta/store.ts';
 import type { Name } from '../name.ts';
-import type { Attr, Caller, Reply, Vfs } from '../vfs.ts';
+import type { Attr, Caller, MappedExtent, Reply, Vfs } from '../vfs.ts';
 import type { Clock } from './clock.ts';
 import { SystemClock } from './clock.ts';
 import { cloneFile } from './clone.ts';
-import { byShares, isUnwritten } from './file-space.ts';
-import type { Filesystem, FilesystemStatus, MappedExtent, OpenOptions } from './filesystem.ts';
+import { mappedExtents } from './extent-map.ts';
+import type { Filesystem, FilesystemStatus, OpenOptions } from './filesystem.ts';
 import { forgetGrant, forgetGrants, grantsOf, recordGrant } from './grants.ts';
 import { dropHolds, holdInPlace } from './holds.ts';
 import { attrOf, S_IFDIR } from './inode.ts';
@@ -217,21 +217,7 @@ class Engine implements Filesystem {
   map(ino: number): Reply<readonly MappedExtent[]> {
     const v = this.#volume;
     v.inodes.get(ino);
-    const mapped: MappedExtent[] = [];
-    for (const extent of v.extents.get(ino)?.all() ?? []) {
-      for (const { fileBlock, block, length, shares } of byShares(v, extent)) {
-        mapped.push({
-          offset: fileBlock * bs,
-          length: length * bs,
-          device: 0,
-          storageOffset: block * bs,
-          busAddress: v.device.busAddress + BigInt(block * bs),
-          unwritten: isUnwritten(extent),
-          shares,
-        });
-      }
-    }
-    return mapped;
+    return [...mappedExtents(v, ino)];
   }
 
   cloneFile(ino: number, parent: number, name: Name, by: Caller): Reply<Attr> {

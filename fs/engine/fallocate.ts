@@ -5,6 +5,7 @@ import { limits } from '../limits.ts';
 import type { Caller, FallocateMode } from '../vfs.ts';
 import { copiesToZero, requireFile, requireNoLayoutsPastEnd, requireSettled, zeroBytes, zeroPastEnd } from './data.ts';
 import type { Hole } from './extents.ts';
+import { requireMutable, requireUnprotected } from './file-flags.ts';
 import { allocate, BlockQueue, blocksOf, isUnwritten, mapBlocks, unmapBlocks } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import { changed } from './namespace.ts';
@@ -24,6 +25,9 @@ export function fallocate(
 ): void {
   v.requireWritable();
   requireFile(inode);
+  // Space is no content (vfs_fallocate of Linux).
+  if (mode === 'allocate' || mode === 'allocate-keep-size') requireMutable(inode);
+  else requireUnprotected(inode);
   const end = offset + length;
   if (length <= 0 || offset < 0) throw new FsError('EINVAL', { ino: inode.ino, range: { offset, length } });
   if (end > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range: { offset, length } });

@@ -3,20 +3,8 @@ import type { BarDevice } from '../bar/device.ts';
 import type { ClientRecord } from '../format/records.ts';
 import type { MetaStore } from '../meta/store.ts';
 import type { Name } from '../name.ts';
-import type { Attr, Caller, Reply, Vfs } from '../vfs.ts';
+import type { Attr, Caller, MappedExtent, Reply, Vfs } from '../vfs.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
-
-/** One extent of a file, in bytes. Holes are not listed. */
-export interface MappedExtent {
-  readonly offset: number;
-  readonly length: number;
-  readonly device: number;
-  readonly storageOffset: number;
-  readonly busAddress: bigint;
-  readonly unwritten: boolean;
-  /** Files that map these blocks. */
-  readonly shares: number;
-}
 
 export interface FilesystemStatus {
   readonly uuid: string;

@@ -10,6 +10,7 @@ import type { Timespec } from '../vfs.ts';
 import { isBefore } from './clock.ts';
 import { requireFile, requireSettled, zeroPastEnd } from './data.ts';
 import type { Extent, Hole } from './extents.ts';
+import { requireUnprotected } from './file-flags.ts';
 import {
   BlockQueue,
   blocksOf,
@@ -55,6 +56,7 @@ export function mapForRead(v: Volume, inode: Inode, range: ByteRange): readonly 
 export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: number): readonly LayoutExtent[] {
   v.requireWritable();
   requireFile(inode);
+  requireUnprotected(inode);
   const { from, to } = blockRange(inode, range);
   if (to * bs > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range });
   requireSettled(v, inode);
@@ -94,6 +96,7 @@ export function commit(
 ): { readonly size: number | undefined } {
   v.requireWritable();
   requireFile(inode);
+  requireUnprotected(inode);
   const last = request.lastWriteOffset;
   if (
     last !== undefined &&

@@ -3,13 +3,27 @@ import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Name } from '../name.ts';
-import type { Attr, Caller, DirEntry, FallocateMode, Handle, RenameMode, Reply, SetAttr, StatFs, Vfs } from '../vfs.ts';
+import type {
+  Attr,
+  Caller,
+  DirEntry,
+  FallocateMode,
+  Handle,
+  MappedExtent,
+  RenameMode,
+  Reply,
+  SetAttr,
+  StatFs,
+  Vfs,
+} from '../vfs.ts';
 import { R_OK, requireAccess, W_OK, X_OK } from './access.ts';
 import { accessed } from './atime.ts';
 import { setAttributes } from './attributes.ts';
 import { copyRange } from './clone.ts';
-import { read, write } from './data.ts';
+import { read, requireFile, write } from './data.ts';
+import { mappedExtents } from './extent-map.ts';
 import { fallocate, seek } from './fallocate.ts';
+import { requireMutable, requireUnprotected } from './file-flags.ts';
 import type { Inode } from './inode.ts';
 import { attrOf, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from './inode.ts';
 import * as namespace from './namespace.ts';
@@ -81,6 +95,7 @@ export class LocalVfs implements Vfs {
     return run(() => {
       const inode = this.#v.inodes.get(ino);
       if ((mask & W_OK) !== 0 && this.#v.readOnly) throw new FsError('EROFS', { ino });
+      if ((mask & W_OK) !== 0) requireMutable(inode);
       requireAccess(this.#v, inode, mask & (R_OK | W_OK | X_OK), by);
     });
   }
@@ -151,6 +166,7 @@ export class LocalVfs implements Vfs {
       const writes = (flags & O_ACCMODE) !== constants.O_RDONLY;
       if (inode.isDirectory && (writes || (flags & constants.O_TRUNC) !== 0)) throw new FsError('EISDIR', { ino });
       if (writes && this.#v.readOnly) throw new FsError('EROFS', { ino });
+      requireOpenable(inode, flags);
       requireAccess(this.#v, inode, accessOf(flags), by);
       if ((flags & constants.O_TRUNC) !== 0 && inode.isFile) setAttributes(this.#v, inode, { size: 0 }, by, true);
       return this.#newHandle(inode, flags);
@@ -217,6 +233,17 @@ export class LocalVfs implements Vfs {
         throw new FsError('EBADF', { ino: target.inode.ino, detail: 'opened for appending' });
       return copyRange(this.#v, source.inode, fromOffset, target.inode, toOffset, length, by);
     });
+  }
+
+  map(handle: Handle, from: number, limit: number, _by: Caller): readonly MappedExtent[] {
+    const { inode } = this.#open(handle);
+    requireFile(inode);
+    const listed: MappedExtent[] = [];
+    for (const extent of mappedExtents(this.#v, inode.ino, from)) {
+      if (listed.length === limit) break;
+      listed.push(extent);
+    }
+    return listed;
   }
 
   fsync(_ino: number, _dataOnly: boolean): Reply<void> {
@@ -326,6 +353,14 @@ function requireKnown(error: unknown): void {
 
 function isWritable(open: Open): boolean {
   return (open.flags & O_ACCMODE) !== constants.O_RDONLY;
+}
+
+/** may_open of Linux. Without O_CREAT, so that a file which O_TMPFILE or O_CREAT just made is written as it was opened. */
+function requireOpenable(inode: Inode, flags: number): void {
+  const truncates = (flags & constants.O_TRUNC) !== 0;
+  if (inode.isDirectory || ((flags & O_ACCMODE) === constants.O_RDONLY && !truncates)) return;
+  if (truncates || (flags & constants.O_APPEND) === 0) requireUnprotected(inode);
+  else requireMutable(inode);
 }
 
 function requireReadable(open: Open): void {

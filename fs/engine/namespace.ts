@@ -7,8 +7,9 @@ import type { Name } from '../name.ts';
 import type { Caller, DirEntry, RenameMode, Timespec } from '../vfs.ts';
 import { inGroup, requireAccess, requireRemovable, W_OK, X_OK } from './access.ts';
 import type { Dentry } from './directory.ts';
+import { inheritedFlags, requireMutable, requireUnprotected } from './file-flags.ts';
 import { freeFile } from './file-space.ts';
-import { Inode, S_IFDIR, S_IFLNK, S_IFMT, S_ISGID } from './inode.ts';
+import { Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from './inode.ts';
 import { type NewEntry, newEntry } from './inode-acl.ts';
 import type { Volume } from './volume.ts';
 import { putXattr, removeAllXattrs, residentXattrs } from './xattr-records.ts';
@@ -65,6 +66,7 @@ export function link(v: Volume, ino: number, parent: number, name: Name, by: Cal
   v.requireRecords(parent);
   const inode = v.inodes.get(ino);
   if (inode.isDirectory) throw new FsError('EPERM', { ino, detail: 'directories have one name' });
+  requireUnprotected(inode);
   requireNew(v, parent, name);
   if (inode.nlink >= limits.linkMax) throw new FsError('EMLINK', { ino });
 
@@ -194,6 +196,7 @@ export function requireDirectory(v: Volume, ino: number): Inode {
 function requireChangeable(v: Volume, ino: number, by: Caller): Inode {
   v.requireWritable();
   const directory = requireDirectory(v, ino);
+  requireMutable(directory);
   requireAccess(v, directory, W_OK | X_OK, by);
   if (directory.nlink === 0) throw new FsError('ENOENT', { ino, detail: 'the directory was removed' });
   return directory;
@@ -278,7 +281,7 @@ function newInode(v: Volume, directory: Inode, what: NewInode, now: Timespec, by
     ctime: now,
     btime: now,
     change: 1,
-    flags: 0,
+    flags: isDirectory || (mode & S_IFMT) === S_IFREG ? inheritedFlags(directory) : 0,
     parent: isDirectory ? directory.ino : 0,
     target: what.target === undefined ? new Uint8Array(0) : Uint8Array.from(what.target),
   });

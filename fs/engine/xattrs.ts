@@ -4,15 +4,18 @@ import { limits } from '../limits.ts';
 import type { Caller } from '../vfs.ts';
 import { R_OK, requireAccess, requireOwner, W_OK } from './access.ts';
 import { isAcl } from './acl.ts';
+import { requireUnprotected } from './file-flags.ts';
 import type { Inode } from './inode.ts';
 import { S_ISVTX } from './inode.ts';
 import { setAcl } from './inode-acl.ts';
 import { changed } from './namespace.ts';
+import { getVirtual, isVirtual, setVirtual } from './virtual-xattrs.ts';
 import type { Volume } from './volume.ts';
 import { deleteXattr, putXattr, residentXattrs } from './xattr-records.ts';
 
 /** @throws FsError ENODATA, EACCES, EPERM; Wait */
 export function getXattr(v: Volume, inode: Inode, name: string, by: Caller): Uint8Array {
+  if (isVirtual(name)) return getVirtual(v, inode, name, by);
   requireReadable(v, inode, name, by);
   const value = residentXattrs(v, inode).get(name);
   if (value === undefined) throw new FsError('ENODATA', { ino: inode.ino, name });
@@ -34,6 +37,12 @@ export function setXattr(
   mode: 'either' | 'create' | 'replace',
   by: Caller,
 ): void {
+  // These are always there, so that they cannot be created.
+  if (isVirtual(name) && mode === 'create') throw new FsError('EEXIST', { ino: inode.ino, name });
+  if (isVirtual(name)) {
+    setVirtual(v, inode, name, value, by);
+    return;
+  }
   v.requireWritable();
   v.requireRecords(inode.ino);
   requireChangeable(v, inode, name, by);
@@ -76,6 +85,7 @@ function requireReadable(v: Volume, inode: Inode, name: string, by: Caller): voi
  */
 function requireChangeable(v: Volume, inode: Inode, name: string, by: Caller): void {
   const { ino } = inode;
+  requireUnprotected(inode);
   if (isAcl(name)) {
     requireOwner(inode, by);
     return;

@@ -33,6 +33,10 @@ export const INODE_COW = 1;
 export const INODE_PINNED = 2;
 /** The inode has extended attributes; without it nobody needs to look. */
 export const INODE_XATTRS = 4;
+/** FS_IMMUTABLE_FL, FS_APPEND_FL and FS_NOATIME_FL of ioctl_iflags(2). */
+export const INODE_IMMUTABLE = 8;
+export const INODE_APPEND = 16;
+export const INODE_NOATIME = 32;
 
 /** `D` parent, name. */
 export interface DentryRecord {

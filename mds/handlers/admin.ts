@@ -1,6 +1,7 @@
 /** The filesystem as a whole. */
-import type { MappedExtent } from '../../fs/engine/filesystem.ts';
+
 import { nameFromBytes } from '../../fs/name.ts';
+import type { MappedExtent } from '../../fs/vfs.ts';
 import { inSession, onConnection, type Service } from '../context.ts';
 import { attrToWire, busAddressToWire } from '../protocol/fields.ts';
 import { wireLimits } from '../protocol/limits.ts';

@@ -1,4 +1,4 @@
-import type { MappedExtent } from '../../fs/engine/filesystem.ts';
+import type { MappedExtent } from '../../fs/vfs.ts';
 import { formatColumns } from './columns.ts';
 
 /** Unit of FILE-OFFSET, BLOCK-RANGE and TOTAL in xfs_bmap(8), in bytes. */

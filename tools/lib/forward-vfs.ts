@@ -30,6 +30,7 @@ export function forwardVfs(vfs: Vfs): Vfs {
     seek: (handle, offset, whence, by) => vfs.seek(handle, offset, whence, by),
     copyRange: (from, fromOffset, to, toOffset, length, by) =>
       vfs.copyRange(from, fromOffset, to, toOffset, length, by),
+    ...(vfs.map === undefined ? {} : { map: vfs.map.bind(vfs) }),
     fsync: (ino, dataOnly) => vfs.fsync(ino, dataOnly),
     syncfs: () => vfs.syncfs(),
     readdir: (handle, cookie, limit, by) => vfs.readdir(handle, cookie, limit, by),

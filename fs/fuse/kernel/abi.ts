@@ -131,6 +131,19 @@ export const openFlag = {
   direct: 0o40000,
 } as const;
 
+/** include/uapi/linux/fs.h: _IOR('f', 1, long) and so on; `map` is our own, _IOWR(0xF5, 1, struct iopmemfs_map). */
+export const ioctlCommand = {
+  getFlags: 0x8008_6601,
+  setFlags: 0x4008_6602,
+  getFsxattr: 0x801c_581f,
+  setFsxattr: 0x401c_5820,
+  map: 0xd000_f501,
+} as const;
+
+/** FS_*_FL and FS_XFLAG_* of the same, by the names of `system.iopmemfs.flags`. */
+export const fileFlag = { append: 0x20, immutable: 0x10, noatime: 0x80 } as const;
+export const fsxFlag = { append: 0x10, immutable: 0x08, noatime: 0x40 } as const;
+
 /** Bits of st_mode. */
 export const mode = {
   typeMask: 0o170000,

@@ -116,7 +116,7 @@ const decoders: ReadonlyMap<number, (c: Cursor) => Request> = new Map<number, (c
   [opcode.copyFileRange, (c) => copyFileRange(c, false)],
   [opcode.copyFileRange64, (c) => copyFileRange(c, true)],
   [opcode.interrupt, (c) => ({ op: 'interrupt', unique: c.u64() })],
-  [opcode.ioctl, () => ({ op: 'ioctl' })],
+  [opcode.ioctl, ioctl],
 ]);
 
 function init(c: Cursor): Request {
@@ -265,6 +265,16 @@ function copyFileRange(c: Cursor, wide: boolean): Request {
   const length = c.u64();
   if (c.u64() !== 0) throw new FsError('EINVAL', { op: 'copy_file_range', detail: 'flags' });
   return { op: 'copyFileRange', wide, from, fromOffset, to, toOffset, length, toNodeId };
+}
+
+/** struct fuse_ioctl_in; the address in the caller's memory is the kernel's to know. */
+function ioctl(c: Cursor): Request {
+  const fh = handle(c);
+  c.skip(4); // of a directory, of a 32-bit caller: said by the node, and of no importance to what is known here
+  const command = c.u32();
+  c.skip(8);
+  const inSize = c.u32();
+  return { op: 'ioctl', handle: fh, command, outSize: c.u32(), data: c.bytes(inSize).slice() };
 }
 
 function timespec(sec: number, nsec: number): Timespec {

@@ -123,6 +123,13 @@ export class ReplyBuffer {
     return bytes.byteLength;
   }
 
+  /** struct fuse_ioctl_out with result 0, and what the caller gets to read. */
+  ioctl(bytes: Uint8Array): number {
+    this.bytes.fill(0, outHeaderSize, outHeaderSize + 16);
+    this.bytes.set(bytes, outHeaderSize + 16);
+    return 16 + bytes.byteLength;
+  }
+
   /** Names of extended attributes, each with its NUL; `length` is their sum (listxattr(2)) */
   names(names: readonly string[]): number {
     let at = outHeaderSize;

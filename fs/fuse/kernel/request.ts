@@ -17,7 +17,7 @@ export interface RequestHeader {
 
 /**
  * The arguments of each operation, beyond the inode in the header. `umask` is to be applied only where that was agreed
- * on (session.ts). `data` views the request's own bytes; every other
+ * on (session.ts). `data` of a write views the request's own bytes; every other
  * field is a copy. Offsets and lengths may exceed any file: whoever uses them compares with the largest file.
  */
 interface Arguments {
@@ -98,7 +98,14 @@ interface Arguments {
   readonly readdirplus: ReadArguments;
 
   readonly interrupt: { readonly unique: number };
-  readonly ioctl: object;
+  readonly ioctl: {
+    readonly handle: Handle;
+    readonly command: number;
+    /** What the caller hands over. */
+    readonly data: Uint8Array;
+    /** Bytes that the caller takes at most. */
+    readonly outSize: number;
+  };
   readonly unsupported: object;
 }
 

@@ -9,6 +9,7 @@ import { decodeGroups, decodeHeader, decodeRequest } from './decode.ts';
 import { opendir, readdir, readdirplus } from './directory.ts';
 import { agreedOn, negotiate } from './init.ts';
 import { Interrupts } from './interrupts.ts';
+import { ioctl } from './ioctl.ts';
 import { kernelLimits } from './limits.ts';
 import { create, link, lookup, mkdir, mknod, readlink, rename, symlink, tmpfile } from './namespace.ts';
 import type { Operation, Request, RequestHeader, RequestOf } from './request.ts';
@@ -163,7 +164,7 @@ export class Server {
       case 'destroy':
         return s.done(h, undefined);
       case 'ioctl':
-        throw new FsError('ENOTTY', { op: 'ioctl', ino });
+        return ioctl(s, h, r, by);
       // POLL, BMAP and locks: the kernel then does them itself. FLUSH: close(2) has nothing left to write back, and
       // after one ENOSYS the kernel saves the round trip.
       case 'unsupported':
@@ -201,6 +202,7 @@ const starts: ReadonlySet<Operation> = new Set<Operation>([
   'readdirplus',
   'fallocate',
   'copyFileRange',
+  'ioctl',
 ]);
 
 /** FORGET is never answered (fuse.h). */

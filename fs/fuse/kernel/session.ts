@@ -44,7 +44,7 @@ export class Session {
     this.vfs = vfs;
     this.accessTimes = accessTimes;
     this.#sink = sink;
-    this.privileges = new Privileges(vfs, (ino) => this.#forgetAttributes(ino));
+    this.privileges = new Privileges(vfs, (ino) => this.forgetAttributes(ino));
     this.references = new References(vfs);
     this.reply = new ReplyBuffer((ino) => this.swapRoot(ino));
   }
@@ -181,6 +181,15 @@ export class Session {
     this.fail(h.unique, new FsError('EINTR'));
   }
 
+  /**
+   * Before the reply to a request that has changed more than the kernel expects of it: the mode, where it looks for new sizes
+   * and times (FUSE_STATX_MODSIZE), or anything (IOCTL). On a message about attributes alone it does not block (fuse_reverse_inval_inode).
+   */
+  forgetAttributes(ino: number): void {
+    const message = encodeInvalInode(this.swapRoot(ino), 0, 0);
+    this.#sink.send(message, message.length);
+  }
+
   #answerLater<T>(
     h: RequestHeader,
     reply: Promise<T>,
@@ -196,15 +205,6 @@ export class Session {
         if (this.#settle(h)) this.fail(h.unique, error);
       },
     );
-  }
-
-  /**
-   * Before the reply to a request that has changed the mode, of which the kernel then expects nothing but new sizes and
-   * times (FUSE_STATX_MODSIZE). On a message about attributes alone it does not block (fuse_reverse_inval_inode).
-   */
-  #forgetAttributes(ino: number): void {
-    const message = encodeInvalInode(this.swapRoot(ino), 0, 0);
-    this.#sink.send(message, message.length);
   }
 
   /** The request is served; false when it was answered before, by abandon. */

@@ -46,6 +46,7 @@ const prototypes = {
   futimens: 'int futimens(int fd, const void *times)',
   getdents64: 'int64_t getdents64(int fd, void *buffer, size_t size)',
   getxattr: 'int64_t getxattr(const void *path, const void *name, void *value, size_t size)',
+  ioctl: 'int ioctl(int fd, unsigned long request, void *argument)',
   lchown: 'int lchown(const void *path, uint32_t uid, uint32_t gid)',
   lgetxattr: 'int64_t lgetxattr(const void *path, const void *name, void *value, size_t size)',
   link: 'int link(const void *path, const void *to)',

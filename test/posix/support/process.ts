@@ -176,6 +176,12 @@ export class Caller {
   listxattr = async (path: Path, size = 65_536): Result<string[]> =>
     mapped(await this.#filled('listxattr', 1, path, Buffer.alloc(size), size), decodeNames);
 
+  /** ioctl(2) with a structure, which the call may change. */
+  ioctl = async (fd: number, request: number, argument: Uint8Array): Result<Buffer> => {
+    const { errno, bytes } = await this.#raw('ioctl', 2, [fd, request, argument]);
+    return errno ?? bytes;
+  };
+
   pread = (fd: number, length: number, offset: number): Result<Buffer> =>
     this.#filled('pread', 1, fd, Buffer.alloc(length), length, offset);
   read = (fd: number, length: number): Result<Buffer> => this.#filled('read', 1, fd, Buffer.alloc(length), length);
