@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type Client, connect } from '../../client/index.ts';
-import { canMount, Sandbox } from './sandbox.ts';
+import { canMount, printed, Sandbox } from './sandbox.ts';
 
 /** Local readers see the data of a peer no later than its commit, whatever their kernel has cached. */
 const block = (letter: string): Buffer => Buffer.alloc(4096, letter);
@@ -217,48 +217,53 @@ describe.runIf(canMount).each(['kernel', 'fuse-native'])('peers and the mount th
 });
 
 /** Each invalidation waits for the page that a store made dirty, its WRITE for a peer that does not return its layout. */
-test.runIf(canMount)('files whose pages cannot be dropped yet hold up no others', async () => {
-  const box = await Sandbox.create();
-  const address = `unix:${join(box.dir, 'mds.sock')}`;
-  const mappings: Mapping[] = [];
-  const clients: Client[] = [];
-  try {
-    await box.must('mkfs', box.image);
-    await box.mount('--listen', address);
-    const [slow, eager, peer] = await Promise.all([connect(address), connect(address), connect(address)]);
-    clients.push(slow, eager, peer);
-    await writeFile(box.path('free'), block('a'));
-    const page = await open(box.path('free'), 'r');
-    await page.read(Buffer.alloc(4096), 0, 4096, 0);
+test.runIf(canMount).for(['background', 'foreground'])(
+  'files whose pages cannot be dropped yet hold up no others, with the daemon in the %s',
+  async (where) => {
+    const box = await Sandbox.create();
+    const address = `unix:${join(box.dir, 'mds.sock')}`;
+    const mappings: Mapping[] = [];
+    const clients: Client[] = [];
+    try {
+      await box.must('mkfs', box.image);
+      if (where === 'background') await box.mount('--listen', address);
+      else
+        await printed(box.start('iopmemfs', 'mount', box.image, box.mountPoint, '--listen', address, '-f'), /serving/);
+      const [slow, eager, peer] = await Promise.all([connect(address), connect(address), connect(address)]);
+      clients.push(slow, eager, peer);
+      await writeFile(box.path('free'), block('a'));
+      const page = await open(box.path('free'), 'r');
+      await page.read(Buffer.alloc(4096), 0, 4096, 0);
 
-    let over = 0;
-    const waiting: Promise<unknown>[] = [];
-    const held: { return(): Promise<void> }[] = [];
-    for (let n = 0; n < 6; n++) {
-      const name = `file${n}`;
-      await writeFile(box.path(name), block('a'));
-      const kept = await slow.open(`/${name}`, 'r');
-      held.push(await kept.layout({ iomode: 'READ', offset: 0, length: 4096, onRecall: 'ignore' }));
-      const local = await Mapping.of(box.path(name));
-      mappings.push(local);
-      await local.store(0, 'dirty');
-      waiting.push(eager.truncate(`/${name}`, 1).then(() => over++));
+      let over = 0;
+      const waiting: Promise<unknown>[] = [];
+      const held: { return(): Promise<void> }[] = [];
+      for (let n = 0; n < 6; n++) {
+        const name = `file${n}`;
+        await writeFile(box.path(name), block('a'));
+        const kept = await slow.open(`/${name}`, 'r');
+        held.push(await kept.layout({ iomode: 'READ', offset: 0, length: 4096, onRecall: 'ignore' }));
+        const local = await Mapping.of(box.path(name));
+        mappings.push(local);
+        await local.store(0, 'dirty');
+        waiting.push(eager.truncate(`/${name}`, 1).then(() => over++));
+      }
+      const remote = await peer.open('/free', 'r+');
+      await remote.write(block('b'), 0, 4096, 0);
+      await remote.sync();
+      const seen = Buffer.alloc(4096);
+      await page.read(seen, 0, 4096, 0);
+      expect(seen.equals(block('b'))).toBe(true);
+      expect(over).toBe(0);
+
+      await Promise.all(held.map((layout) => layout.return()));
+      await Promise.all(waiting);
+      expect((await readFile(box.path('file0'))).toString()).toBe('d');
+      await page.close();
+    } finally {
+      for (const one of mappings) one.kill();
+      await Promise.all(clients.map((client) => client.close()));
+      await box.remove();
     }
-    const remote = await peer.open('/free', 'r+');
-    await remote.write(block('b'), 0, 4096, 0);
-    await remote.sync();
-    const seen = Buffer.alloc(4096);
-    await page.read(seen, 0, 4096, 0);
-    expect(seen.equals(block('b'))).toBe(true);
-    expect(over).toBe(0);
-
-    await Promise.all(held.map((layout) => layout.return()));
-    await Promise.all(waiting);
-    expect((await readFile(box.path('file0'))).toString()).toBe('d');
-    await page.close();
-  } finally {
-    for (const one of mappings) one.kill();
-    await Promise.all(clients.map((client) => client.close()));
-    await box.remove();
-  }
-});
+  },
+);

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { FsError } from '../../fs/errors.ts';
 import { stateDir } from './places.ts';
 import { ExitError, print, printJson } from './program.ts';
+import { daemonEnvironment } from './thread-pool.ts';
 
 export interface ServiceSummary {
   readonly pid: number;
@@ -29,13 +30,6 @@ const reportVariable = 'IOPMEMFS_REPORT';
 
 export const isDaemon = (): boolean => process.env[reportVariable] === '1' && process.send !== undefined;
 
-/**
- * Threads of the daemon's pool. Invalidations of the kernel's pages take all but three (fs/fuse/kernel/limits.ts), and
- * one that waits for a peer's layout blocks its thread meanwhile: so many files can wait before any other has to. A
- * thread costs some 20 KiB.
- */
-const threadPoolSize = 64;
-
 /** @throws ExitError with the daemon's own message and code; FsError EIO when it died without one */
 export async function startInBackground(script: string, args: readonly string[]): Promise<ServiceSummary> {
   mkdirSync(stateDir(), { recursive: true });
@@ -44,7 +38,7 @@ export async function startInBackground(script: string, args: readonly string[])
   const crashes = openSync(crashFile, 'a');
   const child = spawn(process.execPath, [script, ...args], {
     detached: true,
-    env: { UV_THREADPOOL_SIZE: String(threadPoolSize), ...process.env, [reportVariable]: '1' },
+    env: { ...daemonEnvironment(), [reportVariable]: '1' },
     stdio: ['ignore', 'ignore', crashes, 'ipc'],
   });
   closeSync(crashes);

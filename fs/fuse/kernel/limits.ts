@@ -36,7 +36,7 @@ export const kernelLimits = {
   /**
    * Threads that write invalidations on which the kernel may block: on pages or directories that a request holds, so as
    * long as a peer may take to return a layout. Each is of libuv's pool, of which metadata commits and everything else
-   * keep three. The daemon makes the pool larger (threadPoolSize); with libuv's default of four one is left.
+   * keep three. The daemon makes the pool larger (tools/lib/thread-pool.ts); with libuv's default of four one is left.
    */
   notifyThreads: Math.max(1, poolSize() - 3),
   /** Threads for those on which it does not block. */
