@@ -25,16 +25,33 @@ export interface ErrorContext {
   readonly detail?: string;
 }
 
-/** The one error of the filesystem: an errno with its context. */
+/** Codes that say that something is broken: of these one wants to know where. */
+const faults: ReadonlySet<ErrnoName> = new Set(['EIO', 'EUCLEAN', 'EPROTO', 'ESHUTDOWN']);
+
+/**
+ * The one error of the filesystem: an errno with its context. Most are answers, and common ones (a name that is not
+ * there): so the trace is taken of faults alone, which costs ten times as much as all the rest, and the message is made
+ * for whoever reads it.
+ */
 export class FsError extends Error {
-  override readonly name = 'FsError';
   readonly code: ErrnoName;
   readonly context: ErrorContext;
 
   constructor(code: ErrnoName, context: ErrorContext = {}, cause?: unknown) {
-    super(describe(code, context), cause === undefined ? undefined : { cause });
+    const { stackTraceLimit } = Error;
+    if (!faults.has(code)) Error.stackTraceLimit = 0;
+    super(undefined, cause === undefined ? undefined : { cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
     this.context = context;
+  }
+
+  override get name(): string {
+    return 'FsError';
+  }
+
+  override get message(): string {
+    return describe(this.code, this.context);
   }
 
   /** The positive errno number of Linux. */
