@@ -229,6 +229,28 @@ export class Client {
     });
   }
 
+  /**
+   * A new directory `to` with everything below `from`, on the same blocks, as it is at one moment: all of it or nothing.
+   * Large trees take their time; what this client wrote and did not commit is recalled. Nothing else limits it.
+   */
+  async cloneTree(from: string, to: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('clone', from, async () => {
+      const { ino } = await this.#paths.find(from, true, options);
+      const { parent, name } = await this.#named(to, 'EXIST', options);
+      const patient = { timeoutMs: clientLimits.treeCopyTimeoutMs, ...options };
+      await this.#session.call(operations.CLONE_TREE, [ino, parent, name], patient);
+    });
+  }
+
+  /** A snapshot: mkdir in the `.snapshots` of a directory, where it can also be listed and removed (rmdir). As patient as `cloneTree`. */
+  async snapshot(directory: string, name: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('mkdir', directory, async () => {
+      const { parent, name: last } = await this.#named(`${directory}/.snapshots/${name}`, 'EXIST', options);
+      const patient = { timeoutMs: clientLimits.treeCopyTimeoutMs, ...options };
+      await this.#session.call(operations.CREATE, [parent, last, [createKind.directory, 0o755]], patient);
+    });
+  }
+
   /** Where the blocks of the file are; what this client wrote counts. */
   async map(path: string, options: OperationOptions = {}): Promise<MappedExtent[]> {
     return await this.#at('map', path, async () => {

@@ -8,6 +8,8 @@ export const clientLimits = {
   queuedCallsMax: 4096,
   /** A reply that does not come; longer than the server's longest wait, a recall that ends in a fence. */
   callTimeoutMs: 180_000,
+  /** A tree copy of 10⁶ files and more; a server that died is found out by its connection. */
+  treeCopyTimeoutMs: 4 * 3_600_000,
   /** Connecting and making a session at one address. */
   dialTimeoutMs: 10_000,
   /** What the client declares as its longest single DMA: 16 MiB at the slowest BAR seen (40 MB/s uncached) and a pause. */

@@ -33,6 +33,16 @@ export const limits = {
   lingerPollMs: 5,
   /** A slice of long work gives the loop back after this time. */
   sliceMs: 2,
+  /** And after so many steps, since a step may cost more when its turn comes again: bounds it where no clock is fine enough. */
+  sliceStepsMax: 256,
+  /** Inodes of one tree copy, which remembers their numbers until it is complete: about 50 bytes each. */
+  treeCopyInodesMax: 4_000_000,
+  /** A long work waits for its records to be durable after so many, so that others find room in the groups. */
+  longWorkRecordsMax: 16_384,
+  /** Extents shared in one step of a tree copy: about half a slice. */
+  sharedExtentsMax: 64,
+  /** Whoever waits for the blocks of trees being removed looks again each time so many inodes are gone. */
+  reapedInodesMax: 8192,
   /** Inodes kept in memory beyond those in use; about 300 bytes each. */
   inodeCacheMax: 200_000,
   /** Large files start on a huge page, so that a peer can map them by 2 MiB. */

@@ -6,6 +6,7 @@ import { evictCommand } from './commands/evict.ts';
 import { mapCommand } from './commands/map.ts';
 import { mountCommand, mountExit } from './commands/mount.ts';
 import { serveCommand } from './commands/serve.ts';
+import { snapshotCommand } from './commands/snapshot.ts';
 import { statusCommand } from './commands/status.ts';
 import { umountCommand } from './commands/umount.ts';
 import { packageVersion, print, runProgram } from './lib/program.ts';
@@ -20,6 +21,7 @@ const command = new Command('iopmemfs')
   .addCommand(serveCommand())
   .addCommand(mapCommand())
   .addCommand(cloneCommand())
+  .addCommand(snapshotCommand())
   .addCommand(statusCommand())
   .addCommand(evictCommand());
 command

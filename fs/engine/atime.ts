@@ -1,4 +1,4 @@
-import { INODE_NOATIME } from '../format/records.ts';
+import { INODE_NOATIME, INODE_SNAPSHOT } from '../format/records.ts';
 import type { Caller } from '../vfs.ts';
 import { isBefore } from './clock.ts';
 import type { Inode } from './inode.ts';
@@ -12,7 +12,7 @@ const ageMaxSec = 24 * 3600;
  * attribute move.
  */
 export function accessed(v: Volume, inode: Inode, by: Caller): void {
-  if (by.atime === 'never' || (inode.flags & INODE_NOATIME) !== 0) return;
+  if (by.atime === 'never' || (inode.flags & (INODE_NOATIME | INODE_SNAPSHOT)) !== 0) return;
   if (v.readOnly || v.shutdown !== undefined) return;
   const now = v.clock.now();
   if (by.atime !== 'always' && !isStale(inode, now.sec)) return;

@@ -20,7 +20,7 @@ const secondsMax = Number.MAX_SAFE_INTEGER;
  * @throws FsError EPERM, EACCES, EROFS and those of truncate; Wait
  */
 export function setAttributes(v: Volume, inode: Inode, changes: SetAttr, by: Caller, opened: boolean): void {
-  v.requireWritable();
+  v.requireChangeable(inode);
   checkOwnership(inode, changes, by);
   checkFlags(inode, changes);
   if (changes.mode !== undefined) requireOwner(inode, by);

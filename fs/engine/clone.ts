@@ -60,7 +60,7 @@ export function copyRange(
   length: number,
   by: Caller,
 ): number {
-  v.requireWritable();
+  v.requireChangeable(target);
   requireFile(source);
   requireFile(target);
   requireUnprotected(target);
@@ -96,16 +96,35 @@ export function copyRange(
   return shareable;
 }
 
-/** Maps what `source` has in [from, to) into `target` from `at` on, which is a hole there. Unwritten extents stay holes. */
-function shareBlocks(v: Volume, source: Inode, target: Inode, from: number, to: number, at: number): void {
+/**
+ * Maps what `source` has in [from, to) into `target` from `at` on, which is a hole there. Unwritten extents stay holes.
+ * No more than `most` extents: answers where to go on, undefined at the end.
+ */
+export function shareBlocks(
+  v: Volume,
+  source: Inode,
+  target: Inode,
+  from: number,
+  to: number,
+  at: number,
+  most = Infinity,
+): number | undefined {
   const shared: Extent[] = [];
-  for (const extent of v.extents.get(source.ino)?.within(from, to) ?? []) if (!isUnwritten(extent)) shared.push(extent);
+  let next: number | undefined;
+  for (const extent of v.extents.get(source.ino)?.within(from, to) ?? []) {
+    if (shared.length === most) {
+      next = extent.fileBlock;
+      break;
+    }
+    if (!isUnwritten(extent)) shared.push(extent);
+  }
   for (const extent of shared) {
     const { fileBlock, length } = extent;
     v.space.share(extent);
     markBlocks(v, source, fileBlock, fileBlock + length, (flags) => flags | EXTENT_SHARED);
     mapBlocks(v, target, at + fileBlock - from, extent, EXTENT_SHARED);
   }
+  return next;
 }
 
 function copyBytes(

@@ -69,7 +69,7 @@ export function read<T>(
  * @throws FsError ENOSPC (no room at all), EFBIG, EROFS, EISDIR, EPERM; Wait while layouts are recalled or freed blocks settle
  */
 export function write(v: Volume, inode: Inode, offset: number, data: Uint8Array, by: Caller): number {
-  v.requireWritable();
+  v.requireChangeable(inode);
   requireFile(inode);
   requireMutable(inode);
   if (offset + data.length > limits.fileSizeMax)
@@ -110,7 +110,7 @@ export function requireNoLayoutsToWrite(v: Volume, inode: Inode, offset: number,
  * @throws FsError EFBIG, EROFS, EISDIR, EINVAL, ENOSPC (the last block is shared and must be copied); Wait
  */
 export function truncate(v: Volume, inode: Inode, size: number): void {
-  v.requireWritable();
+  v.requireChangeable(inode);
   requireFile(inode);
   if (size > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range: { offset: 0, length: size } });
   requireSettled(v, inode);

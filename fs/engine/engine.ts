@@ -22,14 +22,17 @@ import { cloneFile } from './clone.ts';
 import { mappedExtents } from './extent-map.ts';
 import type { Filesystem, FilesystemStatus, OpenOptions } from './filesystem.ts';
 import { forgetGrant, forgetGrants, grantsOf, recordGrant } from './grants.ts';
-import { dropHolds, holdInPlace } from './holds.ts';
+import { dropHolds } from './holds.ts';
 import { attrOf, S_IFDIR } from './inode.ts';
 import { commit, mapForRead, mapForWrite, quarantine, releaseProvisional } from './layouts.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
 import { load } from './load.ts';
 import { LocalVfs } from './local-vfs.ts';
 import { reap } from './namespace.ts';
+import { holdForFormer, Reaper } from './reaper.ts';
+import { cloneTree } from './snapshots.ts';
 import { readSuperblock, writeSuperblocks } from './superblocks.ts';
+import { TreeCopies } from './tree-copies.ts';
 import { rootIno, Volume } from './volume.ts';
 import { run } from './wait.ts';
 
@@ -152,19 +155,16 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   return new Engine(volume, mounted, await keepClients(volume, loaded.clients));
 }
 
-/**
- * Files that were open without a name when the filesystem went down. Clients of that time may still hold layouts on
- * them: their blocks are not reused before these are known to be gone.
- */
+/** Files that were open without a name when the filesystem went down; trees that were to go do so once it is mounted. */
 async function reapOrphans(volume: Volume, orphans: readonly number[]): Promise<void> {
   for (const ino of orphans) {
     const inode = volume.inodes.peek(ino);
     if (inode === undefined) continue;
-    for (const [client, files] of volume.grants) {
-      const access = files.get(ino);
-      if (access === undefined) continue;
-      for (const extent of volume.extents.get(ino)?.all() ?? []) holdInPlace(volume, extent, client, access);
+    if (inode.isDirectory && (await run(() => volume.directories.requireComplete(ino).size)) > 0) {
+      volume.reaping.add(ino);
+      continue;
     }
+    holdForFormer(volume, inode);
     await run(() => reap(volume, inode));
   }
   if (orphans.length > 0) await volume.sync();
@@ -188,14 +188,19 @@ class Engine implements Filesystem {
   readonly layouts: LayoutBackend;
   readonly #volume: Volume;
   readonly #clients = new Map<number, ClientRecord>();
+  readonly #copies: TreeCopies;
+  readonly #reaper: Reaper;
   #superblock: Superblock;
 
   constructor(volume: Volume, superblock: Superblock, clients: readonly ClientRecord[]) {
     this.#volume = volume;
     this.#superblock = superblock;
     for (const record of clients) this.#clients.set(record.clientId, record);
-    this.vfs = new LocalVfs(volume);
+    this.#copies = new TreeCopies(volume);
+    this.#reaper = new Reaper(volume);
+    this.vfs = new LocalVfs(volume, this.#copies);
     this.layouts = layoutBackend(volume);
+    if (!volume.readOnly) this.#reaper.start();
   }
 
   get device(): BarDevice {
@@ -228,6 +233,11 @@ class Engine implements Filesystem {
     });
   }
 
+  async cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr> {
+    const v = this.#volume;
+    return attrOf(await cloneTree(v, this.#copies, ino, parent, name, by), undefined);
+  }
+
   status(): FilesystemStatus {
     const v = this.#volume;
     return {
@@ -238,6 +248,8 @@ class Engine implements Filesystem {
       blockSize: bs,
       blocks: v.space.counts(),
       inodes: v.inodeCount,
+      copying: v.copying.count,
+      reaping: { trees: v.reaping.trees, inodes: v.reaping.inodes },
       readOnly: v.readOnly,
       shutdown: v.shutdown,
     };
@@ -276,6 +288,7 @@ class Engine implements Filesystem {
   async close(): Promise<void> {
     const v = this.#volume;
     try {
+      await Promise.all([this.#copies.stop(), this.#reaper.stop()]);
       if (!v.readOnly && v.shutdown === undefined) {
         await v.sync();
         v.touchBinding();

@@ -23,7 +23,7 @@ export function fallocate(
   length: number,
   by: Caller,
 ): void {
-  v.requireWritable();
+  v.requireChangeable(inode);
   requireFile(inode);
   // Space is no content (vfs_fallocate of Linux).
   if (mode === 'allocate' || mode === 'allocate-keep-size') requireMutable(inode);

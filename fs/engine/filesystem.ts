@@ -24,6 +24,10 @@ export interface FilesystemStatus {
     readonly freeing: number;
   };
   readonly inodes: number;
+  /** Inodes that the tree copy under way has taken so far. */
+  readonly copying: number | undefined;
+  /** Trees without a name that are being removed, and the inodes gone so far. */
+  readonly reaping: { readonly trees: number; readonly inodes: number };
   readonly readOnly: boolean;
   /** Set when a failure made the filesystem stop: nothing is written any more. */
   readonly shutdown: string | undefined;
@@ -41,6 +45,12 @@ export interface Filesystem {
   map(ino: number): Reply<readonly MappedExtent[]>;
   /** A new file with the same content on the same blocks. @throws FsError EEXIST, ENOENT, EISDIR, EINVAL, EACCES */
   cloneFile(ino: number, parent: number, name: Name, by: Caller): Reply<Attr>;
+  /**
+   * A new directory with everything that is below another, on the same blocks: it is there as a whole, as the tree was at
+   * one moment, or not at all. Durable when it settles. Snapshots are made with mkdir and rmdir in `.snapshots`.
+   * @throws FsError EEXIST, ENOENT, ENOTDIR, EACCES, EPERM (it is not all the caller's), E2BIG, ENOSPC, EROFS
+   */
+  cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr>;
   status(): FilesystemStatus;
 
   /** Client records that survive a restart, durable when the promise settles. */

@@ -4,6 +4,7 @@
  */
 import { FsError } from '../errors.ts';
 import type { InodeRecord } from '../format/records.ts';
+import { isSnapshotsIno } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
 import type { Attr, Timespec } from '../vfs.ts';
 import type { ExtentMap } from './extents.ts';
@@ -66,6 +67,12 @@ export class Inode implements InodeRecord {
     this.target = record.target;
   }
 
+  /** What is on record of it. */
+  get record(): InodeRecord {
+    const { ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, btime, change, flags, parent, target } = this;
+    return { ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, btime, change, flags, parent, target };
+  }
+
   get type(): number {
     return this.mode & S_IFMT;
   }
@@ -98,6 +105,8 @@ export function attrOf(inode: Inode, extents: ExtentMap | undefined): Attr {
 export interface InodeTableOptions {
   /** The record as the store has it, undefined if there is none. */
   load(ino: number): InodeRecord | undefined;
+  /** A `.snapshots` directory, which has no record; undefined where there is none. */
+  snapshots(ino: number): Inode | undefined;
   /** Groups up to this one are durable. */
   durable(): number;
   readonly capacity: number;
@@ -126,6 +135,7 @@ export class InodeTable {
   peek(ino: number): Inode | undefined {
     const known = this.#inodes.get(ino);
     if (known !== undefined) return known;
+    if (isSnapshotsIno(ino)) return this.#options.snapshots(ino);
     if (this.#deleted.has(ino)) return undefined;
     const record = this.#options.load(ino);
     if (record === undefined) return undefined;

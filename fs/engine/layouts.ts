@@ -54,7 +54,7 @@ export function mapForRead(v: Volume, inode: Inode, range: ByteRange): readonly 
  * @throws FsError ENOSPC, EROFS, EFBIG; Wait
  */
 export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: number): readonly LayoutExtent[] {
-  v.requireWritable();
+  v.requireChangeable(inode);
   requireFile(inode);
   requireUnprotected(inode);
   const { from, to } = blockRange(inode, range);

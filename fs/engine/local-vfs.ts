@@ -1,6 +1,8 @@
 /** The local engine as a `Vfs`: handles, and each operation run until it need not wait. */
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
+import { INODE_SNAPSHOT } from '../format/records.ts';
+import { isSnapshotsIno } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
 import type { Name } from '../name.ts';
 import type {
@@ -27,6 +29,8 @@ import { requireMutable, requireUnprotected } from './file-flags.ts';
 import type { Inode } from './inode.ts';
 import { attrOf, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from './inode.ts';
 import * as namespace from './namespace.ts';
+import { createSnapshot, deleteSnapshot } from './snapshots.ts';
+import type { TreeCopies } from './tree-copies.ts';
 import type { Volume } from './volume.ts';
 import { rootIno } from './volume.ts';
 import { run } from './wait.ts';
@@ -50,11 +54,13 @@ export class LocalVfs implements Vfs {
   readonly rootIno = rootIno;
   readonly hasAcls = true;
   readonly #v: Volume;
+  readonly #copies: TreeCopies;
   readonly #handles = new Map<number, Open>();
   #nextHandle = 1;
 
-  constructor(volume: Volume) {
+  constructor(volume: Volume, copies: TreeCopies) {
     this.#v = volume;
+    this.#copies = copies;
   }
 
   lookup(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr> {
@@ -94,7 +100,7 @@ export class LocalVfs implements Vfs {
   access(ino: number, mask: number, by: Caller): Reply<void> {
     return run(() => {
       const inode = this.#v.inodes.get(ino);
-      if ((mask & W_OK) !== 0 && this.#v.readOnly) throw new FsError('EROFS', { ino });
+      if ((mask & W_OK) !== 0) this.#requireNotReadOnly(inode);
       if ((mask & W_OK) !== 0) requireMutable(inode);
       requireAccess(this.#v, inode, mask & (R_OK | W_OK | X_OK), by);
     });
@@ -108,6 +114,8 @@ export class LocalVfs implements Vfs {
   }
 
   mkdir(parent: number, name: Name, mode: number, by: Caller): Reply<Attr> {
+    if (isSnapshotsIno(parent))
+      return createSnapshot(this.#v, this.#copies, parent, name, by).then((root) => this.#attr(root));
     return run(() => this.#attr(namespace.create(this.#v, parent, name, { mode: S_IFDIR | (mode & 0o7777) }, by)));
   }
 
@@ -153,7 +161,8 @@ export class LocalVfs implements Vfs {
   }
 
   rmdir(parent: number, name: Name, by: Caller): Reply<void> {
-    return run(() => namespace.rmdir(this.#v, parent, name, by));
+    const remove = isSnapshotsIno(parent) ? deleteSnapshot : namespace.rmdir;
+    return run(() => remove(this.#v, parent, name, by));
   }
 
   rename(parent: number, name: Name, toParent: number, toName: Name, mode: RenameMode, by: Caller): Reply<void> {
@@ -165,7 +174,7 @@ export class LocalVfs implements Vfs {
       const inode = this.#v.inodes.get(ino);
       const writes = (flags & O_ACCMODE) !== constants.O_RDONLY;
       if (inode.isDirectory && (writes || (flags & constants.O_TRUNC) !== 0)) throw new FsError('EISDIR', { ino });
-      if (writes && this.#v.readOnly) throw new FsError('EROFS', { ino });
+      if (writes) this.#requireNotReadOnly(inode);
       requireOpenable(inode, flags);
       requireAccess(this.#v, inode, accessOf(flags), by);
       if ((flags & constants.O_TRUNC) !== 0 && inode.isFile) setAttributes(this.#v, inode, { size: 0 }, by, true);
@@ -306,6 +315,10 @@ export class LocalVfs implements Vfs {
       filesFree: free,
       nameMax: limits.nameMax,
     };
+  }
+
+  #requireNotReadOnly({ ino, flags }: Inode): void {
+    if (this.#v.readOnly || (flags & INODE_SNAPSHOT) !== 0) throw new FsError('EROFS', { ino });
   }
 
   #attr(inode: Inode): Attr {

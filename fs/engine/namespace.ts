@@ -2,6 +2,8 @@
 import { FsError } from '../errors.ts';
 import { encodeOrphan } from '../format/codec.ts';
 import { orphanKey } from '../format/keys.ts';
+import { INODE_SNAPSHOTS } from '../format/records.ts';
+import { snapshotsIno, snapshotsName } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
 import type { Name } from '../name.ts';
 import type { Caller, DirEntry, RenameMode, Timespec } from '../vfs.ts';
@@ -20,6 +22,10 @@ export function lookup(v: Volume, parent: number, name: Name | '.' | '..', by: C
   requireAccess(v, directory, X_OK, by);
   if (name === '.') return directory;
   if (name === '..') return v.inodes.get(directory.parent);
+  if (name === snapshotsName) {
+    const snapshots = v.inodes.peek(snapshotsIno(parent));
+    if (snapshots !== undefined) return snapshots;
+  }
   const entry = v.directories.lookup(parent, name);
   if (entry === undefined) throw new FsError('ENOENT', { ino: parent, name });
   return v.inodes.get(entry.ino);
@@ -66,6 +72,7 @@ export function link(v: Volume, ino: number, parent: number, name: Name, by: Cal
   v.requireRecords(parent);
   const inode = v.inodes.get(ino);
   if (inode.isDirectory) throw new FsError('EPERM', { ino, detail: 'directories have one name' });
+  v.requireChangeable(inode);
   requireUnprotected(inode);
   requireNew(v, parent, name);
   if (inode.nlink >= limits.linkMax) throw new FsError('EMLINK', { ino });
@@ -87,6 +94,7 @@ export function unlink(v: Volume, parent: number, name: Name, by: Caller): void 
   const { inode } = requireEntry(v, parent, name);
   if (inode.isDirectory) throw new FsError('EISDIR', { ino: parent, name });
   requireRemovable(directory, inode, by);
+  v.requireChangeable(inode);
   requireReleasable(v, inode);
 
   const now = v.clock.now();
@@ -100,6 +108,7 @@ export function rmdir(v: Volume, parent: number, name: Name, by: Caller): void {
   const { inode } = requireEntry(v, parent, name);
   if (!inode.isDirectory) throw new FsError('ENOTDIR', { ino: parent, name });
   requireRemovable(directory, inode, by);
+  v.requireChangeable(inode);
   requireEmpty(v, inode);
 
   const now = v.clock.now();
@@ -124,10 +133,12 @@ export function rename(
   const to = requireChangeable(v, toParent, by);
   const { entry, inode } = requireEntry(v, parent, name);
   requireRemovable(from, inode, by);
+  v.requireChangeable(inode);
   requireMovable(v, inode, from, to, by);
-  requireProperName(toParent, toName);
+  requireProperName(toParent, toName, 'EBUSY');
   const target = v.directories.lookup(toParent, toName);
   const victim = target === undefined ? undefined : v.inodes.get(target.ino);
+  if (victim !== undefined) v.requireChangeable(victim);
   if (mode === 'exchange') {
     if (victim === undefined || target === undefined) throw new FsError('ENOENT', { ino: toParent, name: toName });
     requireRemovable(to, victim, by);
@@ -178,8 +189,12 @@ export function changed(v: Volume, inode: Inode, now: Timespec): void {
   v.changes.inode(inode);
 }
 
-/** Its last user went: an inode without names goes too. @throws Wait while layouts are being recalled */
+/**
+ * Its last user went: an inode without names goes too, unless it is the root of a tree that has yet to go.
+ * @throws Wait while layouts are being recalled
+ */
 export function reap(v: Volume, inode: Inode): void {
+  if (v.reaping.has(inode.ino)) return;
   // While it waited somebody else may have opened the inode again, linked it, or reaped it.
   if (inode.nlink > 0 || inUse(v, inode) || v.inodes.resident(inode.ino) !== inode) return;
   requireReleasable(v, inode);
@@ -193,27 +208,31 @@ export function requireDirectory(v: Volume, ino: number): Inode {
   return inode;
 }
 
-function requireChangeable(v: Volume, ino: number, by: Caller): Inode {
-  v.requireWritable();
+export function requireChangeable(v: Volume, ino: number, by: Caller): Inode {
   const directory = requireDirectory(v, ino);
+  v.requireChangeable(directory);
   requireMutable(directory);
   requireAccess(v, directory, W_OK | X_OK, by);
   if (directory.nlink === 0) throw new FsError('ENOENT', { ino, detail: 'the directory was removed' });
   return directory;
 }
 
-/** '.' and '..' are never entries; operations on them are the caller's mistake, as the kernel says too. */
-function requireProperName(parent: number, name: string): void {
+/**
+ * '.' and '..' are never entries; operations on them are the caller's mistake, as the kernel says too. And '.snapshots' is
+ * there by itself, and stays.
+ */
+function requireProperName(parent: number, name: string, reserved: 'EEXIST' | 'EBUSY'): void {
   if (name === '.' || name === '..') throw new FsError('EINVAL', { ino: parent, name });
+  if (name === snapshotsName) throw new FsError(reserved, { ino: parent, name, detail: 'every directory has it' });
 }
 
-function requireNew(v: Volume, parent: number, name: Name): void {
-  requireProperName(parent, name);
+export function requireNew(v: Volume, parent: number, name: Name): void {
+  requireProperName(parent, name, 'EEXIST');
   if (v.directories.lookup(parent, name) !== undefined) throw new FsError('EEXIST', { ino: parent, name });
 }
 
 function requireEntry(v: Volume, parent: number, name: Name): { entry: Dentry; inode: Inode } {
-  requireProperName(parent, name);
+  requireProperName(parent, name, 'EBUSY');
   const entry = v.directories.lookup(parent, name);
   if (entry === undefined) throw new FsError('ENOENT', { ino: parent, name });
   return { entry, inode: v.inodes.get(entry.ino) };
@@ -222,10 +241,12 @@ function requireEntry(v: Volume, parent: number, name: Name): { entry: Dentry; i
 function requireEmpty(v: Volume, inode: Inode): void {
   requireReleasable(v, inode);
   if (v.directories.requireComplete(inode.ino).size > 0) throw new FsError('ENOTEMPTY', { ino: inode.ino });
+  if ((inode.flags & INODE_SNAPSHOTS) !== 0)
+    throw new FsError('ENOTEMPTY', { ino: inode.ino, detail: `there are snapshots of it, in ${snapshotsName}` });
 }
 
 /** If its last name goes now, its blocks go too: nobody may hold a layout on them (promise 3). */
-function requireReleasable(v: Volume, inode: Inode): void {
+export function requireReleasable(v: Volume, inode: Inode): void {
   if (inode.nlink > 1 && !inode.isDirectory) return;
   if (inUse(v, inode)) return;
   residentXattrs(v, inode);
@@ -240,7 +261,7 @@ function requireMovable(v: Volume, inode: Inode, from: Inode, to: Inode, by: Cal
 }
 
 /** Each subdirectory is a link to its parent, by its '..'. */
-function requireRoomForDirectory(parent: Inode): void {
+export function requireRoomForDirectory(parent: Inode): void {
   if (parent.nlink >= limits.linkMax) throw new FsError('EMLINK', { ino: parent.ino });
 }
 
@@ -252,7 +273,7 @@ function requireNotBelow(v: Volume, inode: Inode, directory: Inode): void {
   }
 }
 
-function inUse(v: Volume, inode: Inode): boolean {
+export function inUse(v: Volume, inode: Inode): boolean {
   return inode.opens > 0 || v.kernelRefs.has(inode.ino);
 }
 
@@ -300,7 +321,7 @@ function entryFor(v: Volume, directory: Inode, what: NewInode, by: Caller): NewE
   return type === S_IFLNK ? { permissions, acls: [] } : newEntry(v, directory, permissions, type === S_IFDIR, by);
 }
 
-function enter(v: Volume, directory: Inode, name: Name, inode: Inode, now: Timespec): void {
+export function enter(v: Volume, directory: Inode, name: Name, inode: Inode, now: Timespec): void {
   const resident = v.directories.get(directory.ino);
   const entry = { name, ino: inode.ino, type: inode.type, cookie: v.newNumber() };
   resident.set(entry);
@@ -310,7 +331,7 @@ function enter(v: Volume, directory: Inode, name: Name, inode: Inode, now: Times
   changed(v, directory, now);
 }
 
-function leave(v: Volume, directory: Inode, name: Name, now: Timespec): void {
+export function leave(v: Volume, directory: Inode, name: Name, now: Timespec): void {
   const resident = v.directories.get(directory.ino);
   resident.remove(name);
   v.changes.dentry(resident, name, undefined);
@@ -318,7 +339,7 @@ function leave(v: Volume, directory: Inode, name: Name, now: Timespec): void {
   changed(v, directory, now);
 }
 
-function dropName(v: Volume, inode: Inode, now: Timespec): void {
+export function dropName(v: Volume, inode: Inode, now: Timespec): void {
   inode.nlink--;
   changed(v, inode, now);
   if (inode.nlink > 0) return;
@@ -328,18 +349,23 @@ function dropName(v: Volume, inode: Inode, now: Timespec): void {
   } else remove(v, inode);
 }
 
-function dropDirectory(v: Volume, parent: Inode, inode: Inode, now: Timespec): void {
-  parent.nlink--;
+export function dropDirectory(v: Volume, parent: Inode, inode: Inode, now: Timespec): void {
+  // The root of a tree that is being removed has none left already.
+  if (parent.nlink > 0) parent.nlink--;
   inode.nlink = 0;
   changed(v, inode, now);
   if (inUse(v, inode)) v.changes.record(orphanKey(inode.ino), encodeOrphan());
   else remove(v, inode);
 }
 
-function remove(v: Volume, inode: Inode): void {
+/** Of an inode without names and users whose attributes are resident. */
+export function remove(v: Volume, inode: Inode): void {
   freeFile(v, inode);
   removeAllXattrs(v, inode);
-  if (inode.isDirectory) v.directories.delete(inode.ino);
+  if (inode.isDirectory) {
+    v.directories.delete(inode.ino);
+    v.directories.delete(snapshotsIno(inode.ino));
+  }
   v.tailOwners.delete(inode.ino);
   v.lingering.delete(inode.ino);
   v.inodes.delete(inode, v.group.open);

@@ -17,7 +17,7 @@ const settable = protecting | INODE_COW | INODE_NOATIME;
  * @throws FsError EPERM, EOPNOTSUPP (neither file nor directory), EROFS; Wait
  */
 export function setFlags(v: Volume, inode: Inode, which: number, flags: number, by: Caller): void {
-  v.requireWritable();
+  v.requireChangeable(inode);
   const { ino } = inode;
   if (!inode.isFile && !inode.isDirectory) throw new FsError('EOPNOTSUPP', { ino, detail: 'file flags' });
   requireOwner(inode, by);

@@ -6,20 +6,23 @@ import type { BarDevice } from '../bar/device.ts';
 import { FsError } from '../errors.ts';
 import { decodeDentry, decodeInode, encodeCounts, encodeStore } from '../format/codec.ts';
 import { countsKey, dentryKey, dentryRange, inodeKey, parseDentryKey, storeKey } from '../format/keys.ts';
-import type { StoreRecord } from '../format/records.ts';
+import { INODE_SNAPSHOT, type StoreRecord } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import { GroupCommit } from '../meta/group-commit.ts';
 import type { MetaStore, StoreOp } from '../meta/store.ts';
 import type { Access, BlockRange, Space } from '../space/space.ts';
 import { Changes } from './changes.ts';
 import type { Clock } from './clock.ts';
+import { Copying } from './copying.ts';
 import type { Dentry, Directory } from './directory.ts';
 import { DirectoryTable, residentNamesMax } from './directory.ts';
 import { ExtentMap } from './extents.ts';
-import { InodeTable } from './inode.ts';
+import { type Inode, InodeTable } from './inode.ts';
 import type { BreakReason, ByteRange, Leases } from './leases.ts';
 import { noLeases } from './leases.ts';
 import { Lingering } from './lingering.ts';
+import { Reaping } from './reaping.ts';
+import { snapshotsDirectory } from './snapshots-directory.ts';
 import { Unsharing } from './unsharing.ts';
 import { Wait } from './wait.ts';
 
@@ -62,6 +65,8 @@ export class Volume {
    */
   readonly tailOwners = new Map<number, number>();
   readonly lingering = new Lingering();
+  readonly copying = new Copying();
+  readonly reaping = new Reaping();
   /** References the kernel holds, by inode number. */
   readonly kernelRefs = new Map<number, number>();
   readonly changes: Changes;
@@ -103,6 +108,7 @@ export class Volume {
     const overfull = (): void => this.#trimSoon();
     const durable = (): number => this.group.durable;
     this.inodes = new InodeTable({
+      snapshots: (ino) => snapshotsDirectory(this, ino),
       load: (ino) => {
         const key = inodeKey(ino);
         const value = this.store.get(key);
@@ -190,6 +196,17 @@ export class Volume {
   }
 
   /**
+   * Before any change of the inode, but for what clients wrote under their layouts.
+   * @throws as requireWritable; FsError EROFS: it is part of a snapshot; Wait while a copy of its tree is being made
+   */
+  requireChangeable(inode: Inode): void {
+    this.requireWritable();
+    if ((inode.flags & INODE_SNAPSHOT) !== 0)
+      throw new FsError('EROFS', { ino: inode.ino, detail: 'snapshots never change' });
+    this.copying.requireNotTaken(inode.ino);
+  }
+
+  /**
    * Nobody else holds a layout that `reason` would hurt (xfs_break_layouts before every change).
    * @throws Wait while holders are being recalled
    */
@@ -200,7 +217,7 @@ export class Volume {
 
   /** Blocks become free, or may be written in place and need no copy, with the open group or with files that go. */
   get getsSpace(): boolean {
-    return this.#settles || this.lingering.isAny;
+    return this.#settles || this.lingering.isAny || this.reaping.soon() !== undefined;
   }
 
   /** When the open group is durable there is more space. */
@@ -211,7 +228,7 @@ export class Volume {
   /** Space is short now. @throws Wait if there will be more, FsError ENOSPC if not */
   noSpace(ino: number): never {
     if (this.#settles && this.shutdown === undefined) throw new Wait(this.group.sync());
-    const leaving = this.lingering.soon();
+    const leaving = this.lingering.soon() ?? this.reaping.soon();
     if (leaving !== undefined) throw new Wait(leaving);
     throw new FsError('ENOSPC', { ino, detail: 'no free blocks on the device' });
   }

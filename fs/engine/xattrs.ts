@@ -43,7 +43,7 @@ export function setXattr(
     setVirtual(v, inode, name, value, by);
     return;
   }
-  v.requireWritable();
+  v.requireChangeable(inode);
   v.requireRecords(inode.ino);
   requireChangeable(v, inode, name, by);
   if (value.length > limits.xattrValueMax) throw new FsError('E2BIG', { ino: inode.ino, name });
@@ -62,7 +62,7 @@ export function setXattr(
 
 /** @throws FsError ENODATA, EPERM, EACCES, EOPNOTSUPP, EROFS; Wait */
 export function removeXattr(v: Volume, inode: Inode, name: string, by: Caller): void {
-  v.requireWritable();
+  v.requireChangeable(inode);
   requireChangeable(v, inode, name, by);
   const xattrs = residentXattrs(v, inode);
   // Removing a list that is not there is no error in ext4 either (ext4_set_acl, xattr_set without flags).

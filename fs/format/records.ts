@@ -37,8 +37,12 @@ export const INODE_XATTRS = 4;
 export const INODE_IMMUTABLE = 8;
 export const INODE_APPEND = 16;
 export const INODE_NOATIME = 32;
+/** Part of a snapshot: nothing of it ever changes, but where its blocks lie. */
+export const INODE_SNAPSHOT = 64;
+/** The directory has snapshots; without it nobody needs to look. */
+export const INODE_SNAPSHOTS = 128;
 
-/** `D` parent, name. */
+/** `D` parent, name. The parent is a directory, or stands for the snapshots of one (fs/format/snapshots.ts). */
 export interface DentryRecord {
   readonly ino: number;
   /** S_IFMT bits of the inode. */
@@ -60,7 +64,7 @@ export interface ExtentRecord {
   readonly flags: number;
 }
 
-/** `O` ino: an inode without names that was still open. */
+/** `O` ino: an inode without names that was still open, or the root of a tree that is being copied or removed. */
 export interface OrphanRecord {
   readonly ino: number;
 }

@@ -1,6 +1,7 @@
 import { FsError } from '../errors.ts';
 import { decodeDentry } from '../format/codec.ts';
 import { dentryRange, describeKey, type KeyRange, parseDentryKey } from '../format/keys.ts';
+import { isSnapshotsIno, snapshotsName } from '../format/snapshots.ts';
 import type { MetaStore } from '../meta/store.ts';
 import { type Name, nameToText } from '../name.ts';
 import { InodeIndex } from './inode-index.ts';
@@ -72,11 +73,12 @@ export class CheckContext {
     let path = '';
     let at = this.inodes.get(ino);
     for (let depth = 0; at !== undefined && at.ino !== rootIno && depth < depthMax; depth++) {
-      const parent = this.inodes.get(this.inodes.foundIn(at));
+      const parent = this.inodes.above(at);
       if (parent === undefined) return undefined;
-      const name = await this.#nameIn(parent.ino, at.ino);
+      const foundIn = this.inodes.foundIn(at);
+      const name = await this.#nameIn(foundIn, at.ino);
       if (name === undefined) return undefined;
-      path = `/${nameToText(name)}${path}`;
+      path = `/${isSnapshotsIno(foundIn) ? `${snapshotsName}/` : ''}${nameToText(name)}${path}`;
       at = parent;
     }
     return at?.ino === rootIno ? path : undefined;

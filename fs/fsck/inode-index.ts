@@ -1,4 +1,5 @@
-import type { InodeRecord } from '../format/records.ts';
+import { INODE_SNAPSHOT, type InodeRecord } from '../format/records.ts';
+import { directoryOfSnapshots, isSnapshotsIno, snapshotsIno } from '../format/snapshots.ts';
 import { NumberColumn } from './columns.ts';
 
 /** What the passes need of one inode. */
@@ -10,6 +11,7 @@ export interface IndexedInode {
   readonly size: number;
   /** As its own record says; directories only. */
   readonly parent: number;
+  readonly flags: number;
 }
 
 const typeMask = 0o170000;
@@ -18,20 +20,22 @@ const regularType = 0o100000;
 
 export const isDirectory = (inode: Pick<IndexedInode, 'mode'>): boolean => (inode.mode & typeMask) === directoryType;
 export const isRegular = (inode: Pick<IndexedInode, 'mode'>): boolean => (inode.mode & typeMask) === regularType;
+export const isOfSnapshot = ({ flags }: Pick<IndexedInode, 'flags'>): boolean => (flags & INODE_SNAPSHOT) !== 0;
 export const typeOf = (inode: Pick<IndexedInode, 'mode'>): number => inode.mode & typeMask;
 
-/** All inodes in columns, about 64 bytes each: 64 MB for a million files. The store gives them in ascending order. */
+/** All inodes in columns, about 72 bytes each: 72 MB for a million files. The store gives them in ascending order. */
 export class InodeIndex {
   readonly #ino = new NumberColumn();
   readonly #mode = new NumberColumn();
   readonly #nlink = new NumberColumn();
   readonly #size = new NumberColumn();
   readonly #parent = new NumberColumn();
+  readonly #flags = new NumberColumn();
   /** Names found in directories. */
   readonly #names = new NumberColumn();
   /** Directories found below this one. */
   readonly #subdirectories = new NumberColumn();
-  /** A directory that has a name for it; 0: none was found. */
+  /** A directory that has a name for it, or the number of the snapshots of one; 0: none was found. */
   readonly #foundIn = new NumberColumn();
 
   get length(): number {
@@ -44,6 +48,7 @@ export class InodeIndex {
     this.#nlink.push(record.nlink);
     this.#size.push(record.size);
     this.#parent.push(record.parent);
+    this.#flags.push(record.flags);
     this.#names.push(0);
     this.#subdirectories.push(0);
     this.#foundIn.push(0);
@@ -62,14 +67,24 @@ export class InodeIndex {
       nlink: this.#nlink.at(index),
       size: this.#size.at(index),
       parent: this.#parent.at(index),
+      flags: this.#flags.at(index),
     };
   }
 
   /** Directory `inParent` has a name for `inode`. */
   addName(inode: IndexedInode, inParent: IndexedInode): void {
-    this.#names.set(inode.index, this.namesOf(inode) + 1);
-    this.#foundIn.set(inode.index, inParent.ino);
+    this.#nameFound(inode, inParent.ino);
     if (isDirectory(inode)) this.#subdirectories.set(inParent.index, this.subdirectoriesOf(inParent) + 1);
+  }
+
+  /** It is the root of a snapshot of `directory`, which counts no link for it. */
+  addSnapshot(inode: IndexedInode, directory: IndexedInode): void {
+    this.#nameFound(inode, snapshotsIno(directory.ino));
+  }
+
+  #nameFound(inode: IndexedInode, parent: number): void {
+    this.#names.set(inode.index, this.namesOf(inode) + 1);
+    this.#foundIn.set(inode.index, parent);
   }
 
   namesOf(inode: IndexedInode): number {
@@ -82,6 +97,12 @@ export class InodeIndex {
 
   foundIn(inode: IndexedInode): number {
     return this.#foundIn.at(inode.index);
+  }
+
+  /** The directory that it, or the snapshot that it is the root of, was found in. */
+  above(inode: IndexedInode): IndexedInode | undefined {
+    const ino = this.foundIn(inode);
+    return this.get(isSnapshotsIno(ino) ? directoryOfSnapshots(ino) : ino);
   }
 
   *all(): Generator<IndexedInode> {

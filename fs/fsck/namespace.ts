@@ -9,10 +9,12 @@ import {
   parseXattrKey,
   xattrRange,
 } from '../format/keys.ts';
+import { INODE_SNAPSHOTS } from '../format/records.ts';
+import { directoryOfSnapshots, isSnapshotsIno } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
 import { nameToText } from '../name.ts';
 import { type CheckContext, depthMax, rootIno } from './context.ts';
-import { type IndexedInode, isDirectory, typeOf } from './inode-index.ts';
+import { type IndexedInode, isDirectory, isOfSnapshot, typeOf } from './inode-index.ts';
 
 /** Cookies 0 to 2 are the start of a listing, '.' and '..'. */
 const firstCookie = 3;
@@ -80,7 +82,8 @@ async function checkEntries(check: CheckContext): Promise<void> {
       await check.report(3, 'cookie', parent, `entry ${text} has the listing position ${cookie}, taken or reserved`);
     }
     cookies.add(cookie);
-    const directory = check.inodes.get(parent);
+    const ofSnapshots = isSnapshotsIno(parent);
+    const directory = check.inodes.get(ofSnapshots ? directoryOfSnapshots(parent) : parent);
     if (directory === undefined || !isDirectory(directory)) {
       await check.report(3, 'parent', parent, `has an entry ${text} and is not a directory`);
       continue;
@@ -94,8 +97,28 @@ async function checkEntries(check: CheckContext): Promise<void> {
       const [has, is] = [type.toString(8), typeOf(inode).toString(8)];
       await check.report(3, 'entry-type', parent, `entry ${text} says type 0${has}, inode ${ino} is of type 0${is}`);
     }
-    check.inodes.addName(inode, directory);
+    if (ofSnapshots) await checkSnapshot(check, inode, directory, text);
+    else if (isOfSnapshot(inode) !== isOfSnapshot(directory)) {
+      const [is, isNot] = isOfSnapshot(inode) ? [ino, parent] : [parent, ino];
+      const detail = `entry ${text}: inode ${is} is part of a snapshot, inode ${isNot} is not`;
+      await check.report(3, 'snapshot', parent, detail);
+    }
+    if (ofSnapshots) check.inodes.addSnapshot(inode, directory);
+    else check.inodes.addName(inode, directory);
   }
+}
+
+/** A snapshot is a directory that never changes; the one that it is of says that there are some. */
+async function checkSnapshot(
+  check: CheckContext,
+  root: IndexedInode,
+  directory: IndexedInode,
+  text: string,
+): Promise<void> {
+  if (!isDirectory(root) || !isOfSnapshot(root))
+    await check.report(3, 'snapshot', root.ino, `snapshot ${text} of inode ${directory.ino} is not marked as one`);
+  if ((directory.flags & INODE_SNAPSHOTS) === 0 || isOfSnapshot(directory))
+    await check.report(3, 'snapshot', directory.ino, `has a snapshot ${text} and does not say so`);
 }
 
 async function checkParents(check: CheckContext): Promise<void> {
@@ -120,7 +143,8 @@ async function checkConnected(check: CheckContext): Promise<void> {
     else if (check.inodes.namesOf(inode) > 0)
       await check.report(3, 'orphan', ino, 'is recorded as an orphan and has a name');
   }
-  const reached = new Set<number>([rootIno]);
+  // What is below an orphan is a tree on its way in or out.
+  const reached = new Set<number>([rootIno, ...orphans]);
   for (const inode of check.inodes.all()) {
     if (inode.ino === rootIno || orphans.has(inode.ino)) continue;
     if (check.inodes.namesOf(inode) === 0) {
@@ -134,7 +158,7 @@ async function checkConnected(check: CheckContext): Promise<void> {
 /** `reached` remembers the directories that do, so that every one is climbed once. */
 function leadsToRoot(check: CheckContext, from: IndexedInode, reached: Set<number>): boolean {
   const climbed: number[] = [];
-  for (let at: IndexedInode | undefined = from; at !== undefined; at = check.inodes.get(check.inodes.foundIn(at))) {
+  for (let at: IndexedInode | undefined = from; at !== undefined; at = check.inodes.above(at)) {
     if (reached.has(at.ino)) {
       for (const ino of climbed) reached.add(ino);
       return true;

@@ -22,6 +22,7 @@ export type ProblemCode =
   | 'entry-type'
   | 'cookie'
   | 'two-parents'
+  | 'snapshot'
   | 'disconnected'
   | 'orphan'
   | 'xattr'

@@ -25,6 +25,10 @@ export const adminServices: readonly Service[] = [
     attrToWire(await context.fs.cloneFile(ino, parent, nameFromBytes(name), caller)),
   ]),
 
+  inSession(operations.CLONE_TREE, async ([ino, parent, name], { context, caller }) => [
+    attrToWire(await context.fs.cloneTree(ino, parent, nameFromBytes(name), caller)),
+  ]),
+
   onConnection(operations.STATUS, (_, { context }) => [serverStatusToWire(context.status())]),
 
   inSession(operations.EVICT, async ([clientId], { context, client, caller }) => {

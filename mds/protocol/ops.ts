@@ -272,6 +272,8 @@ export const operations = {
   ),
   /** ino, parent, name → attributes of the new file on the same blocks */
   CLONE: operation('CLONE', 20001, [Ino, Ino, NameBytes], [WireAttr]),
+  /** directory, parent, name → attributes of the new directory with everything below it, on the same blocks */
+  CLONE_TREE: operation('CLONE_TREE', 20020, [Ino, Ino, NameBytes], [WireAttr]),
   /** → state of the filesystem and of the server */
   STATUS: operation('STATUS', 20002, [], [WireServerStatus], sessionless),
   /** → block size, blocks, free, available, files, files free, longest name */

@@ -72,7 +72,10 @@ export interface ServerStatus {
 
 const rows = { maxItems: wireLimits.statusRowsMax };
 
-/** uuid, label, device, generation, block size, blocks by role, inodes, read-only, reason of the shutdown or null. */
+/**
+ * uuid, label, device, generation, block size, blocks by role, inodes, read-only, reason of the shutdown or null, inodes
+ * that the tree copy under way has taken or null, trees being removed, inodes of them gone.
+ */
 const WireFilesystem = Type.Tuple([
   Text,
   Text,
@@ -84,6 +87,9 @@ const WireFilesystem = Type.Tuple([
   U53,
   Type.Boolean(),
   Type.Union([Text, Type.Null()]),
+  Type.Union([U53, Type.Null()]),
+  U53,
+  U53,
 ]);
 /** id, owner, implementation, state (clientStates), lease left ms, sessions, connections, opens, quarantined bytes. */
 const WireClient = Type.Tuple([
@@ -150,6 +156,9 @@ export function serverStatusToWire(s: ServerStatus): WireServerStatus {
       s.filesystem.inodes,
       s.filesystem.readOnly,
       s.filesystem.shutdown ?? null,
+      s.filesystem.copying ?? null,
+      s.filesystem.reaping.trees,
+      s.filesystem.reaping.inodes,
     ],
     s.uptimeMs,
     s.leaseMs,
@@ -198,7 +207,8 @@ export function serverStatusToWire(s: ServerStatus): WireServerStatus {
 
 export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
   const [filesystem, uptimeMs, leaseMs, graceLeftMs, addresses, clients, layouts, breaks, counters, truncated] = wire;
-  const [uuid, label, device, generation, blockSize, blocks, inodes, readOnly, shutdown] = filesystem;
+  const [uuid, label, device, generation, blockSize, blocks, inodes, readOnly, shutdown, ...work] = filesystem;
+  const [copying, reapedTrees, reapedInodes] = work;
   const [total, reserved, free, file, shared, provisional, quarantined, freeing] = blocks;
   const [requests, bytesRead, bytesWritten, layoutsGranted, layoutsCommitted, recallsSent, ...rest] = counters;
   const [layoutsReturned, layoutsRevoked, protocolErrors] = rest;
@@ -213,6 +223,8 @@ export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
       inodes,
       readOnly,
       shutdown: shutdown ?? undefined,
+      copying: copying ?? undefined,
+      reaping: { trees: reapedTrees, inodes: reapedInodes },
     },
     uptimeMs,
     leaseMs,

@@ -40,6 +40,7 @@ function inodeTable(capacity: number) {
       loaded.push(ino);
       return record(ino);
     },
+    snapshots: () => undefined,
     durable: () => 3,
     capacity,
     overfull: () => undefined,

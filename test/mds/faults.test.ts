@@ -29,6 +29,7 @@ function withLayouts(fs: Filesystem, layouts: LayoutBackend): Filesystem {
     setLeases: (leases) => fs.setLeases(leases),
     map: (ino) => fs.map(ino),
     cloneFile: (ino, parent, name, caller) => fs.cloneFile(ino, parent, name, caller),
+    cloneTree: (ino, parent, name, caller) => fs.cloneTree(ino, parent, name, caller),
     status: () => fs.status(),
     clientRecords: () => fs.clientRecords(),
     newClientId: () => fs.newClientId(),

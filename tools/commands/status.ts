@@ -61,6 +61,9 @@ function textOf({ server, status }: Shown): string {
     `  ${filesystem.inodes} inodes, lease ${status.leaseMs} ms${status.graceLeftMs > 0 ? `, grace for ${status.graceLeftMs} ms` : ''}`,
     `  ${counters.requests} requests, ${counters.layoutsGranted} layouts granted, ${counters.recallsSent} recalls, ${counters.layoutsRevoked} revoked`,
   ];
+  if (filesystem.copying !== undefined) lines.push(`  a tree is being copied: ${filesystem.copying} inodes so far`);
+  const { trees, inodes } = filesystem.reaping;
+  if (trees > 0) lines.push(`  ${trees} deleted trees are being removed: ${inodes} inodes so far`);
   if (filesystem.shutdown !== undefined) lines.push(`  SHUT DOWN: ${filesystem.shutdown}`);
   if (clients.length > 0) {
     const rows = clients.map((c) => [

@@ -31,6 +31,11 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
       await Promise.all([caches.attributes(ino), caches.attributes(parent), caches.name(parent, name)]);
       return attr;
     },
+    cloneTree: async (ino, parent, name, by) => {
+      const attr = await fs.cloneTree(ino, parent, name, by);
+      await Promise.all([caches.attributes(parent), caches.name(parent, name)]);
+      return attr;
+    },
     status: () => fs.status(),
     clientRecords: () => fs.clientRecords(),
     newClientId: () => fs.newClientId(),

@@ -24,7 +24,7 @@ export interface ExitCodes {
  * Runs a program to its exit code. Errors go to stderr as `program: object: what was found (ERRNO)`.
  */
 export async function runProgram(command: Command, codes: ExitCodes, argv: readonly string[]): Promise<number> {
-  for (const each of [command, ...command.commands]) each.exitOverride();
+  for (const each of withSubcommands(command)) each.exitOverride();
   // The reader has seen enough (`| head`): no error, as SIGPIPE would have it.
   process.stdout.on('error', (error: NodeJS.ErrnoException) =>
     process.exit(error.code === 'EPIPE' ? 0 : codes.failure),
@@ -41,6 +41,11 @@ export async function runProgram(command: Command, codes: ExitCodes, argv: reado
     complain(command.name(), errorText(error));
     return codes.failure;
   }
+}
+
+function* withSubcommands(command: Command): Generator<Command> {
+  yield command;
+  for (const each of command.commands) yield* withSubcommands(each);
 }
 
 /** One or more lines on stderr, each with the program's name. */

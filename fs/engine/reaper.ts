@@ -1,0 +1,163 @@
+/**
+ * Removes trees without a name, in slices, each file as unlink(2) would: layouts on it are recalled first, and a file
+ * that somebody has open goes with its last user. Interrupted anywhere it leaves a smaller tree to the next mount.
+ */
+import { FsError } from '../errors.ts';
+import { orphanKey } from '../format/keys.ts';
+import { limits } from '../limits.ts';
+import type { Directory } from './directory.ts';
+import { holdInPlace } from './holds.ts';
+import type { Inode } from './inode.ts';
+import { noLeases } from './leases.ts';
+import { dropDirectory, dropName, inUse, leave, remove, requireReleasable } from './namespace.ts';
+import { Slices } from './slices.ts';
+import type { Volume } from './volume.ts';
+import { run } from './wait.ts';
+
+interface Level {
+  readonly ino: number;
+  readonly listing: Directory;
+  cookie: number;
+}
+
+export class Reaper {
+  readonly #v: Volume;
+  readonly #slices = new Slices();
+  #running: Promise<void> | undefined;
+  #isStopped = false;
+  /** Gone since whoever waits for space was told last. */
+  #removed = 0;
+
+  constructor(v: Volume) {
+    this.#v = v;
+  }
+
+  start(): void {
+    this.#v.reaping.start(() => {
+      this.#running ??= this.#run();
+    });
+  }
+
+  /** Settles when the step under way is over; the rest is the next mount's. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#v.reaping.stop();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { reaping } = this.#v;
+    // The operation that made the work answers first.
+    await new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+    for (let root = reaping.first; root !== undefined && !this.#isStopped; root = reaping.first) {
+      try {
+        await this.#removeTree(root);
+      } catch (error) {
+        // Its record brings what cannot go now to the next mount. Anything but FsError is a fault of ours.
+        if (!(error instanceof FsError)) throw error;
+        reaping.leave(root);
+      }
+      await this.#tell();
+    }
+    this.#running = undefined;
+  }
+
+  async #removeTree(root: number): Promise<void> {
+    const v = this.#v;
+    const levels: Level[] = [];
+    try {
+      await run(() => levels.push(this.#open(root)));
+      for (let level = levels.at(-1); level !== undefined && !this.#isStopped; level = levels.at(-1)) {
+        const current = level;
+        const reply = run(() => this.#step(current, levels));
+        if (reply instanceof Promise) await reply;
+        await this.#slices.step();
+        if (this.#removed >= limits.reapedInodesMax || v.changes.size >= limits.longWorkRecordsMax) await this.#tell();
+      }
+    } finally {
+      for (const { listing } of levels) listing.opens--;
+    }
+    if (!this.#isStopped) await run(() => this.#removeRoot(root));
+  }
+
+  #open(ino: number): Level {
+    const v = this.#v;
+    v.copying.requireNotTaken(ino);
+    const listing = v.directories.requireComplete(ino);
+    listing.opens++; // it stays resident
+    return { ino, listing, cookie: 2 };
+  }
+
+  /** One name goes, or the one directory that is empty now. @throws Wait, FsError; nothing was changed then */
+  #step(level: Level, levels: Level[]): void {
+    const v = this.#v;
+    v.requireWritable();
+    const directory = v.inodes.get(level.ino);
+    v.copying.requireNotTaken(directory.ino);
+    const [entry] = level.listing.between(level.cookie, Infinity, 1);
+    if (entry === undefined) {
+      levels.pop();
+      level.listing.opens--;
+      return;
+    }
+    const inode = v.inodes.get(entry.ino);
+    if (inode.isDirectory && v.directories.requireComplete(inode.ino).size > 0) {
+      levels.push(this.#open(inode.ino));
+      return;
+    }
+    v.copying.requireNotTaken(inode.ino);
+    requireReleasable(v, inode);
+    if (inode.nlink === 1) holdForFormer(v, inode);
+
+    const now = v.clock.now();
+    leave(v, directory, entry.name, now);
+    if (inode.isDirectory) dropDirectory(v, directory, inode, now);
+    else dropName(v, inode, now);
+    level.cookie = entry.cookie;
+    this.#count();
+  }
+
+  /** All below it is gone. Where somebody has it open it goes with the last user (namespace.reap). */
+  #removeRoot(ino: number): void {
+    const v = this.#v;
+    v.requireWritable();
+    const root = v.inodes.get(ino);
+    requireReleasable(v, root);
+    v.reaping.delete(ino);
+    if (inUse(v, root)) return;
+    v.changes.record(orphanKey(ino), undefined);
+    remove(v, root);
+    this.#count();
+  }
+
+  #count(): void {
+    this.#removed++;
+    this.#v.reaping.removed();
+  }
+
+  /** What is gone so far is free. */
+  async #tell(): Promise<void> {
+    this.#removed = 0;
+    try {
+      await this.#v.sync();
+    } catch {
+      // Then the filesystem has shut down, and says so to everybody.
+    }
+    this.#v.reaping.freed();
+  }
+}
+
+/**
+ * Before a metadata server is there to ask them: clients of the former run may still hold layouts on a file that goes, so
+ * its blocks are not reused before these are known to be gone.
+ */
+export function holdForFormer(v: Volume, { ino }: Pick<Inode, 'ino'>): void {
+  if (v.leases !== noLeases) return;
+  for (const [client, files] of v.grants) {
+    const access = files.get(ino);
+    if (access === undefined) continue;
+    for (const extent of v.extents.get(ino)?.all() ?? []) holdInPlace(v, extent, client, access);
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Trees without a name whose inodes and blocks are being given back in the background: deleted snapshots, copies that
+ * came to nothing, and what a crash left of either. Their roots are on record as orphans. Who needs space waits for it.
+ */
+export class Reaping {
+  readonly #roots = new Set<number>();
+  /** Those that could not go. */
+  readonly #left = new Set<number>();
+  #wake: () => void = () => {};
+  #isStopped = true;
+  #removed = 0;
+  #next: Promise<void> | undefined;
+  #settle: () => void = () => {};
+
+  /** `wake` is called whenever there is something to do; before, trees only gather. */
+  start(wake: () => void): void {
+    this.#wake = wake;
+    this.#isStopped = false;
+    if (this.#roots.size > 0) wake();
+  }
+
+  /** Nobody waits for space from here any more; what is left is the next mount's. */
+  stop(): void {
+    this.#isStopped = true;
+    this.freed();
+  }
+
+  add(ino: number): void {
+    this.#roots.add(ino);
+    if (!this.#isStopped) this.#wake();
+  }
+
+  has(ino: number): boolean {
+    return this.#roots.has(ino) || this.#left.has(ino);
+  }
+
+  /** The one to be removed now. */
+  get first(): number | undefined {
+    const [ino] = this.#roots;
+    return ino;
+  }
+
+  /** Nothing is below it any more. */
+  delete(ino: number): void {
+    this.#roots.delete(ino);
+    if (this.#roots.size === 0) this.#removed = 0;
+  }
+
+  /** It is the next mount's. */
+  leave(ino: number): void {
+    this.delete(ino);
+    this.#left.add(ino);
+  }
+
+  removed(): void {
+    this.#removed++;
+  }
+
+  get trees(): number {
+    return this.#roots.size;
+  }
+
+  /** Inodes given back since there was nothing to do. */
+  get inodes(): number {
+    return this.#removed;
+  }
+
+  /** Some blocks are free by now. */
+  freed(): void {
+    this.#next = undefined;
+    this.#settle();
+  }
+
+  /** Settles when more blocks are free; undefined where none are to be expected. */
+  soon(): Promise<void> | undefined {
+    if (this.#isStopped || this.#roots.size === 0) return undefined;
+    this.#next ??= new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+    return this.#next;
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * A copy of a directory tree as one operation. The copy grows in slices below a root that has no name and is on record as
+ * an orphan, so that whatever interrupts it leaves nothing but work for the reaper; then the root gets its name in one
+ * group: all or nothing.
+ *
+ * T1 The copy is the tree at one moment, the one at which it is complete: what was taken does not change before that
+ *    (copying.ts), and a directory is taken with its entries before what is in it.
+ * T2 A file is taken when no layout for writing is out on it, so that nothing a client could still commit is missing.
+ *    These are recalled before anything is taken, so that nobody waits for clients; those granted since, when it is
+ *    the turn of the file. Commits and returns never wait for the copy.
+ * T3 Each step leaves link counts right: a crash between any two of them shows sound trees.
+ */
+import { FsError } from '../errors.ts';
+import { encodeOrphan } from '../format/codec.ts';
+import { orphanKey } from '../format/keys.ts';
+import {
+  INODE_APPEND,
+  INODE_IMMUTABLE,
+  INODE_PINNED,
+  INODE_SNAPSHOT,
+  INODE_SNAPSHOTS,
+  INODE_XATTRS,
+} from '../format/records.ts';
+import { limits } from '../limits.ts';
+import type { Caller } from '../vfs.ts';
+import { shareBlocks } from './clone.ts';
+import { requireSettled, zeroPastEnd } from './data.ts';
+import type { Dentry, Directory } from './directory.ts';
+import { Inode } from './inode.ts';
+import type { Slices } from './slices.ts';
+import type { Volume } from './volume.ts';
+import { run } from './wait.ts';
+import { putXattr, residentXattrs } from './xattr-records.ts';
+
+export interface TreeCopyOptions {
+  /** The copy never changes. */
+  readonly isSnapshot: boolean;
+  /** What the root says of its parent; it gets its name there. */
+  readonly parent: number;
+  /** Root, or the owner of everything in the tree; undefined: the owner of the root was asked already. */
+  readonly by: Caller | undefined;
+  readonly inodesMax: number;
+}
+
+/** A directory whose entries are being copied. */
+interface Level {
+  readonly source: Directory;
+  readonly copy: number;
+  /** Position of the entry copied last. */
+  cookie: number;
+}
+
+/** A file whose blocks are being shared, from `next` on. */
+interface Sharing {
+  readonly source: Inode;
+  readonly copy: Inode;
+  readonly next: number;
+}
+
+export class TreeCopy {
+  /** The root of the copy, once there is one. */
+  root: Inode | undefined;
+  /** Directories in it: the links that its root will have besides its own two. */
+  #subdirectories = 0;
+  readonly #v: Volume;
+  readonly #options: TreeCopyOptions;
+  readonly #slices: Slices;
+  readonly #isStopped: () => boolean;
+  readonly #levels: Level[] = [];
+  /** Copies of files with several names, by the number of the original. */
+  readonly #linked = new Map<number, number>();
+  #sharing: Sharing | undefined;
+  #inodes = 0;
+
+  constructor(v: Volume, options: TreeCopyOptions, slices: Slices, isStopped: () => boolean) {
+    this.#v = v;
+    this.#options = options;
+    this.#slices = slices;
+    this.#isStopped = isStopped;
+  }
+
+  /** Of the root, once it has a name. */
+  get links(): number {
+    return 2 + this.#subdirectories;
+  }
+
+  /**
+   * Copies all below the directory. Sources stay taken; the caller lets them go.
+   * @throws FsError E2BIG, EPERM (something in it is somebody else's), ENOSPC (records), ENOENT, ESHUTDOWN, EIO
+   */
+  async make(source: number): Promise<Inode> {
+    const v = this.#v;
+    const root = await run(() => {
+      const inode = v.inodes.get(source);
+      const listing = this.#requireDirectory(inode);
+      const copy = this.#copyInode(inode, this.#options.parent);
+      copy.nlink = 0;
+      v.changes.record(orphanKey(copy.ino), encodeOrphan());
+      this.root = copy;
+      this.#descend(listing, copy);
+      return copy;
+    });
+    try {
+      while (this.#levels.length > 0) {
+        const reply = run(() => this.#step());
+        if (reply instanceof Promise) await reply;
+        await this.#slices.step();
+        if (v.changes.size >= limits.longWorkRecordsMax) await v.sync();
+        if (this.#isStopped()) throw new FsError('ESHUTDOWN', { ino: source, detail: 'unmounted meanwhile' });
+      }
+    } finally {
+      for (const { source: listing } of this.#levels) listing.opens--;
+    }
+    return root;
+  }
+
+  /** The next entry, or the next blocks of a file. @throws Wait, FsError; nothing was changed then */
+  #step(): void {
+    const v = this.#v;
+    v.requireWritable();
+    const sharing = this.#sharing;
+    if (sharing !== undefined) {
+      this.#share(sharing);
+      return;
+    }
+    const level = this.#levels.at(-1);
+    if (level === undefined) return;
+    const [entry] = level.source.between(level.cookie, Infinity, 1);
+    if (entry === undefined) {
+      level.source.opens--;
+      this.#levels.pop();
+      return;
+    }
+    this.#copyEntry(level, entry);
+    level.cookie = entry.cookie;
+  }
+
+  #copyEntry({ copy: directory }: Level, entry: Dentry): void {
+    const v = this.#v;
+    v.requireRecords(entry.ino);
+    const known = this.#linked.get(entry.ino);
+    if (known !== undefined) {
+      const copy = v.inodes.get(known);
+      copy.nlink++;
+      v.changes.inode(copy);
+      this.#enter(directory, entry, known);
+      return;
+    }
+    const source = v.inodes.get(entry.ino);
+    if (source.isDirectory) {
+      const listing = this.#requireDirectory(source);
+      const parent = v.inodes.get(directory);
+      const copy = this.#copyInode(source, directory);
+      this.#enter(directory, entry, copy.ino);
+      if (parent === this.root) this.#subdirectories++;
+      else parent.nlink++;
+      v.changes.inode(parent);
+      this.#descend(listing, copy);
+      return;
+    }
+    this.#requireCopyable(source);
+    if (source.isFile) {
+      requireSettled(v, source);
+      v.requireNoLayouts(source.ino, { offset: 0, length: Infinity }, 'share');
+    }
+    const copy = this.#copyInode(source, 0);
+    this.#enter(directory, entry, copy.ino);
+    if (source.nlink > 1) this.#linked.set(source.ino, copy.ino);
+    if (!source.isFile || v.extents.get(source.ino) === undefined) return;
+    zeroPastEnd(v, source, Infinity);
+    this.#share({ source, copy, next: 0 });
+  }
+
+  #share(sharing: Sharing): void {
+    const { source, copy, next } = sharing;
+    const rest = shareBlocks(this.#v, source, copy, next, Infinity, next, limits.sharedExtentsMax);
+    this.#sharing = rest === undefined ? undefined : { ...sharing, next: rest };
+  }
+
+  /** With everything that is needed of it resident. */
+  #requireDirectory(source: Inode): Directory {
+    this.#requireCopyable(source);
+    return this.#v.directories.requireComplete(source.ino);
+  }
+
+  #requireCopyable(source: Inode): void {
+    const { by, inodesMax } = this.#options;
+    const { ino } = source;
+    if (by !== undefined && by.uid !== 0 && by.uid !== source.uid)
+      throw new FsError('EPERM', { ino, detail: `uid ${by.uid} does not own everything in the tree` });
+    if (this.#inodes >= inodesMax)
+      throw new FsError('E2BIG', { ino, detail: `the tree has more than ${inodesMax} files and directories` });
+    residentXattrs(this.#v, source);
+  }
+
+  #descend(listing: Directory, copy: Inode): void {
+    listing.opens++; // it stays resident
+    this.#levels.push({ source: listing, copy: copy.ino, cookie: 2 });
+  }
+
+  #enter(directory: number, { name, type }: Dentry, ino: number): void {
+    const v = this.#v;
+    const resident = v.directories.get(directory);
+    const entry = { name, ino, type, cookie: v.newNumber() };
+    resident.set(entry);
+    v.directories.grew();
+    v.changes.dentry(resident, name, entry);
+  }
+
+  #flagsOf({ flags }: Inode): number {
+    const kept = flags & ~(INODE_SNAPSHOT | INODE_SNAPSHOTS | INODE_PINNED | INODE_XATTRS);
+    if (this.#options.isSnapshot) return kept | INODE_SNAPSHOT;
+    // Only root can clear these, so only root makes files that have them.
+    return this.#options.by?.uid === 0 ? kept : kept & ~(INODE_IMMUTABLE | INODE_APPEND);
+  }
+
+  /** The source is taken with it. Times, owners, attributes are as they are there. */
+  #copyInode(source: Inode, parent: number): Inode {
+    const v = this.#v;
+    const copy = new Inode({
+      ...source.record,
+      ino: v.newNumber(),
+      nlink: source.isDirectory ? 2 : 1,
+      flags: this.#flagsOf(source),
+      parent,
+      // Of a snapshot it says when it was made; of everything else, what it said.
+      btime: this.root === undefined ? v.clock.now() : source.btime,
+    });
+    copy.xattrs = new Map();
+    for (const [name, value] of source.xattrs ?? []) putXattr(v, copy, copy.xattrs, name, value);
+    if (copy.isDirectory) v.directories.created(copy.ino);
+    v.inodes.add(copy);
+    v.changes.inode(copy);
+    v.inodeCount++;
+    v.copying.take(source.ino);
+    this.#inodes++;
+    return copy;
+  }
+}

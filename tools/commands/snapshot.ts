@@ -1,0 +1,72 @@
+import { Command } from 'commander';
+import { formatColumns } from '../lib/columns.ts';
+import { print, printJson } from '../lib/program.ts';
+import { withProgress } from '../lib/progress.ts';
+import { remotePath, withClient } from '../lib/remote.ts';
+
+interface Options {
+  readonly json?: true;
+}
+
+interface Listed {
+  readonly name: string;
+  readonly path: string;
+  readonly createdAt: string;
+}
+
+export function snapshotCommand(): Command {
+  const command = new Command('snapshot').description(
+    'Snapshots of a directory: everything below it as it was at one moment, to be read in DIRECTORY/.snapshots/NAME. ' +
+      'mkdir and rmdir there do the same.',
+  );
+  command
+    .command('create')
+    .description('Make one.')
+    .argument('<directory>', 'a directory on a mount')
+    .argument('<name>', 'what the snapshot is to be called')
+    .option('--json', 'print what was made as JSON')
+    .action(async (directory: string, name: string, options: Options) => {
+      const { server, local, remote } = await remotePath(directory);
+      await withClient(server, (client) => withProgress(client, 'snapshot', () => client.snapshot(remote, name)));
+      if (options.json === true) printJson({ name, path: pathOf(local, name) });
+    });
+  command
+    .command('delete')
+    .description('Delete one. The name is gone at once; its blocks come back in the background (iopmemfs status).')
+    .argument('<directory>', 'the directory that it was made of')
+    .argument('<name>')
+    .option('--json', 'print what was deleted as JSON')
+    .action(async (directory: string, name: string, options: Options) => {
+      const { server, local, remote } = await remotePath(directory);
+      await withClient(server, (client) => client.rmdir(`${remote}/.snapshots/${name}`));
+      if (options.json === true) printJson({ name, path: pathOf(local, name) });
+    });
+  command
+    .command('list')
+    .description('List those there are, the oldest first.')
+    .argument('<directory>', 'a directory on a mount')
+    .option('--json', 'print an array as JSON')
+    .action(async (directory: string, options: Options) => {
+      const { server, local, remote } = await remotePath(directory);
+      const listed = await withClient(server, async (client) => {
+        const found: Listed[] = [];
+        for (const name of await client.readdir(`${remote}/.snapshots`)) {
+          const { btime } = await client.stat(`${remote}/.snapshots/${name}`);
+          found.push({ name, path: pathOf(local, name), createdAt: new Date(btime.sec * 1000).toISOString() });
+        }
+        return found;
+      });
+      if (options.json === true) printJson(listed);
+      else if (listed.length > 0) print(table(listed));
+    });
+  return command;
+}
+
+function pathOf(directory: string, name: string): string {
+  return `${directory === '/' ? '' : directory}/.snapshots/${name}`;
+}
+
+function table(listed: readonly Listed[]): string {
+  const rows = listed.map(({ createdAt, name }) => [createdAt, name]);
+  return formatColumns([['CREATED', 'NAME'], ...rows], ['left', 'left']);
+}
