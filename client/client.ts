@@ -1,8 +1,13 @@
+import type { Fragmentation, JobRequest } from '../fs/engine/filesystem.ts';
+import type { JobStatus } from '../fs/engine/relocation/job.ts';
 import { nameFromBytes, nameToText } from '../fs/name.ts';
 import type { Attr, MappedExtent, StatFs } from '../fs/vfs.ts';
 import {
   busAddressFromWire,
   createKind,
+  fragmentationFromWire,
+  jobRequestToWire,
+  jobStatusFromWire,
   operations,
   renameModes,
   type ServerStatus,
@@ -275,6 +280,41 @@ export class Client {
   /** Declares another client dead: nothing of it reaches the device any more, and its blocks are free. Takes uid 0. */
   async evict(clientId: number, options: OperationOptions = {}): Promise<void> {
     await this.#session.call(operations.EVICT, [clientId], options);
+  }
+
+  /**
+   * Starts long work on the filesystem and answers its number; `job` says how far it is. Takes uid 0, or for one file the
+   * permission to write it.
+   */
+  async startJob(request: JobRequest, options: OperationOptions = {}): Promise<number> {
+    const [id] = await this.#session.call(operations.JOB_START, [jobRequestToWire(request)], options);
+    return id;
+  }
+
+  /** Brings the blocks of one file together: a job. */
+  async defragment(path: string, options: OperationOptions = {}): Promise<number> {
+    return await this.#at('defragment', path, async () => {
+      const { ino } = await this.#paths.find(path, true, options);
+      await this.#inodes.get(ino)?.commit();
+      return this.startJob({ kind: 'defragment', ino }, options);
+    });
+  }
+
+  /** The job that runs, or ran last. */
+  async job(options: OperationOptions = {}): Promise<JobStatus | undefined> {
+    const [job] = await this.#session.call(operations.JOB_STATUS, [], options);
+    return job === null ? undefined : jobStatusFromWire(job);
+  }
+
+  /** What it did stays done. */
+  async cancelJob(id: number, options: OperationOptions = {}): Promise<void> {
+    await this.#session.call(operations.JOB_CANCEL, [id], options);
+  }
+
+  /** How scattered files and free space are. */
+  async fragmentation(options: OperationOptions = {}): Promise<Fragmentation> {
+    const [wire] = await this.#session.call(operations.FRAGMENTATION, [], options);
+    return fragmentationFromWire(wire);
   }
 
   async statfs(options: OperationOptions = {}): Promise<StatFs> {

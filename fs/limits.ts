@@ -49,6 +49,14 @@ export const limits = {
   hugePage: 2 ** 21,
   /** Free extents looked at for an aligned start before one is taken that is large enough for any alignment. */
   alignedFitTriesMax: 32,
+  /** Copied at most in one synchronous operation, however fast the device is. */
+  moveMax: 2 ** 23,
+  /** Set aside at most as the place that data moves to: others cannot have it meanwhile. */
+  relocationMax: 2 ** 25,
+  /** Passes over a range that is being evacuated; what still lies there after the second came with a crash of a client. */
+  evacuationRoundsMax: 16,
+  /** How often a job makes its index of owners anew, since files were cloned; each costs a look at all extents. */
+  ownerIndexesMax: 64,
   /** Free bytes on the disk of the metadata store below which only deletions go on: several of LevelDB's compactions. */
   storeReserve: 64 * 2 ** 20,
   /** How often that is looked at, while there are writes. */

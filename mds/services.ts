@@ -2,12 +2,13 @@
 import type { Service } from './context.ts';
 import { adminServices } from './handlers/admin.ts';
 import { ioServices } from './handlers/io.ts';
+import { jobServices } from './handlers/jobs.ts';
 import { layoutServices } from './handlers/layout.ts';
 import { namespaceServices } from './handlers/namespace.ts';
 import { sessionServices } from './handlers/session.ts';
 
 export const services: ReadonlyMap<number, Service> = new Map(
-  [sessionServices, namespaceServices, ioServices, layoutServices, adminServices]
+  [sessionServices, namespaceServices, ioServices, layoutServices, adminServices, jobServices]
     .flat()
     .map((service) => [service.operation.number, service]),
 );

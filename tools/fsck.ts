@@ -63,7 +63,7 @@ function printSummary({ device }: OpenVolume, summary: CheckSummary, verbose: bo
   const { inodes, blocks, usage, problems, dirty } = summary;
   if (verbose) {
     print(
-      `  ${usage.extents} extents, ${usage.provisionalBlocks} blocks granted for writing, ${usage.heldBlocks} quarantined`,
+      `  ${usage.extents} extents, ${usage.provisionalBlocks} blocks granted for writing, ${usage.heldBlocks} quarantined, ${usage.badBlocks} bad`,
     );
   }
   const state = problems.length > 0 ? `${problems.length} PROBLEMS` : dirty ? 'clean, not unmounted in order' : 'clean';

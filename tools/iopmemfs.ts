@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 /** iopmemfs: serve, mount and look into filesystems on PCIe memory. */
 import { Command } from 'commander';
+import { cancelCommand } from './commands/cancel.ts';
 import { cloneCommand } from './commands/clone.ts';
+import { defragmentCommand } from './commands/defragment.ts';
+import { evacuateCommand } from './commands/evacuate.ts';
 import { evictCommand } from './commands/evict.ts';
 import { mapCommand } from './commands/map.ts';
 import { mountCommand, mountExit } from './commands/mount.ts';
@@ -23,7 +26,10 @@ const command = new Command('iopmemfs')
   .addCommand(cloneCommand())
   .addCommand(snapshotCommand())
   .addCommand(statusCommand())
-  .addCommand(evictCommand());
+  .addCommand(evictCommand())
+  .addCommand(defragmentCommand())
+  .addCommand(evacuateCommand())
+  .addCommand(cancelCommand());
 command
   .command('version')
   .description('Print the version.')

@@ -20,7 +20,7 @@ import type { Clock } from './clock.ts';
 import { SystemClock } from './clock.ts';
 import { cloneFile } from './clone.ts';
 import { mappedExtents } from './extent-map.ts';
-import type { Filesystem, FilesystemStatus, OpenOptions } from './filesystem.ts';
+import type { Filesystem, FilesystemStatus, Fragmentation, JobRequest, OpenOptions } from './filesystem.ts';
 import { forgetGrant, forgetGrants, grantsOf, recordGrant } from './grants.ts';
 import { dropHolds } from './holds.ts';
 import { attrOf, S_IFDIR } from './inode.ts';
@@ -30,6 +30,9 @@ import { load } from './load.ts';
 import { LocalVfs } from './local-vfs.ts';
 import { reap } from './namespace.ts';
 import { holdForFormer, Reaper } from './reaper.ts';
+import { measureFragmentation } from './relocation/fragmentation.ts';
+import { type JobStatus, Jobs } from './relocation/job.ts';
+import { jobOf } from './relocation/jobs.ts';
 import { cloneTree } from './snapshots.ts';
 import { readSuperblock, writeSuperblocks } from './superblocks.ts';
 import { TreeCopies } from './tree-copies.ts';
@@ -190,6 +193,7 @@ class Engine implements Filesystem {
   readonly #clients = new Map<number, ClientRecord>();
   readonly #copies: TreeCopies;
   readonly #reaper: Reaper;
+  readonly #jobs = new Jobs();
   #superblock: Superblock;
 
   constructor(volume: Volume, superblock: Superblock, clients: readonly ClientRecord[]) {
@@ -255,6 +259,23 @@ class Engine implements Filesystem {
     };
   }
 
+  fragmentation(): Promise<Fragmentation> {
+    return measureFragmentation(this.#volume);
+  }
+
+  startJob(request: JobRequest): number {
+    const work = jobOf(this.#volume, request);
+    return this.#jobs.start(request.kind, work);
+  }
+
+  job(): JobStatus | undefined {
+    return this.#jobs.current();
+  }
+
+  cancelJob(id: number): void {
+    this.#jobs.cancel(id);
+  }
+
   clientRecords(): readonly ClientRecord[] {
     return [...this.#clients.values()];
   }
@@ -287,6 +308,7 @@ class Engine implements Filesystem {
 
   async close(): Promise<void> {
     const v = this.#volume;
+    await this.#jobs.close();
     try {
       await Promise.all([this.#copies.stop(), this.#reaper.stop()]);
       if (!v.readOnly && v.shutdown === undefined) {

@@ -5,6 +5,7 @@ import type { MetaStore } from '../meta/store.ts';
 import type { Name } from '../name.ts';
 import type { Attr, Caller, MappedExtent, Reply, Vfs } from '../vfs.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
+import type { JobStatus } from './relocation/job.ts';
 
 export interface FilesystemStatus {
   readonly uuid: string;
@@ -22,6 +23,9 @@ export interface FilesystemStatus {
     readonly provisional: number;
     readonly quarantined: number;
     readonly freeing: number;
+    /** Closed to allocation, while a job moves data away or to. */
+    readonly withheld: number;
+    readonly bad: number;
   };
   readonly inodes: number;
   /** Inodes that the tree copy under way has taken so far. */
@@ -32,6 +36,31 @@ export interface FilesystemStatus {
   /** Set when a failure made the filesystem stop: nothing is written any more. */
   readonly shutdown: string | undefined;
 }
+
+export interface Fragmentation {
+  /** Regular files that have blocks. */
+  readonly files: number;
+  /** Of those, files with more pieces than they need. */
+  readonly fragmentedFiles: number;
+  /** Pieces that each lie together on the device, of all files. */
+  readonly extents: number;
+  /** As few as there could be: one for each stretch without a hole. */
+  readonly idealExtents: number;
+  /** Bytes of files, what is shared counted each time. */
+  readonly mappedBytes: number;
+  /** Of these, bytes in whole huge pages of files. */
+  readonly hugePageBytes: number;
+  /** Of these, bytes that a peer can map by huge pages. */
+  readonly hugeMappableBytes: number;
+  readonly freeExtents: number;
+  readonly largestFreeBytes: number;
+}
+
+export type JobRequest =
+  /** Brings the blocks of a file, or of all, together. */
+  | { readonly kind: 'defragment'; readonly ino: number | undefined }
+  /** Empties a range of the device, in bytes; `retire`: for ever, as its memory is not to be trusted. */
+  | { readonly kind: 'evacuate'; readonly offset: number; readonly length: number; readonly retire: boolean };
 
 export interface Filesystem {
   readonly vfs: Vfs;
@@ -52,6 +81,15 @@ export interface Filesystem {
    */
   cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr>;
   status(): FilesystemStatus;
+  /** How scattered files and free space are now; looks at every file, in slices. */
+  fragmentation(): Promise<Fragmentation>;
+
+  /** Starts long work and answers its number. @throws FsError EBUSY (another runs), EROFS, EINVAL, ESTALE */
+  startJob(request: JobRequest): number;
+  /** The job that runs, or ran last. */
+  job(): JobStatus | undefined;
+  /** What is done stays done. @throws FsError ESRCH */
+  cancelJob(id: number): void;
 
   /** Client records that survive a restart, durable when the promise settles. */
   clientRecords(): readonly ClientRecord[];

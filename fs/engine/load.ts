@@ -5,6 +5,7 @@
  */
 import { FsError } from '../errors.ts';
 import {
+  decodeBad,
   decodeClient,
   decodeCounts,
   decodeExtent,
@@ -14,6 +15,7 @@ import {
 } from '../format/codec.ts';
 import type { KeyRange } from '../format/keys.ts';
 import {
+  badRange,
   clientRange,
   countsKey,
   extentRange,
@@ -21,6 +23,7 @@ import {
   holdRange,
   inodeRange,
   orphanRange,
+  parseBadKey,
   parseExtentKey,
   parseGrantKey,
   parseHoldKey,
@@ -102,7 +105,14 @@ export async function load(store: MetaStore, blockCount: number, generation: num
     orphans.push(parseOrphanKey(key).ino);
   });
   const inodeCount = knownInodes(store, generation) ?? (await countInodes(store));
-  return { space: builder.finish(), extents, provisional, holds, grants, clients, orphans, inodeCount };
+  const space = builder.finish();
+  await each(store, badRange(), ([key, value]) => {
+    const { block } = parseBadKey(key);
+    // A crash may have come between a smaller filesystem and the end of what lay past it.
+    const end = Math.min(block + decodeBad(key, value).length, blockCount - 1);
+    if (block < end) space.retire({ block, length: end - block });
+  });
+  return { space, extents, provisional, holds, grants, clients, orphans, inodeCount };
 }
 
 /** Undefined where the last mount for writing, of `generation`, was by a program that kept no counts. */

@@ -36,6 +36,11 @@ export class Unsharing {
     }
   }
 
+  /** Makes the device `blocks` long. Nothing waits in what goes. */
+  resize(blocks: number): void {
+    this.#groups.resize(blocks, settled);
+  }
+
   get isEmpty(): boolean {
     return this.#waiting.size === 0;
   }

@@ -9,6 +9,7 @@ import { damaged, Fields } from './fields.ts';
 import { parseClientKey, parseInodeKey, parseOrphanKey } from './keys.ts';
 import { readNumbers } from './numbers.ts';
 import type {
+  BadRecord,
   ClientRecord,
   CountsRecord,
   DentryRecord,
@@ -211,6 +212,21 @@ export function decodeCounts(key: Uint8Array, value: Uint8Array): CountsRecord {
 
 function readCounts(f: Fields): CountsRecord {
   return { generation: f.integer('generation'), inodes: f.integer('inodes') };
+}
+
+/** First block of the range stands in its key. */
+export function encodeBad(r: BadRecord): Uint8Array {
+  return encode([r.device, r.length, r.since], readBad);
+}
+
+/** @throws FsError EUCLEAN */
+export function decodeBad(key: Uint8Array, value: Uint8Array): BadRecord {
+  return decode(key, value, readBad);
+}
+
+function readBad(f: Fields): BadRecord {
+  const device = f.integer('device', deviceMax);
+  return { device, length: f.integer('length', blockMax, 1), since: f.integer('since') };
 }
 
 export function encodeStore(r: StoreRecord): Uint8Array {

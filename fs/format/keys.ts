@@ -24,6 +24,7 @@ const kind = {
   hold: 0x51,
   grant: 0x47,
   counts: 0x4e,
+  bad: 0x42,
   store: 0x53,
 } as const;
 type Kind = (typeof kind)[keyof typeof kind];
@@ -104,6 +105,11 @@ export function parseGrantKey(key: Uint8Array): { readonly clientId: number; rea
 export const countsKey = (): Uint8Array => Uint8Array.of(kind.counts);
 export const countsRange = (): KeyRange => all(kind.counts);
 
+/** `B` block */
+export const badKey = (block: number): Uint8Array => key1(kind.bad, block);
+export const badRange = (): KeyRange => all(kind.bad);
+export const parseBadKey = (key: Uint8Array): { readonly block: number } => ({ block: parse1(key, kind.bad) });
+
 /** `S`: the one record about the store itself */
 export const storeKey = (): Uint8Array => Uint8Array.of(kind.store);
 
@@ -121,6 +127,7 @@ export function describeKey(key: Uint8Array): string {
     case kind.inode:
     case kind.orphan:
     case kind.client:
+    case kind.bad:
       if (key.length === 9) return `${letter} ${readU64(key, 1)}`;
       break;
     case kind.extent:

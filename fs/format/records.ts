@@ -111,6 +111,14 @@ export interface CountsRecord {
   readonly inodes: number;
 }
 
+/** `B` block: memory that is not to be trusted. What lies there still belongs to its files, but nothing is put there again. */
+export interface BadRecord {
+  readonly device: number;
+  readonly length: number;
+  /** Seconds since 1970. */
+  readonly since: number;
+}
+
 /** `S`: one record that binds the store to its device. */
 export interface StoreRecord {
   readonly formatVersion: number;

@@ -1,9 +1,11 @@
 /** Pass 5: the extent map, which is the only truth about space. Every block has exactly one role. */
-import { decodeExtent, decodeGrant, decodeHold, decodeProvisional } from '../format/codec.ts';
+import { decodeBad, decodeExtent, decodeGrant, decodeHold, decodeProvisional } from '../format/codec.ts';
 import {
+  badRange,
   extentRange,
   grantRange,
   holdRange,
+  parseBadKey,
   parseExtentKey,
   parseHoldKey,
   parseProvisionalKey,
@@ -45,6 +47,8 @@ export interface Usage {
   readonly fileBlocks: number;
   readonly provisionalBlocks: number;
   readonly heldBlocks: number;
+  /** Retired for bad memory. */
+  readonly badBlocks: number;
 }
 
 export async function checkExtents(check: CheckContext): Promise<Usage> {
@@ -53,7 +57,8 @@ export async function checkExtents(check: CheckContext): Promise<Usage> {
   await checkProvisional(check, runs);
   const heldBlocks = await checkHolds(check);
   await checkGrants(check);
-  return { extents: runs.block.length, ...(await checkRoles(check, runs)), heldBlocks };
+  const badBlocks = await countBad(check);
+  return { extents: runs.block.length, ...(await checkRoles(check, runs)), heldBlocks, badBlocks };
 }
 
 async function checkFiles(check: CheckContext, runs: Runs): Promise<void> {
@@ -113,6 +118,16 @@ async function checkHolds(check: CheckContext): Promise<number> {
 /** They name files, which may be gone by now, and no blocks: they only have to be readable. */
 async function checkGrants(check: CheckContext): Promise<void> {
   for await (const _ of check.records(5, grantRange(), decodeGrant)) continue;
+}
+
+/** Files may still lie there: what was not moved in time. Past the end they were left by a filesystem that became smaller. */
+async function countBad(check: CheckContext): Promise<number> {
+  let blocks = 0;
+  const records = check.records(5, badRange(), (key, value) => ({ ...parseBadKey(key), ...decodeBad(key, value) }));
+  for await (const { block, length } of records) {
+    blocks += Math.max(0, Math.min(block + length, check.blockCount - 1) - block);
+  }
+  return blocks;
 }
 
 async function inBounds(

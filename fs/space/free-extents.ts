@@ -25,18 +25,19 @@ export class FreeExtents {
   }
 
   /**
-   * The range of `length` blocks, starting at a multiple of `align`, in the smallest extent that is found to hold one.
+   * The range of `length` blocks, starting `phase` after a multiple of `align`, in the smallest extent that is found to
+   * hold one.
    * An extent of at least length + align - 1 blocks always does; of the smaller ones only the first few are tried.
    */
-  bestFit(length: number, align: number): BlockRange | undefined {
+  bestFit(length: number, align: number, phase = 0): BlockRange | undefined {
     let extent = this.#atLeast(length);
     for (let tries = 0; extent !== undefined && tries < limits.alignedFitTriesMax; tries++) {
-      const block = Math.ceil(extent.block / align) * align;
+      const block = aligned(extent.block, align, phase);
       if (block + length <= extent.block + extent.length) return { block, length };
       extent = this.#bySize.nextHigherKey(extent);
     }
     const roomy = this.#atLeast(length + align - 1);
-    return roomy === undefined ? undefined : { block: Math.ceil(roomy.block / align) * align, length };
+    return roomy === undefined ? undefined : { block: aligned(roomy.block, align, phase), length };
   }
 
   largestExtent(): BlockRange | undefined {
@@ -46,6 +47,11 @@ export class FreeExtents {
   #atLeast(length: number): BlockRange | undefined {
     return this.#bySize.nextHigherKey({ block: -1, length });
   }
+}
+
+/** The first such block from `block` on. */
+function aligned(block: number, align: number, phase: number): number {
+  return Math.ceil((block - phase) / align) * align + phase;
 }
 
 function compare(a: BlockRange, b: BlockRange): number {

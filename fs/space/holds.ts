@@ -59,6 +59,11 @@ export class Holds {
     return pieces.map(({ start, length, value }) => ({ start, length, value: value.length > 0 }));
   }
 
+  /** Makes the device `blocks` long. Nobody holds what goes. */
+  resize(blocks: number): void {
+    this.#holders.resize(blocks, nobody);
+  }
+
   *[Symbol.iterator](): Generator<Hold> {
     for (const { start, length, value } of this.#holders.slice(0, this.#holders.size)) {
       for (const { client, access } of value) yield { range: { block: start, length }, client, access };

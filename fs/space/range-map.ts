@@ -13,14 +13,14 @@ export interface Piece<V> {
  * tree holds only the positions where a new value begins, and neighbours with equal values are always one piece.
  */
 export class RangeMap<V> {
-  readonly size: number;
+  #size: number;
   readonly #equal: (a: V, b: V) => boolean;
   readonly #starts: SortedTree<number, V>;
   /** Takes the answers of look-ups, which would allocate an array each. */
   readonly #found: [number, V];
 
   private constructor(size: number, starts: SortedTree<number, V>, first: V, equal: (a: V, b: V) => boolean) {
-    this.size = size;
+    this.#size = size;
     this.#starts = starts;
     this.#equal = equal;
     this.#found = [0, first];
@@ -50,6 +50,10 @@ export class RangeMap<V> {
     assert(first !== undefined, 'a range map has at least one position');
     const starts = sortedTree(keys, values, (a, b) => a - b);
     return new RangeMap(end, starts, first, equal);
+  }
+
+  get size(): number {
+    return this.#size;
   }
 
   /** Pieces stored: the map's cost in memory. */
@@ -92,6 +96,15 @@ export class RangeMap<V> {
     this.#starts.deleteRange(start, end, true);
     if (before === undefined || !this.#equal(before.value, value)) this.#starts.set(start, value);
     if (after !== undefined && !this.#equal(after.value, value)) this.#starts.set(end, after.value);
+  }
+
+  /** Makes the map end at `size`, at least 1: what is new has `value`, what lies beyond is gone. */
+  resize(size: number, value: V): void {
+    const before = this.#size;
+    assert(Number.isSafeInteger(size) && size > 0, `range map of ${size} positions`);
+    if (size < before) this.#starts.deleteRange(size, before, false);
+    this.#size = size;
+    if (size > before && !this.#equal(this.get(before - 1), value)) this.#starts.set(before, value);
   }
 
   #pairAt(position: number): [number, V] {

@@ -7,6 +7,10 @@ export interface BlockRange {
 /** What a block is for. Each has exactly one role. */
 export type Role =
   | { readonly role: 'free' }
+  /** Free, and closed to allocation: the range is being evacuated, or something is about to move in. */
+  | { readonly role: 'withheld' }
+  /** Nothing is ever put there: its memory cells are not to be trusted. */
+  | { readonly role: 'bad' }
   /** Superblocks. */
   | { readonly role: 'reserved' }
   /** Mapped by `count` extents of files. */
@@ -20,6 +24,8 @@ export type Role =
 
 export const free: Role = { role: 'free' };
 export const reserved: Role = { role: 'reserved' };
+export const withheld: Role = { role: 'withheld' };
+export const bad: Role = { role: 'bad' };
 const unshared: Role = { role: 'file', count: 1 };
 
 /** One object for nearly all the pieces of a map. */

@@ -9,13 +9,14 @@
  *       └─allocateProvisional─▶ provisional ──provisionalToFile──▶ file
  *                                   └──releaseProvisional──▶ freeing
  *     on the way out, a block that a fenced client holds ──▶ quarantined ──dropHolds──▶ freeing or free
+ *     what becomes free in a closed range is withheld (until `reopen`) or bad (for good) instead
  */
 import { assert } from '../errors.ts';
 import { SpaceBuilder } from './builder.ts';
 import { FreeExtents } from './free-extents.ts';
 import { type Access, type Hold, Holds } from './holds.ts';
-import type { Piece, RangeMap } from './range-map.ts';
-import { type BlockRange, describeRole, fileRole, free, type Role } from './role.ts';
+import { type Piece, RangeMap } from './range-map.ts';
+import { type BlockRange, bad, describeRole, fileRole, free, type Role, reserved, withheld } from './role.ts';
 
 export type { SpaceBuilder } from './builder.ts';
 export type { Access, Hold } from './holds.ts';
@@ -28,6 +29,13 @@ export interface AllocateOptions {
   readonly contiguous?: boolean;
   /** The first block is a multiple of this: always with `contiguous`, otherwise where that keeps it in one piece. */
   readonly align?: number;
+  /** It lies this many blocks after such a multiple instead; less than `align`. */
+  readonly phase?: number;
+}
+
+export interface SetAsideOptions extends AllocateOptions {
+  /** Where possible this many blocks are free from the first one on: what follows is to be set aside next. */
+  readonly room?: number;
 }
 
 /** Blocks by role; `shared` is part of `file`, the others add up to `total`. */
@@ -40,7 +48,14 @@ export interface SpaceCounts {
   readonly provisional: number;
   readonly quarantined: number;
   readonly freeing: number;
+  readonly withheld: number;
+  readonly bad: number;
 }
+
+/** What becomes of a block that nobody needs any more. */
+type Openness = 'open' | 'withheld' | 'bad';
+
+const openRoles: Readonly<Record<Openness, Role>> = { open: free, withheld, bad };
 
 /** Of what was given up in groups before this mount. */
 const settledGroup = -1;
@@ -48,8 +63,9 @@ const settledGroup = -1;
 export class Space {
   readonly #roles: RangeMap<Role>;
   readonly #holds: Holds;
+  readonly #openness: RangeMap<Openness>;
   readonly #free = new FreeExtents();
-  readonly #counts = { reserved: 0, free: 0, file: 0, provisional: 0, quarantined: 0, freeing: 0 };
+  readonly #counts = { reserved: 0, free: 0, file: 0, provisional: 0, quarantined: 0, freeing: 0, withheld: 0, bad: 0 };
   #shared = 0;
   /** Ranges that became freeing, by group; some may have left that role since. */
   readonly #freeing = new Map<number, BlockRange[]>();
@@ -58,6 +74,7 @@ export class Space {
   private constructor(roles: RangeMap<Role>) {
     this.#roles = roles;
     this.#holds = new Holds(roles.size);
+    this.#openness = RangeMap.filled<Openness>(roles.size, 'open', (a, b) => a === b);
     for (const { start, length, value } of roles.slice(0, roles.size)) {
       this.#count(value, length);
       if (value.role === 'free') this.#free.add({ block: start, length });
@@ -128,7 +145,7 @@ export class Space {
       this.#freeing.delete(waiting);
       for (const { block, length } of ranges) {
         for (const piece of this.#roles.slice(block, length)) {
-          if (piece.value.role === 'freeing' && piece.value.group === waiting) this.#set(piece, free);
+          if (piece.value.role === 'freeing' && piece.value.group === waiting) this.#setFree(piece);
         }
       }
     }
@@ -141,7 +158,8 @@ export class Space {
     this.#holds.add(range, client, access);
     for (const piece of pieces) {
       const was = piece.value;
-      if (was.role === 'free') this.#set(piece, { role: 'quarantined', group: settledGroup });
+      if (was.role === 'free' || was.role === 'withheld')
+        this.#set(piece, { role: 'quarantined', group: settledGroup });
       if (was.role === 'freeing') this.#set(piece, { role: 'quarantined', group: was.group });
     }
   }
@@ -162,6 +180,93 @@ export class Space {
       }
     }
     return dropped;
+  }
+
+  /**
+   * Free blocks in one piece, closed to everybody but the caller, who may `occupy` them and must `reopen` the range: as
+   * many as asked for, or the largest free extent.
+   * @returns undefined when nothing is free
+   */
+  setAside(
+    length: number,
+    { goal, room = length, align = 1, phase = 0 }: SetAsideOptions = {},
+  ): BlockRange | undefined {
+    const atGoal = goal === undefined ? undefined : this.#freeFrom(goal, length, 1);
+    const found =
+      (atGoal?.length === length ? atGoal : undefined) ??
+      this.#free.bestFit(Math.max(room, length), align, phase) ??
+      this.#free.bestFit(Math.max(room, length), 1) ??
+      this.#free.bestFit(length, align, phase) ??
+      this.#free.bestFit(length, 1) ??
+      this.#free.largestExtent();
+    if (found === undefined) return undefined;
+    const range = { block: found.block, length: Math.min(found.length, length) };
+    this.close(range);
+    return range;
+  }
+
+  /** Blocks that were set aside are mapped by `count` extents of files. */
+  occupy(range: BlockRange, count: number): void {
+    for (const piece of this.#roles.slice(range.block, range.length)) {
+      assert(piece.value.role === 'withheld', `${describePiece(piece)}, not set aside`);
+      this.#set(piece, fileRole(count));
+    }
+  }
+
+  /** From now on nothing is put into the range; what is in use there stays until it is given up. */
+  close(range: BlockRange): void {
+    for (const { start, length, value } of this.#openness.slice(range.block, range.length)) {
+      if (value !== 'open') continue;
+      this.#openness.set(start, length, 'withheld');
+      this.#turn({ block: start, length }, 'free', withheld);
+    }
+  }
+
+  /** What `close` closed may be used again; what is bad stays so. */
+  reopen(range: BlockRange): void {
+    for (const { start, length, value } of this.#openness.slice(range.block, range.length)) {
+      if (value !== 'withheld') continue;
+      this.#openness.set(start, length, 'open');
+      this.#turn({ block: start, length }, 'withheld', free);
+    }
+  }
+
+  /** Nothing is ever put into the range again; what is in use there stays until it is given up. */
+  retire(range: BlockRange): void {
+    this.#openness.set(range.block, range.length, 'bad');
+    this.#turn(range, 'free', bad);
+    this.#turn(range, 'withheld', bad);
+  }
+
+  /** The parts of a range that are retired, whether they are in use still or not. */
+  retiredIn(range: BlockRange): readonly BlockRange[] {
+    const pieces = this.#openness.slice(range.block, range.length).filter(({ value }) => value === 'bad');
+    return pieces.map(({ start, length }) => ({ block: start, length }));
+  }
+
+  /** The roles of a range, ascending. A copy. */
+  rolesIn({ block, length }: BlockRange): readonly Piece<Role>[] {
+    return this.#roles.slice(block, length);
+  }
+
+  /** The piece of one role around a block. */
+  pieceAt(block: number): Piece<Role> {
+    return this.#roles.pieceAt(block);
+  }
+
+  /**
+   * Makes the device `blocks` long. Its last block is reserved, and the block that was is free. What goes, and what
+   * becomes the last block, has been closed and holds nothing any more.
+   */
+  resize(blocks: number): void {
+    const before = this.#roles.size;
+    if (blocks < before) this.#cut(blocks);
+    this.#holds.resize(blocks);
+    this.#openness.resize(blocks, 'open');
+    if (blocks <= before) return;
+    this.#roles.resize(blocks, reserved);
+    this.#count(reserved, blocks - before);
+    this.#setFree({ start: before - 1, length: blocks - before, value: reserved });
   }
 
   /** All holds, ascending by block, then by client. */
@@ -196,13 +301,13 @@ export class Space {
     return this.#free.count;
   }
 
-  #allocate(length: number, role: Role, { goal, contiguous = false, align = 1 }: AllocateOptions) {
+  #allocate(length: number, role: Role, { goal, contiguous = false, align = 1, phase = 0 }: AllocateOptions) {
     assert(Number.isSafeInteger(length) && length > 0, `allocation of ${length} blocks`);
     assert(Number.isSafeInteger(align) && align > 0, `alignment to ${align} blocks`);
     if (length > this.#counts.free) return undefined;
     const atGoal = goal === undefined ? undefined : this.#freeFrom(goal, length, contiguous ? align : 1);
     if (contiguous || atGoal?.length === length) {
-      const whole = atGoal?.length === length ? atGoal : this.#free.bestFit(length, align);
+      const whole = atGoal?.length === length ? atGoal : this.#free.bestFit(length, align, phase);
       if (whole === undefined) return undefined;
       this.#take(whole, role);
       return [whole];
@@ -210,7 +315,7 @@ export class Space {
     const pieces: BlockRange[] = [];
     let missing = length;
     for (let next = atGoal; missing > 0; next = undefined) {
-      next ??= this.#nextPiece(missing, align);
+      next ??= this.#nextPiece(missing, align, phase);
       this.#take(next, role);
       pieces.push(next);
       missing -= next.length;
@@ -226,8 +331,9 @@ export class Space {
     return { block: goal, length: Math.min(length, start + around - goal) };
   }
 
-  #nextPiece(missing: number, align: number): BlockRange {
-    const piece = this.#free.bestFit(missing, align) ?? this.#free.bestFit(missing, 1) ?? this.#free.largestExtent();
+  #nextPiece(missing: number, align: number, phase: number): BlockRange {
+    const piece =
+      this.#free.bestFit(missing, align, phase) ?? this.#free.bestFit(missing, 1) ?? this.#free.largestExtent();
     assert(piece !== undefined, 'more blocks are counted free than the free extents hold');
     return piece;
   }
@@ -247,7 +353,7 @@ export class Space {
   /** Nobody holds the piece: it is free as soon as the group that gave it up is durable. */
   #letGo(piece: Piece<Role>, group: number): void {
     if (group <= this.#durable) {
-      this.#set(piece, free);
+      this.#setFree(piece);
       return;
     }
     this.#set(piece, { role: 'freeing', group });
@@ -255,6 +361,33 @@ export class Space {
     const range = { block: piece.start, length: piece.length };
     if (ranges === undefined) this.#freeing.set(group, [range]);
     else ranges.push(range);
+  }
+
+  /** Free, or what that is where the range is closed. */
+  #setFree(piece: Piece<Role>): void {
+    for (const { start, length, value } of this.#openness.slice(piece.start, piece.length)) {
+      this.#set({ start, length, value: piece.value }, openRoles[value]);
+    }
+  }
+
+  /** Blocks of one role in a range get another. */
+  #turn({ block, length }: BlockRange, from: Role['role'], to: Role): void {
+    for (const piece of this.#roles.slice(block, length)) if (piece.value.role === from) this.#set(piece, to);
+  }
+
+  #cut(blocks: number): void {
+    const last = blocks - 1;
+    const end = this.#roles.size;
+    for (const piece of this.#roles.slice(last, end - last)) {
+      const { role } = piece.value;
+      const empty = role === 'withheld' || role === 'bad' || (role === 'reserved' && piece.start === end - 1);
+      assert(empty, `cutting off ${describePiece(piece)}`);
+      this.#count(piece.value, -piece.length);
+    }
+    this.#roles.resize(blocks, reserved);
+    this.#roles.set(last, 1, reserved);
+    this.#openness.set(last, 1, 'open');
+    this.#count(reserved, 1);
   }
 
   /** Every change of a role passes here: the map, the counts and the free extents change together. */

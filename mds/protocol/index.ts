@@ -2,6 +2,7 @@
 export * from './address.ts';
 export * from './fields.ts';
 export * from './frame.ts';
+export * from './jobs.ts';
 export * from './limits.ts';
 export type { Operation, OperationTraits, ReplyOf, RequestOf } from './operation.ts';
 export * from './ops.ts';

@@ -24,6 +24,7 @@ import {
   WireStateId,
   WireTime,
 } from './fields.ts';
+import { WireFragmentation, WireJobRequest, WireJobStatus } from './jobs.ts';
 import { wireLimits } from './limits.ts';
 import { idempotent, operation, sessionless } from './operation.ts';
 import { WireServerStatus } from './server-status.ts';
@@ -281,6 +282,16 @@ export const operations = {
   SYNCFS: operation('SYNCFS', 20005, [], [], idempotent),
   /** client id: it is dead, says the administrator (uid 0) */
   EVICT: operation('EVICT', 20006, [U53], []),
+
+  // Long work on the filesystem.
+  /** what to do → its number */
+  JOB_START: operation('JOB_START', 20040, [WireJobRequest], [U53]),
+  /** → the job that runs or ran last, null: there was none */
+  JOB_STATUS: operation('JOB_STATUS', 20041, [], [orNull(WireJobStatus)], idempotent),
+  /** number of the job */
+  JOB_CANCEL: operation('JOB_CANCEL', 20042, [U53], []),
+  /** → how scattered files and free space are */
+  FRAGMENTATION: operation('FRAGMENTATION', 20043, [], [WireFragmentation], idempotent),
 } as const;
 
 export type OperationName = keyof typeof operations;

@@ -82,8 +82,8 @@ const WireFilesystem = Type.Tuple([
   Text,
   U53,
   U32,
-  /** total, reserved, free, file, shared, provisional, quarantined, freeing */
-  Type.Tuple([U53, U53, U53, U53, U53, U53, U53, U53]),
+  /** total, reserved, free, file, shared, provisional, quarantined, freeing, withheld, bad */
+  Type.Tuple([U53, U53, U53, U53, U53, U53, U53, U53, U53, U53]),
   U53,
   Type.Boolean(),
   Type.Union([Text, Type.Null()]),
@@ -152,6 +152,8 @@ export function serverStatusToWire(s: ServerStatus): WireServerStatus {
         blocks.provisional,
         blocks.quarantined,
         blocks.freeing,
+        blocks.withheld,
+        blocks.bad,
       ],
       s.filesystem.inodes,
       s.filesystem.readOnly,
@@ -209,7 +211,7 @@ export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
   const [filesystem, uptimeMs, leaseMs, graceLeftMs, addresses, clients, layouts, breaks, counters, truncated] = wire;
   const [uuid, label, device, generation, blockSize, blocks, inodes, readOnly, shutdown, ...work] = filesystem;
   const [copying, reapedTrees, reapedInodes] = work;
-  const [total, reserved, free, file, shared, provisional, quarantined, freeing] = blocks;
+  const [total, reserved, free, file, shared, provisional, quarantined, freeing, withheld, bad] = blocks;
   const [requests, bytesRead, bytesWritten, layoutsGranted, layoutsCommitted, recallsSent, ...rest] = counters;
   const [layoutsReturned, layoutsRevoked, protocolErrors] = rest;
   return {
@@ -219,7 +221,7 @@ export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
       device,
       generation,
       blockSize,
-      blocks: { total, reserved, free, file, shared, provisional, quarantined, freeing },
+      blocks: { total, reserved, free, file, shared, provisional, quarantined, freeing, withheld, bad },
       inodes,
       readOnly,
       shutdown: shutdown ?? undefined,

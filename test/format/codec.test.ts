@@ -105,6 +105,10 @@ describe('what was encoded decodes to the same', () => {
     const r = { generation, inodes: count };
     expect(codec.decodeCounts(keys.countsKey(), codec.encodeCounts(r))).toEqual(r);
   });
+  test.prop([holds])('bad memory', ({ device, length, since }) => {
+    const r = { device, length, since };
+    expect(codec.decodeBad(keys.badKey(1), codec.encodeBad(r))).toEqual(r);
+  });
   test.prop([stores])('store', (r) => {
     expect(codec.decodeStore(keys.storeKey(), codec.encodeStore(r))).toEqual(r);
   });
@@ -220,6 +224,7 @@ const decoders = [
     codec.encodeProvisional({ clientId: 1, device: 0, block: 1, length: 1 }),
   ],
   ['grant', codec.decodeGrant, keys.grantKey(1, 2), codec.encodeGrant({ access: 'write' })],
+  ['bad memory', codec.decodeBad, keys.badKey(1), codec.encodeBad({ device: 0, length: 1, since: 0 })],
   ['hold', codec.decodeHold, keys.holdKey(1, 2), codec.encodeHold({ device: 0, length: 1, access: 'read', since: 0 })],
   ['counts', codec.decodeCounts, keys.countsKey(), codec.encodeCounts({ generation: 1, inodes: 2 })],
   [

@@ -24,6 +24,7 @@ test.prop([number, number, name])('every key gives back what it was made of', (a
   expect(keys.parseProvisionalKey(keys.provisionalKey(a, b))).toEqual({ ino: a, fileBlock: b });
   expect(keys.parseHoldKey(keys.holdKey(a, b))).toEqual({ block: a, clientId: b });
   expect(keys.parseGrantKey(keys.grantKey(a, b))).toEqual({ clientId: a, ino: b });
+  expect(keys.parseBadKey(keys.badKey(a))).toEqual({ block: a });
 });
 
 test('the bytes of the keys are those of docs/format.md', () => {
@@ -37,6 +38,7 @@ test('the bytes of the keys are those of docs/format.md', () => {
   expect(hex(keys.holdKey(7, 8))).toBe('5100000000000000070000000000000008');
   expect(hex(keys.grantKey(8, 7))).toBe('4700000000000000080000000000000007');
   expect(hex(keys.countsKey())).toBe('4e');
+  expect(hex(keys.badKey(9))).toBe('420000000000000009');
   expect(hex(keys.storeKey())).toBe('53');
 });
 
@@ -59,6 +61,7 @@ test.prop([number, number, number, name])(
       [keys.extentRange(), keys.extentKey(ino, block)],
       [keys.xattrRange(), keys.xattrKey(ino, n)],
       [keys.orphanRange(), keys.orphanKey(ino)],
+      [keys.badRange(), keys.badKey(ino)],
       [keys.clientRange(), keys.clientKey(ino)],
       [keys.provisionalRange(), keys.provisionalKey(ino, block)],
       [keys.holdRange(), keys.holdKey(ino, block)],

@@ -46,6 +46,8 @@ describe('the space computed at mount', () => {
       provisional: 2,
       quarantined: 2,
       freeing: 0,
+      withheld: 0,
+      bad: 0,
       free: 22,
     });
     expect([...space.holds()]).toEqual([{ range: range(6, 6), client: 8, access: 'write' }]);

@@ -140,6 +140,8 @@ export class Model {
       provisional: 0,
       quarantined: 0,
       freeing: 0,
+      withheld: 0,
+      bad: 0,
     };
     for (const { role } of this.blocks) {
       expected[role.role]++;

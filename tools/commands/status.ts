@@ -1,6 +1,9 @@
 import { Command } from 'commander';
+import type { Fragmentation } from '../../fs/engine/filesystem.ts';
+import type { JobStatus } from '../../fs/engine/relocation/job.ts';
 import type { ServerStatus } from '../../mds/protocol/server-status.ts';
 import { formatColumns } from '../lib/columns.ts';
+import { jobText } from '../lib/job.ts';
 import { print, printJson } from '../lib/program.ts';
 import { allServers, type Registration, serverAt } from '../lib/registry.ts';
 import { withClient } from '../lib/remote.ts';
@@ -13,29 +16,34 @@ export function statusCommand(): Command {
     .option('--json', 'print it as JSON, in bytes: an object for one path, an array without')
     .action(async (path: string | undefined, options: { readonly json?: true }) => {
       const servers = path === undefined ? await allServers() : [await serverAt(path)];
-      const shown = await Promise.all(servers.map(async (server) => ({ server, status: await statusOf(server) })));
-      if (options.json === true) printJson(path === undefined ? shown.map(jsonOf) : shown.map(jsonOf)[0]);
-      else for (const each of shown) print(textOf(each));
+      const all = await Promise.all(servers.map((server) => lookInto(server)));
+      if (options.json === true) printJson(path === undefined ? all.map(jsonOf) : all.map(jsonOf)[0]);
+      else for (const each of all) print(textOf(each));
     });
 }
 
 interface Shown {
   readonly server: Registration;
   readonly status: ServerStatus;
+  readonly job: JobStatus | undefined;
+  readonly fragmentation: Fragmentation;
 }
 
-async function statusOf(server: Registration): Promise<ServerStatus> {
+async function lookInto(server: Registration): Promise<Shown> {
   return withClient(server, async (client) => {
     const status = await client.status();
     // The connection that asks is a client as well, of no interest to anybody.
+    const clients = status.clients.filter((each) => !each.implementation.endsWith(` pid ${process.pid}`));
     return {
-      ...status,
-      clients: status.clients.filter((each) => !each.implementation.endsWith(` pid ${process.pid}`)),
+      server,
+      status: { ...status, clients },
+      job: await client.job(),
+      fragmentation: await client.fragmentation(),
     };
   });
 }
 
-function jsonOf({ server, status }: Shown): object {
+function jsonOf({ server, status, job, fragmentation }: Shown): object {
   const quarantine = status.clients
     .filter((client) => client.quarantinedBytes > 0)
     .map(({ id, quarantinedBytes }) => ({ client: id, bytes: quarantinedBytes }));
@@ -45,10 +53,12 @@ function jsonOf({ server, status }: Shown): object {
     ...status,
     clients: status.clients.map((client) => ({ ...client, owner: ownerText(client.owner) })),
     quarantine,
+    fragmentation,
+    job: job ?? null,
   };
 }
 
-function textOf({ server, status }: Shown): string {
+function textOf({ server, status, job, fragmentation }: Shown): string {
   const { filesystem, clients, layouts, breaks, counters } = status;
   const { blocks, blockSize } = filesystem;
   const size = (count: number): string => formatSize(count * blockSize);
@@ -57,7 +67,8 @@ function textOf({ server, status }: Shown): string {
     `  process ${server.pid}${server.mountPoint === undefined ? '' : `, mounted on ${server.mountPoint}`}${filesystem.readOnly ? ', read-only' : ''}`,
     `  serving at ${status.addresses.join(' ')}`,
     `  ${size(blocks.total)}: ${size(blocks.file)} in files (${size(blocks.shared)} shared), ${size(blocks.free)} free, ` +
-      `${size(blocks.provisional)} granted, ${size(blocks.quarantined)} quarantined, ${size(blocks.freeing)} being freed`,
+      `${size(blocks.provisional)} granted, ${size(blocks.quarantined)} quarantined, ${size(blocks.freeing)} being freed${blocks.withheld === 0 ? '' : `, ${size(blocks.withheld)} withheld`}${blocks.bad === 0 ? '' : `, ${size(blocks.bad)} bad`}`,
+    ...fragmentationText(fragmentation),
     `  ${filesystem.inodes} inodes, lease ${status.leaseMs} ms${status.graceLeftMs > 0 ? `, grace for ${status.graceLeftMs} ms` : ''}`,
     `  ${counters.requests} requests, ${counters.layoutsGranted} layouts granted, ${counters.recallsSent} recalls, ${counters.layoutsRevoked} revoked`,
   ];
@@ -65,6 +76,8 @@ function textOf({ server, status }: Shown): string {
   const { trees, inodes } = filesystem.reaping;
   if (trees > 0) lines.push(`  ${trees} deleted trees are being removed: ${inodes} inodes so far`);
   if (filesystem.shutdown !== undefined) lines.push(`  SHUT DOWN: ${filesystem.shutdown}`);
+  if (job !== undefined) lines.push(`  job ${job.id}, ${job.state}: ${jobText(job)}`);
+  if (job?.error !== undefined && job.state === 'failed') lines.push(`    ${job.error.detail} (${job.error.code})`);
   if (clients.length > 0) {
     const rows = clients.map((c) => [
       String(c.id),
@@ -92,6 +105,19 @@ function textOf({ server, status }: Shown): string {
   for (const b of breaks)
     lines.push(`  inode ${b.ino}: ${b.reason} waits ${b.waitingMs} ms for layouts over ${b.offset}+${b.length}`);
   return lines.join('\n');
+}
+
+function fragmentationText(f: Fragmentation): string[] {
+  const average = f.files === 0 ? 0 : f.extents / f.files;
+  return [
+    `  ${f.files} files in ${f.extents} extents (${average.toFixed(2)} each, ${f.idealExtents} would be ideal), ` +
+      `${percent(f.fragmentedFiles, f.files)} fragmented, ${percent(f.hugeMappableBytes, f.hugePageBytes)} of their huge pages aligned`,
+    `  ${f.freeExtents} free extents, the largest ${formatSize(f.largestFreeBytes)}`,
+  ];
+}
+
+function percent(part: number, whole: number): string {
+  return `${whole === 0 ? 0 : Math.round((100 * part) / whole)} %`;
 }
 
 function table(rows: readonly (readonly string[])[]): string {

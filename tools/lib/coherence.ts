@@ -37,6 +37,10 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
       return attr;
     },
     status: () => fs.status(),
+    fragmentation: () => fs.fragmentation(),
+    startJob: (request) => fs.startJob(request),
+    job: () => fs.job(),
+    cancelJob: (id) => fs.cancelJob(id),
     clientRecords: () => fs.clientRecords(),
     newClientId: () => fs.newClientId(),
     putClient: (record) => fs.putClient(record),

@@ -3,8 +3,9 @@ import { FsError } from '../../fs/errors.ts';
 const units = ['', 'k', 'm', 'g', 't'] as const;
 const names = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
-/** Bytes of `4096`, `4k`, `512m`, `2g`, `1t`: powers of 1024, as mkfs.xfs takes them. @throws FsError EINVAL */
+/** Bytes of `4096`, `4k`, `512m`, `2g`, `1t`: powers of 1024, as mkfs.xfs takes them; or `0x1000`. @throws FsError EINVAL */
 export function parseSize(text: string): number {
+  if (/^0x[0-9a-f]{1,13}$/i.test(text)) return Number(text);
   const match = /^(\d+)([kmgt]?)$/i.exec(text);
   const power = units.findIndex((unit) => unit === match?.[2]?.toLowerCase());
   const bytes = Number(match?.[1]) * 1024 ** power;

@@ -1,0 +1,152 @@
+/**
+ * Empties a range of the device: closes it to allocation, moves what lies there, and waits for what is being freed.
+ * What a fenced client may still reach cannot be given up, and is reported.
+ */
+import { FsError } from '../../errors.ts';
+import { limits } from '../../limits.ts';
+import type { BlockRange } from '../../space/space.ts';
+import type { Extent } from '../extents.ts';
+import type { Volume } from '../volume.ts';
+import { OwnerIndex, requireRebuild } from './owners.ts';
+import type { Relocator } from './relocator.ts';
+
+const bs = limits.blockSize;
+const huge = limits.hugePage / bs;
+
+/**
+ * The range, which the caller closed, holds nothing any more when it settles, and that is durable.
+ * @throws FsError EBUSY (quarantined or pinned blocks, with what to do), ENOSPC, ECANCELED, EIO
+ */
+export async function evacuate(r: Relocator, range: BlockRange): Promise<void> {
+  const { v, progress } = r;
+  for (const { length, value } of v.space.rolesIn(range)) {
+    if (value.role === 'file' || value.role === 'provisional') progress.total += length * bs;
+  }
+  const evacuation = new Evacuation(r, range);
+  for (let round = 0; round < limits.evacuationRoundsMax; round++) {
+    await evacuation.pass();
+    await v.sync();
+    if (!evacuation.isWorthwhile) break;
+  }
+  requireEmpty(v, range);
+}
+
+class Evacuation {
+  readonly #r: Relocator;
+  readonly #range: BlockRange;
+  #owners: OwnerIndex | undefined;
+  #rebuilt = 0;
+  /** Blocks that the last pass had to leave. */
+  #pinned = 0;
+
+  constructor(r: Relocator, range: BlockRange) {
+    this.#r = r;
+    this.#range = range;
+  }
+
+  /** Something in the range can still be moved, or is about to be free. */
+  get isWorthwhile(): boolean {
+    let files = 0;
+    for (const { length, value } of this.#r.v.space.rolesIn(this.#range)) {
+      if (value.role === 'provisional' || value.role === 'freeing') return true;
+      if (value.role === 'file') files += length;
+    }
+    return files > this.#pinned;
+  }
+
+  async pass(): Promise<void> {
+    const { v, pace } = this.#r;
+    const end = this.#range.block + this.#range.length;
+    this.#pinned = 0;
+    for (let at = this.#range.block; at < end; ) {
+      const piece = v.space.pieceAt(at);
+      const to = Math.min(end, piece.start + piece.length);
+      if (piece.value.role === 'file') at = await this.#moveSome(at, to);
+      else {
+        if (piece.value.role === 'provisional') await this.#recall(at, to);
+        at = to;
+      }
+      if (pace.isOver) await pace.next();
+    }
+  }
+
+  /** One extent of a file that begins or goes on at `from`; answers where to go on. */
+  async #moveSome(from: number, to: number): Promise<number> {
+    const r = this.#r;
+    const { v, progress } = r;
+    const [owner] = (await this.#index()).of(v, from);
+    if (owner === undefined) return this.#renew(from);
+    const extent = v.extents.get(owner.ino)?.find(owner.fileBlock);
+    if (extent === undefined) return from;
+    progress.ino = owner.ino;
+    const rest = extent.fileBlock + extent.length - owner.fileBlock;
+    const length = Math.min(to - from, rest, limits.relocationMax / bs);
+    const align = length >= huge ? { align: huge, phase: owner.fileBlock % huge } : {};
+    return r.withoutLayouts(owner.ino, owner.fileBlock, length, () =>
+      r.withTarget(length, align, async (target) => {
+        for (let done = 0; done < target.length; ) {
+          const left = target.length - done;
+          const index = await this.#index();
+          const moved = await r.slice((mover) =>
+            mover.move({ block: from + done, length: left }, { block: target.block + done, length: left }, index),
+          );
+          if (moved.kind === 'stale') return this.#renew(from + done);
+          if (moved.kind === 'pinned') this.#pinned += moved.length;
+          if (moved.kind === 'moved') progress.done += moved.length * bs;
+          done += moved.length;
+        }
+        return from + target.length;
+      }),
+    );
+  }
+
+  /** Blocks granted to clients: they commit or return them when they are asked, or are fenced. */
+  async #recall(from: number, to: number): Promise<void> {
+    const r = this.#r;
+    const reached: { readonly ino: number; readonly extent: Extent }[] = [];
+    for (const [ino, map] of r.v.provisional) {
+      for (const extent of map.all()) {
+        if (extent.block < to && from < extent.block + extent.length) reached.push({ ino, extent });
+      }
+    }
+    for (const { ino, extent } of reached) {
+      r.progress.ino = ino;
+      await r.withoutLayouts(ino, extent.fileBlock, extent.length, async () => undefined);
+    }
+  }
+
+  async #index(): Promise<OwnerIndex> {
+    const { v, pace } = this.#r;
+    const end = this.#range.block + this.#range.length;
+    const inside = ({ block, length }: Extent) => block < end && this.#range.block < block + length;
+    this.#owners ??= await OwnerIndex.build(v, inside, pace);
+    return this.#owners;
+  }
+
+  /** Files were cloned since. @throws FsError EAGAIN: that goes on and on */
+  #renew(at: number): number {
+    requireRebuild(this.#rebuilt++);
+    this.#owners = undefined;
+    return at;
+  }
+}
+
+/** @throws FsError EBUSY */
+function requireEmpty(v: Volume, range: BlockRange): void {
+  const left = v.space.rolesIn(range).filter(({ value: { role } }) => !empty.has(role));
+  if (left.length === 0) return;
+  const clients = new Map<number, number>();
+  const end = range.block + range.length;
+  for (const { range: held, client } of v.space.holds()) {
+    const bytes = (Math.min(end, held.block + held.length) - Math.max(range.block, held.block)) * bs;
+    if (bytes > 0) clients.set(client, (clients.get(client) ?? 0) + bytes);
+  }
+  const reasons = [...clients].map(
+    ([client, bytes]) => `client ${client} may still reach ${bytes} bytes (iopmemfs evict ${client}, once it is dead)`,
+  );
+  const other = left.filter(({ value }) => value.role !== 'quarantined').reduce((sum, { length }) => sum + length, 0);
+  if (other > 0) reasons.push(`${other * bs} bytes belong to files that are pinned, or came back meanwhile`);
+  throw new FsError('EBUSY', { detail: `not all of the range is free: ${reasons.join('; ')}` });
+}
+
+const empty: ReadonlySet<string> = new Set(['withheld', 'bad', 'reserved']);

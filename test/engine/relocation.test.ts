@@ -1,0 +1,251 @@
+/** Data moves on the device while everything goes on: what files hold and who shares what stays the same. */
+import { describe, expect } from 'vitest';
+import type { Filesystem, JobRequest } from '../../fs/engine/filesystem.ts';
+import type { JobStatus } from '../../fs/engine/relocation/job.ts';
+import type { MappedExtent } from '../../fs/vfs.ts';
+import { Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
+import { FakeLeases } from './fake-leases.ts';
+import { bs, makeFile, pattern, test } from './fixture.ts';
+
+/** Runs a job to its end. */
+async function finished(fs: Filesystem, request: JobRequest): Promise<JobStatus> {
+  const id = fs.startJob(request);
+  for (;;) {
+    const job = fs.job();
+    if (job?.id !== id) throw new Error(`job ${id} is not to be found`);
+    if (job.state !== 'running') return job;
+    await new Promise(setImmediate);
+  }
+}
+
+async function done(fs: Filesystem, request: JobRequest): Promise<JobStatus> {
+  const job = await finished(fs, request);
+  expect(job.error).toBeUndefined();
+  expect(job.state).toBe('done');
+  return job;
+}
+
+/** Two files written block by block in turn, so that neither lies together. */
+async function interleaved(lab: Lab, blocks: number): Promise<readonly [a: number, b: number]> {
+  const inos = [await makeFile(lab.vfs, 'a'), await makeFile(lab.vfs, 'b')] as const;
+  for (let block = 0; block < blocks; block++) {
+    for (const [seed, ino] of inos.entries()) {
+      const data = pattern(blocks * bs, seed + 1).subarray(block * bs, (block + 1) * bs);
+      await withHandle(lab.vfs, ino, 2, (handle) => lab.vfs.write(handle, block * bs, data, root));
+    }
+  }
+  return inos;
+}
+
+async function expectContent(lab: Lab, ino: number, content: Buffer): Promise<void> {
+  expect((await readAll(lab.vfs, ino)).equals(content), `content of inode ${ino}`).toBe(true);
+}
+
+async function places(lab: Lab, ino: number): Promise<number[]> {
+  return (await lab.fs.map(ino)).map(({ storageOffset }) => storageOffset);
+}
+
+/** Bytes of files that lie in a range of the device. */
+async function bytesWithin(lab: Lab, inos: readonly number[], offset: number, length: number): Promise<number> {
+  const extents: MappedExtent[] = [];
+  for (const ino of inos) extents.push(...(await lab.fs.map(ino)));
+  return extents
+    .map((e) => Math.min(offset + length, e.storageOffset + e.length) - Math.max(offset, e.storageOffset))
+    .reduce((sum, bytes) => sum + Math.max(0, bytes), 0);
+}
+
+describe('defragmentation', () => {
+  test('brings the blocks of a file together', async ({ lab }) => {
+    const [a, b] = await interleaved(lab, 20);
+    expect((await lab.fs.map(a)).length).toBeGreaterThan(10);
+    const { moved } = await done(lab.fs, { kind: 'defragment', ino: a });
+    expect(moved).toBe(20 * bs);
+    expect(await lab.fs.map(a)).toHaveLength(1);
+    await expectContent(lab, a, pattern(20 * bs, 1));
+    await expectContent(lab, b, pattern(20 * bs, 2));
+    await lab.remount();
+    expect(await lab.fs.map(a)).toHaveLength(1);
+    await expectContent(lab, a, pattern(20 * bs, 1));
+  });
+
+  test('of all files leaves each in one piece, and a second time moves nothing', async ({ lab }) => {
+    const inos = await interleaved(lab, 50);
+    await done(lab.fs, { kind: 'defragment', ino: undefined });
+    for (const [i, ino] of inos.entries()) {
+      expect(await lab.fs.map(ino)).toHaveLength(1);
+      await expectContent(lab, ino, pattern(50 * bs, i + 1));
+    }
+    expect(await lab.fs.fragmentation()).toMatchObject({ files: 2, fragmentedFiles: 0, extents: 2, idealExtents: 2 });
+    expect((await done(lab.fs, { kind: 'defragment', ino: undefined })).moved).toBe(0);
+  });
+
+  test('keeps holes, unwritten blocks and times', async ({ lab }) => {
+    const [a] = await interleaved(lab, 8);
+    await withHandle(lab.vfs, a, 2, async (handle) => {
+      await lab.vfs.fallocate(handle, 'punch', 2 * bs, 2 * bs, root);
+      await lab.vfs.fallocate(handle, 'allocate', 8 * bs, 4 * bs, root);
+    });
+    const before = await lab.vfs.getattr(a, root);
+    await done(lab.fs, { kind: 'defragment', ino: a });
+    expect(await lab.vfs.getattr(a, root)).toEqual(before);
+    const content = Buffer.concat([pattern(8 * bs, 1).fill(0, 2 * bs, 4 * bs), Buffer.alloc(4 * bs)]);
+    await expectContent(lab, a, content);
+    const extents = await lab.fs.map(a);
+    expect(extents.map(({ offset, length, unwritten }) => [offset / bs, length / bs, unwritten])).toEqual([
+      [0, 2, false],
+      [4, 4, false],
+      [8, 4, true],
+    ]);
+  });
+
+  test('moves shared blocks for all files that share them', async ({ lab }) => {
+    const [a] = await interleaved(lab, 10);
+    const { ino: clone } = await lab.fs.cloneFile(a, lab.vfs.rootIno, n('clone'), root);
+    const used = lab.fs.status().blocks.file;
+    await done(lab.fs, { kind: 'defragment', ino: clone });
+    expect(await lab.fs.map(clone)).toHaveLength(1);
+    expect(await places(lab, a)).toEqual(await places(lab, clone));
+    expect(lab.fs.status().blocks).toMatchObject({ file: used, shared: 10 });
+    await expectContent(lab, a, pattern(10 * bs, 1));
+    await expectContent(lab, clone, pattern(10 * bs, 1));
+    // Still copy-on-write.
+    await withHandle(lab.vfs, clone, 2, (handle) => lab.vfs.write(handle, 0, Buffer.alloc(bs, 7), root));
+    await expectContent(lab, a, pattern(10 * bs, 1));
+  });
+
+  test('of all files does not scatter one for the sake of another', async ({ lab }) => {
+    const whole = await writeFile(lab.vfs, 'whole', pattern(10 * bs, 1));
+    const { ino: clone } = await lab.fs.cloneFile(whole, lab.vfs.rootIno, n('clone'), root);
+    await withHandle(lab.vfs, clone, 2, (handle) => lab.vfs.write(handle, 5 * bs, Buffer.alloc(bs, 7), root));
+    await done(lab.fs, { kind: 'defragment', ino: undefined });
+    const blocks = (await lab.fs.map(whole)).map(({ storageOffset, length }) => [storageOffset, length] as const);
+    expect(blocks.every(([at], i) => i === 0 || at === (blocks[i - 1]?.[0] ?? 0) + (blocks[i - 1]?.[1] ?? 0))).toBe(
+      true,
+    );
+  });
+
+  test('puts a large file where it can be mapped by huge pages', async ({ lab }) => {
+    const size = 3 << 20;
+    await writeFile(lab.vfs, 'first', pattern(bs));
+    const large = await makeFile(lab.vfs, 'large');
+    for (let at = 0; at < size; at += 1 << 18) {
+      await withHandle(lab.vfs, large, 2, (handle) => lab.vfs.write(handle, at, pattern(1 << 18, at >> 18), root));
+      await writeFile(lab.vfs, `between-${at}`, pattern(bs));
+    }
+    await done(lab.fs, { kind: 'defragment', ino: large });
+    const extents = await lab.fs.map(large);
+    expect(extents).toHaveLength(1);
+    expect((extents[0]?.storageOffset ?? 1) % (2 << 20)).toBe(0);
+  });
+});
+
+describe('evacuation', () => {
+  test('empties a range, shared blocks too, and gives it back', async ({ lab }) => {
+    const [a, b] = await interleaved(lab, 100);
+    const { ino: clone } = await lab.fs.cloneFile(a, lab.vfs.rootIno, n('clone'), root);
+    await lab.vfs.syncfs();
+    const before = lab.fs.status().blocks;
+    const [offset, length] = [0, 50 * bs];
+    expect(await bytesWithin(lab, [a, b, clone], offset, length)).toBeGreaterThan(0);
+    await done(lab.fs, { kind: 'evacuate', offset, length, retire: false });
+    expect(await bytesWithin(lab, [a, b, clone], offset, length)).toBe(0);
+    expect(lab.fs.status().blocks).toEqual(before);
+    expect(await places(lab, a)).toEqual(await places(lab, clone));
+    for (const ino of [a, clone]) await expectContent(lab, ino, pattern(100 * bs, 1));
+    await expectContent(lab, b, pattern(100 * bs, 2));
+  });
+
+  test('retires a range for good', async ({ lab }) => {
+    const [a, b] = await interleaved(lab, 50);
+    const [offset, length] = [10 * bs, 20 * bs];
+    const { free } = lab.fs.status().blocks;
+    await done(lab.fs, { kind: 'evacuate', offset, length, retire: true });
+    await done(lab.fs, { kind: 'evacuate', offset: 20 * bs, length, retire: true });
+    expect(lab.fs.status().blocks).toMatchObject({ bad: 30, free: free - 30 });
+    await lab.remount();
+    expect(lab.fs.status().blocks).toMatchObject({ bad: 30, free: free - 30 });
+    const rest = await writeFile(lab.vfs, 'rest', pattern((free - 30) * bs, 3));
+    expect(await bytesWithin(lab, [a, b, rest], offset, 30 * bs)).toBe(0);
+    await expectContent(lab, a, pattern(50 * bs, 1));
+  });
+
+  test('without room it fails, and what moved stays whole', async ({ lab }) => {
+    const fill = await makeFile(lab.vfs, 'fill');
+    const { free } = lab.fs.status().blocks;
+    const content = pattern((free - 10) * bs, 3);
+    await withHandle(lab.vfs, fill, 2, (handle) => lab.vfs.write(handle, 0, content, root));
+    const job = await finished(lab.fs, { kind: 'evacuate', offset: 0, length: 100 * bs, retire: false });
+    expect(job).toMatchObject({ state: 'failed', error: { code: 'ENOSPC' } });
+    expect(lab.fs.status().blocks).toMatchObject({ withheld: 0 });
+    await expectContent(lab, fill, content);
+  });
+
+  test('refuses what is no part of the filesystem', ({ lab }) => {
+    const evacuate = (offset: number, length: number) => () =>
+      lab.fs.startJob({ kind: 'evacuate', offset, length, retire: false });
+    expect(evacuate(0, bs)).toThrow(/superblock/);
+    expect(evacuate(bs, 0)).toThrow(/EINVAL/);
+    expect(evacuate(0, 17 << 20)).toThrow(/EINVAL/);
+  });
+});
+
+describe('clients', () => {
+  test('layouts over what moves are recalled, for reading too, and of every file that shares it', async () => {
+    const leases = new FakeLeases();
+    const lab = await Lab.create(16 << 20, leases);
+    try {
+      const [a] = await interleaved(lab, 10);
+      const { ino: clone } = await lab.fs.cloneFile(a, lab.vfs.rootIno, n('clone'), root);
+      const held = [leases.hold(a, 0, 10 * bs, 7, 'read'), leases.hold(clone, 0, 10 * bs, 8, 'read')];
+      const before = await places(lab, a);
+      const job = finished(lab.fs, { kind: 'defragment', ino: a });
+      for (const each of held) {
+        while (leases.recalled.length === 0) await new Promise(setImmediate);
+        expect(await places(lab, a), 'nothing moves while a client may look').toEqual(before);
+        leases.recalled.length = 0;
+        leases.giveBack(each);
+      }
+      expect(await job).toMatchObject({ state: 'done' });
+      expect(await lab.fs.map(a)).toHaveLength(1);
+      expect(leases.open).toBe(0);
+      expect(await lab.problems()).toEqual([]);
+    } finally {
+      await lab.remove();
+    }
+  });
+
+  test('blocks that a fenced client may reach cannot be given up; the job says who it is', async ({ lab }) => {
+    const ino = await writeFile(lab.vfs, 'f', pattern(10 * bs));
+    const { layouts } = lab.fs;
+    await lab.fs.putClient({ clientId: 3, owner: Buffer.from('x'), verifier: Buffer.alloc(8), since: 0 });
+    await layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, 3);
+    await layouts.quarantine(3, [{ ino, offset: 0, length: 10 * bs, access: 'write' }]);
+    const all = { kind: 'evacuate', offset: 0, length: 100 * bs, retire: false } as const;
+    const job = await finished(lab.fs, all);
+    expect(job).toMatchObject({ state: 'failed', error: { code: 'EBUSY' } });
+    expect(job.error?.detail).toContain('iopmemfs evict 3');
+    await layouts.releaseQuarantine(3);
+    await done(lab.fs, all);
+  });
+});
+
+describe('jobs', () => {
+  test('run one at a time, and can be cancelled', async ({ lab }) => {
+    const inos = await interleaved(lab, 200);
+    const id = lab.fs.startJob({ kind: 'defragment', ino: undefined });
+    expect(() => lab.fs.startJob({ kind: 'defragment', ino: undefined })).toThrow(/EBUSY/);
+    lab.fs.cancelJob(id);
+    while (lab.fs.job()?.state === 'running') await new Promise(setImmediate);
+    expect(lab.fs.job()?.state).toBe('cancelled');
+    expect(lab.fs.status().blocks.withheld).toBe(0);
+    for (const [i, ino] of inos.entries()) await expectContent(lab, ino, pattern(200 * bs, i + 1));
+    expect(() => lab.fs.cancelJob(id)).toThrow(/ESRCH/);
+  });
+
+  test('end with the filesystem', async ({ lab }) => {
+    const inos = await interleaved(lab, 200);
+    lab.fs.startJob({ kind: 'defragment', ino: undefined });
+    await lab.remount();
+    for (const [i, ino] of inos.entries()) await expectContent(lab, ino, pattern(200 * bs, i + 1));
+  });
+});

@@ -1,0 +1,74 @@
+/** Starts a job in a daemon and follows it to its end. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Client } from '../../client/index.ts';
+import type { JobStatus } from '../../fs/engine/relocation/job.ts';
+import { ExitError, print, printJson } from './program.ts';
+import type { Registration } from './registry.ts';
+import { withClient } from './remote.ts';
+import { formatSize } from './sizes.ts';
+
+/** How often the daemon is asked: often at first, since most jobs are short. */
+const pollFirstMs = 20;
+const pollLongestMs = 200;
+/** What takes longer shows how far it is. */
+const progressAfterMs = 1000;
+
+export interface JobOptions {
+  readonly json?: true;
+}
+
+/**
+ * Ctrl-C cancels the job; what it did stays done.
+ * @param start answers the number of the job
+ * @throws ExitError: it failed (1) or was cancelled (130)
+ */
+export async function runJob(
+  server: Registration,
+  start: (client: Client) => Promise<number>,
+  options: JobOptions,
+): Promise<void> {
+  const job = await withClient(server, async (client) => {
+    const id = await start(client);
+    const cancel = (): void => {
+      client.cancelJob(id).catch(() => undefined); // it ended by itself
+    };
+    for (const signal of signals) process.on(signal, cancel);
+    try {
+      return await follow(client, id);
+    } finally {
+      for (const signal of signals) process.off(signal, cancel);
+    }
+  });
+  if (options.json === true) printJson({ device: server.device, ...job, ino: undefined });
+  const what = `${server.device}: ${job.kind}`;
+  if (job.state === 'failed')
+    throw new ExitError(1, `${what}: ${job.error?.detail ?? ''} (${job.error?.code ?? 'EIO'})`);
+  if (job.state === 'cancelled') throw new ExitError(130, `${what}: cancelled after ${formatSize(job.moved)}`);
+  if (options.json !== true) print(`${what}: ${formatSize(job.moved)} moved in ${job.elapsedMs} ms`);
+}
+
+const signals = ['SIGINT', 'SIGTERM'] as const;
+
+async function follow(client: Client, id: number): Promise<JobStatus> {
+  let shown = false;
+  for (let waitMs = pollFirstMs; ; waitMs = Math.min(waitMs * 2, pollLongestMs)) {
+    const job = await client.job();
+    if (job?.id !== id) throw new ExitError(1, `job ${id} is over and another has begun`);
+    if (job.state !== 'running') {
+      if (shown) process.stderr.write('\r\x1b[K');
+      return job;
+    }
+    if (process.stderr.isTTY && job.elapsedMs >= progressAfterMs) {
+      process.stderr.write(`\r\x1b[K${jobText(job)}`);
+      shown = true;
+    }
+    await sleep(waitMs);
+  }
+}
+
+/** `evacuate: 12 %, 1.5 GiB of 12.0 GiB, 1.4 GiB moved, inode 17` */
+export function jobText({ kind, total, done, moved, ino }: JobStatus): string {
+  const percent = total === 0 ? 0 : Math.floor((100 * done) / total);
+  const at = ino === undefined ? '' : `, inode ${ino}`;
+  return `${kind}: ${percent} %, ${formatSize(done)} of ${formatSize(total)}, ${formatSize(moved)} moved${at}`;
+}
