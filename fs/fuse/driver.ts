@@ -13,6 +13,11 @@ export interface MountOptions {
   readonly readOnly: boolean;
   /** Users other than the one who mounted may enter (fuse(8), allow_other). */
   readonly allowOther: boolean;
+  /**
+   * Reads and writes of programs go to the filesystem each time, past the kernel's page cache (mount.fuse3(8), direct_io).
+   * Mappings still have pages.
+   */
+  readonly directIo: boolean;
   /** Further mount options for the kernel, as mount(8) has them: noexec, nosuid, nodev, noatime. */
   readonly options: readonly string[];
   /** Called once when the mount has ended: umount(8), fusermount -u, `unmount`, or a failure (then with its error). */

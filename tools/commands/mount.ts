@@ -20,7 +20,7 @@ export function mountCommand(): Command {
     .argument('<directory>', 'an empty directory')
     .option(
       '-o, --options <list>',
-      'ro, noexec, nosuid, noatime, …, driver=, meta=, listen=, lease_ms=, recall_ms=',
+      'ro, noexec, nosuid, noatime, …, allow_other, direct_io, driver=, meta=, listen=, lease_ms=, recall_ms=',
       collect,
       [],
     )
@@ -41,6 +41,7 @@ export function mountCommand(): Command {
         directory,
         driver: parsed.driver,
         allowOther: parsed.allowOther,
+        directIo: parsed.directIo,
         kernelOptions: parsed.kernel,
       },
       failureCode: mountExit.failure,

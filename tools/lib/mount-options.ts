@@ -6,6 +6,8 @@ import { parseMilliseconds } from './sizes.ts';
 export interface ParsedMountOptions {
   readonly readOnly: boolean;
   readonly allowOther: boolean;
+  /** Past the kernel's page cache (mount.fuse3(8)). */
+  readonly directIo: boolean;
   readonly driver: DriverName | undefined;
   readonly meta: string | undefined;
   readonly listen: readonly string[];
@@ -35,6 +37,7 @@ const forOthers = /^(defaults|auto|noauto|user|nouser|users|nousers|owner|group|
 export function parseMountOptions(lists: readonly string[], sloppy: boolean): ParsedMountOptions {
   let readOnly = false;
   let allowOther: boolean | undefined;
+  let directIo = false;
   let driver: DriverName | undefined;
   let meta: string | undefined;
   let leaseMs: number | undefined;
@@ -46,6 +49,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     if (option === 'ro' || option === 'rw') readOnly = option === 'ro';
     else if (option === 'allow_other') allowOther = true;
     else if (option === 'no_allow_other') allowOther = false;
+    else if (option === 'direct_io') directIo = true;
     else if (key === 'driver') driver = requireDriver(value);
     else if (key === 'meta') meta = requireValue(key, value);
     else if (key === 'listen') listen.push(requireValue(key, value));
@@ -62,7 +66,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   // As every filesystem on a disk: who may do what is decided by the modes of the files. FUSE lets only root say so, and
   // libfuse 2 does not tell us who asks, so there everything would be the daemon's.
   allowOther ??= process.geteuid?.() === 0 && driver !== 'fuse-native';
-  return { readOnly, allowOther, driver, meta, listen, leaseMs, recallMs, kernel: [...kernel] };
+  return { readOnly, allowOther, directIo, driver, meta, listen, leaseMs, recallMs, kernel: [...kernel] };
 }
 
 function requireDriver(value: string): DriverName {

@@ -20,6 +20,7 @@ export interface MountRequest {
   readonly directory: string;
   readonly driver: DriverName | undefined;
   readonly allowOther: boolean;
+  readonly directIo: boolean;
   readonly kernelOptions: readonly string[];
 }
 
@@ -95,13 +96,14 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
   });
   let dev: number | undefined;
   if (options.mount !== undefined && mountPoint !== undefined) {
-    const { driver, allowOther, kernelOptions } = options.mount;
+    const { driver, allowOther, directIo, kernelOptions } = options.mount;
     const mount = await loadDriver(driver ?? defaultDriver);
     const mounting = mount(mountedVfs(fs.vfs, caches), {
       mountPoint,
       source: device.path,
       readOnly: options.readOnly,
       allowOther,
+      directIo,
       options: kernelOptions,
       onUnmounted: (error) => {
         if (error === undefined) log.info({ mountPoint }, 'unmounted');

@@ -84,7 +84,7 @@ export const initFlag = {
 } as const;
 
 /** INIT flags: the second word (`flags2`, 7.36), there where `initExt` is. */
-export const initFlag2 = { createSuppGroup: 1 << 2 } as const;
+export const initFlag2 = { createSuppGroup: 1 << 2, directIoAllowMmap: 1 << 4 } as const;
 
 /** enum fuse_ext_type: what may follow the arguments of a request. */
 export const extension = { groups: 32 } as const;
@@ -104,7 +104,7 @@ export const setattrValid = {
 } as const;
 
 /** fuse_open_out.open_flags. */
-export const openReply = { keepCache: 1 << 1 } as const;
+export const openReply = { directIo: 1 << 0, keepCache: 1 << 1, parallelDirectWrites: 1 << 6 } as const;
 
 /** fuse_open_in.open_flags and fuse_write_in.write_flags: the writer lacks CAP_FSETID. */
 export const openKillSuidgid = 1 << 0;

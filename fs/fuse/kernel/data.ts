@@ -1,8 +1,8 @@
 /** Requests about a file's bytes. */
 import { FsError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import type { Caller } from '../../vfs.ts';
-import { openFlag, openReply } from './abi.ts';
+import type { Caller, Reply } from '../../vfs.ts';
+import { openFlag } from './abi.ts';
 import { isDue } from './access-times.ts';
 import { after } from './after.ts';
 import { kernelLimits } from './limits.ts';
@@ -24,9 +24,7 @@ export function open(s: Session, h: RequestHeader, r: RequestOf<'open'>, by: Cal
   return s.opened(
     h,
     after(watched, (isWatched) =>
-      after(killed, () =>
-        after(s.vfs.open(ino, flags, by), (handle) => ({ handle, flags: isWatched ? 0 : openReply.keepCache })),
-      ),
+      after(killed, () => after(s.vfs.open(ino, flags, by), (handle) => ({ handle, flags: s.openFlags(!isWatched) }))),
     ),
   );
 }
@@ -40,7 +38,7 @@ export function read(s: Session, h: RequestHeader, r: RequestOf<'read'>, by: Cal
 export function write(s: Session, h: RequestHeader, r: RequestOf<'write'>, by: Caller): Served {
   const ino = s.swapRoot(h.nodeId);
   requireWithinFile('write', ino, r.offset, r.data.byteLength);
-  const killed = r.killSuidgid ? s.privileges.kill(ino, by) : undefined;
+  const killed = killForWrite(s, ino, r.killSuidgid, by);
   const written =
     killed instanceof Promise
       ? killed.then(() => s.vfs.write(r.handle, r.offset, r.data, by))
@@ -79,6 +77,11 @@ export function copyFileRange(s: Session, h: RequestHeader, r: RequestOf<'copyFi
 
 /** COPY_FILE_RANGE counts in 32 bits; COPY_FILE_RANGE_64 (7.45) does not. */
 const narrowCopyMax = 2 ** 32 - limits.blockSize;
+
+function killForWrite(s: Session, ino: number, takesBits: boolean, by: Caller): Reply<void> {
+  if (s.directIo) return s.privileges.killForDirectWrite(ino, by, takesBits);
+  return takesBits ? s.privileges.kill(ino, by) : undefined;
+}
 
 /** These requests do not say whether the caller lacks CAP_FSETID; root is taken to have it. */
 function killForUsers(s: Session, ino: number, by: Caller) {

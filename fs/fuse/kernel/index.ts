@@ -75,7 +75,10 @@ class KernelMount implements KernelMounted {
         this.unmount().catch(nothing);
       },
     };
-    this.#server = new Server(vfs, this.#channel, events, accessTimes(options.options));
+    this.#server = new Server(vfs, this.#channel, events, {
+      accessTimes: accessTimes(options.options),
+      directIo: options.directIo,
+    });
     this.#onEnded = (error) => {
       ended();
       if (announced) options.onUnmounted(error);

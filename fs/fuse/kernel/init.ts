@@ -29,8 +29,11 @@ const wanted =
   initFlag.handleKillprivV2 |
   initFlag.initExt;
 
-/** The second word: the group that decides whether a new file keeps set-group-ID. */
-const wanted2 = initFlag2.createSuppGroup;
+/**
+ * The second word: the group that decides whether a new file keeps set-group-ID, and shared mappings of files that are
+ * open past the page cache.
+ */
+const wanted2 = initFlag2.createSuppGroup | initFlag2.directIoAllowMmap;
 
 /**
  * For a Vfs that keeps access control lists: the kernel asks for them to check access, leaves the umask to whoever

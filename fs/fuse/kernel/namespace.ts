@@ -1,6 +1,6 @@
 /** Requests about names: lookups, and everything that makes or moves directory entries. */
 import type { Attr, Caller, Handle } from '../../vfs.ts';
-import { openFlag, openReply } from './abi.ts';
+import { openFlag } from './abi.ts';
 import type { RequestHeader, RequestOf } from './request.ts';
 import type { Session } from './session.ts';
 
@@ -60,7 +60,7 @@ function created(s: Session, h: RequestHeader, reply: Created | Promise<Created>
     ({ attr, handle }) => {
       s.references.remember(attr.ino);
       s.references.opened(handle);
-      return s.reply.created(attr, handle, openReply.keepCache);
+      return s.reply.created(attr, handle, s.openFlags(true));
     },
     ({ attr, handle }) => {
       s.references.forget(attr.ino, 1);

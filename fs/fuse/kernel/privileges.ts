@@ -2,15 +2,23 @@ import type { Attr, Caller, Reply, Vfs } from '../../vfs.ts';
 import { mode } from './abi.ts';
 import { after } from './after.ts';
 
+/** What an executable may do beyond its user (capabilities(7)). */
+const capability = 'security.capability';
+
 /**
  * Takes set-user-ID and set-group-ID from files that are written, truncated or given away: with HANDLE_KILLPRIV_V2
  * that is the server's part, and the kernel only says whether the caller lacks CAP_FSETID (fuse.h; write(2),
- * chown(2)). Remembers which inodes have nothing to take, as the kernel does by S_NOSEC.
+ * chown(2)). File capabilities go whoever writes; the kernel takes these itself (file_remove_privs), but not before
+ * writes past its page cache (fuse_direct_write_iter). Remembers which inodes have nothing to take, as the kernel does
+ * by S_NOSEC.
  */
 export class Privileges {
   readonly #vfs: Vfs;
   readonly #onTaken: (ino: number) => void;
+  /** Neither bits nor capabilities. */
   readonly #clean = new Set<number>();
+  /** No bits. */
+  readonly #plain = new Set<number>();
 
   /** `onTaken`: the mode of the inode is no longer what the kernel knows. */
   constructor(vfs: Vfs, onTaken: (ino: number) => void) {
@@ -18,16 +26,29 @@ export class Privileges {
     this.#onTaken = onTaken;
   }
 
-  /** The mode of the inode may have changed, or the kernel has let go of it. */
+  /** Mode or attributes of the inode may have changed, or the kernel has let go of it. */
   forget(ino: number): void {
     this.#clean.delete(ino);
+    this.#plain.delete(ino);
   }
 
   /** Clears the bits of `ino`; undefined when there is nothing to wait for. */
   kill(ino: number, by: Caller): Reply<void> {
+    if (this.#plain.has(ino)) return undefined;
+    return after(this.#vfs.getattr(ino, by), (attr) => this.#take(attr, by));
+  }
+
+  /** The same for a write past the page cache, with the capabilities; the bits stay where the writer may keep them. */
+  killForDirectWrite(ino: number, by: Caller, takesBits: boolean): Reply<void> {
     if (this.#clean.has(ino)) return undefined;
-    const attr = this.#vfs.getattr(ino, by);
-    return attr instanceof Promise ? attr.then((a) => this.#take(a, by)) : this.#take(attr, by);
+    return after(this.#takeCapabilities(ino, by), () => {
+      if (takesBits) {
+        return after(this.kill(ino, by), () => void this.#clean.add(ino));
+      }
+      return after(this.#vfs.getattr(ino, by), (attr) => {
+        if (withoutPrivileges(attr) === undefined) this.#clean.add(ino);
+      });
+    });
   }
 
   /** A new access control list by whoever could not have set the bit takes it (posix_acl_update_mode of Linux). */
@@ -39,8 +60,14 @@ export class Privileges {
     );
   }
 
+  #takeCapabilities(ino: number, by: Caller): Reply<void> {
+    return after(this.#vfs.listxattr(ino, by), (names) =>
+      names.includes(capability) ? this.#vfs.removexattr(ino, capability, by) : undefined,
+    );
+  }
+
   #take(attr: Attr, by: Caller): Reply<void> {
-    this.#clean.add(attr.ino);
+    this.#plain.add(attr.ino);
     const cleared = withoutPrivileges(attr);
     if (cleared === undefined) return undefined;
     return after(this.#vfs.setattr(attr.ino, { mode: cleared }, by), () => this.#onTaken(attr.ino));

@@ -1,7 +1,7 @@
 /** Serves requests of the kernel: decodes, hands to the operation, and answers whatever goes wrong. */
 import { FsError } from '../../errors.ts';
 import type { Caller, Vfs } from '../../vfs.ts';
-import { type AccessTimes, accessTimes } from './access-times.ts';
+import { accessTimes } from './access-times.ts';
 import { access, getattr, getxattr, listxattr, removexattr, setattr, setxattr, statfs, statx } from './attributes.ts';
 import type { Cursor } from './cursor.ts';
 import { copyFileRange, fallocate, lseek, open, read, write } from './data.ts';
@@ -13,7 +13,7 @@ import { ioctl } from './ioctl.ts';
 import { kernelLimits } from './limits.ts';
 import { create, link, lookup, mkdir, mknod, readlink, rename, symlink, tmpfile } from './namespace.ts';
 import type { Operation, Request, RequestHeader, RequestOf } from './request.ts';
-import { type ReplySink, Session } from './session.ts';
+import { type ReplySink, type Serving, Session } from './session.ts';
 
 export interface ServerEvents {
   /** INIT was answered: the mount works. */
@@ -22,13 +22,15 @@ export interface ServerEvents {
   onRefused(error: FsError): void;
 }
 
+const cached: Serving = { accessTimes: accessTimes([]), directIo: false };
+
 export class Server {
   readonly #session: Session;
   readonly #interrupts: Interrupts;
   readonly #events: ServerEvents;
 
-  constructor(vfs: Vfs, sink: ReplySink, events: ServerEvents, times: AccessTimes = accessTimes([])) {
-    this.#session = new Session(vfs, sink, times);
+  constructor(vfs: Vfs, sink: ReplySink, events: ServerEvents, serving: Serving = cached) {
+    this.#session = new Session(vfs, sink, serving);
     this.#interrupts = new Interrupts(this.#session);
     this.#events = events;
   }

@@ -4,7 +4,7 @@
  */
 import { errnoOf, FsError } from '../../errors.ts';
 import type { Attr, Caller, Handle, Reply, Vfs } from '../../vfs.ts';
-import { outHeaderSize, rootNodeId } from './abi.ts';
+import { openReply, outHeaderSize, rootNodeId } from './abi.ts';
 import type { AccessTimes } from './access-times.ts';
 import { ReplyBuffer } from './encode.ts';
 import { type Agreed, agreedOn } from './init.ts';
@@ -27,6 +27,13 @@ export interface Opened {
   readonly flags: number;
 }
 
+/** How a mount serves. */
+export interface Serving {
+  readonly accessTimes: AccessTimes;
+  /** Programs read and write past the kernel's page cache. */
+  readonly directIo: boolean;
+}
+
 export class Session {
   readonly vfs: Vfs;
   readonly privileges: Privileges;
@@ -35,14 +42,16 @@ export class Session {
   /** Before INIT nothing is. */
   agreed: Agreed = agreedOn({ flags: 0 });
   readonly accessTimes: AccessTimes;
+  readonly directIo: boolean;
   readonly #sink: ReplySink;
   readonly #pending = new Map<number, RequestHeader>();
   readonly #abandoned = new Set<number>();
   #caller: Caller | undefined;
 
-  constructor(vfs: Vfs, sink: ReplySink, accessTimes: AccessTimes) {
+  constructor(vfs: Vfs, sink: ReplySink, { accessTimes, directIo }: Serving) {
     this.vfs = vfs;
     this.accessTimes = accessTimes;
+    this.directIo = directIo;
     this.#sink = sink;
     this.privileges = new Privileges(vfs, (ino) => this.forgetAttributes(ino));
     this.references = new References(vfs);
@@ -52,6 +61,16 @@ export class Session {
   /** Requests that wait inside the filesystem. */
   get pending(): ReadonlyMap<number, RequestHeader> {
     return this.#pending;
+  }
+
+  /**
+   * fuse_open_out.open_flags of a file. Cached pages outlive the open, unless the next read has to be seen here. Direct
+   * writes may run side by side, since each request is one operation here: the kernel lets those through that stay
+   * within the file while nobody maps it, and a write beyond one request is no more atomic than on other filesystems.
+   */
+  openFlags(keepsPages: boolean): number {
+    if (this.directIo) return openReply.directIo | openReply.parallelDirectWrites;
+    return keepsPages ? openReply.keepCache : 0;
   }
 
   /** Node of the kernel to inode and back: the root is node 1, and what is inode 1 otherwise takes the root's number. */

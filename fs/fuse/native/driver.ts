@@ -95,6 +95,7 @@ function libraryOptions(options: MountOptions): Fuse.Options {
     'max_write=131072',
     options.readOnly ? 'ro' : 'rw',
     ...(process.geteuid?.() === 0 ? ['suid', 'dev'] : []), // libfuse takes them away, mount(8) of root does not
+    ...(options.directIo ? ['direct_io'] : []),
     ...options.options,
   ];
   const fsname = [options.source.replace(/[\\,]/g, '\\$&'), ...extra].join(',');

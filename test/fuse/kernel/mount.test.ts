@@ -375,7 +375,7 @@ describe.skipIf(!root)('a mount point', () => {
     const { mountKernel } = await import('../../../fs/fuse/kernel/index.ts');
     const { MemoryVfs } = await import('../../support/memory-vfs.ts');
     const dir = await mkdtemp(join(tmpdir(), 'iopmemfs-nomount-'));
-    const options = { source: 's', readOnly: false, allowOther: false, onUnmounted: () => undefined };
+    const options = { source: 's', readOnly: false, allowOther: false, directIo: false, onUnmounted: () => undefined };
     try {
       await writeFile(join(dir, 'file'), '');
       const missing = { ...options, mountPoint: join(dir, 'missing'), options: [] };

@@ -65,7 +65,8 @@ const mount = await mountKernel(vfs, {
   source: 'test source',
   readOnly: options.includes('ro'),
   allowOther: true,
-  options: options.filter((option) => option !== 'ro'),
+  directIo: options.includes('direct_io'),
+  options: options.filter((option) => option !== 'ro' && option !== 'direct_io'),
   onUnmounted: (error) => {
     void (async () => {
       await lab?.remove();

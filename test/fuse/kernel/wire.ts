@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { opcode } from '../../../fs/fuse/kernel/abi.ts';
 import { Cursor } from '../../../fs/fuse/kernel/cursor.ts';
 import { Server, type ServerEvents } from '../../../fs/fuse/kernel/serve.ts';
+import type { Serving } from '../../../fs/fuse/kernel/session.ts';
 import type { Vfs } from '../../../fs/vfs.ts';
 
 export type OpcodeName = keyof typeof opcode;
@@ -82,7 +83,7 @@ export class FakeKernel {
   takes = true;
   #unique = 2;
 
-  constructor(vfs: Vfs) {
+  constructor(vfs: Vfs, serving?: Serving) {
     const events: ServerEvents = {
       onReady: () => {
         this.ready = true;
@@ -102,6 +103,7 @@ export class FakeKernel {
         sendPieces: (bytes, length, pieces) => take(Buffer.concat([bytes.subarray(0, length), ...pieces])),
       },
       events,
+      serving,
     );
   }
 
