@@ -4,6 +4,16 @@ import { O_CREAT, O_DIRECT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } from './suppor
 import { canMount, mounted } from './support/mounted.ts';
 import { type Caller, must } from './support/process.ts';
 
+/** Opens the file, does something, closes it. */
+const opened =
+  (flags: number, work: (by: Caller, fd: number) => Promise<unknown>) =>
+  async (by: Caller, path: string): Promise<void> => {
+    const fd = await must(by.open(path, flags));
+    await work(by, fd);
+    await must(by.close(fd));
+  };
+
+const page = Buffer.alloc(4096, 'y');
 describe.each(['rw', 'direct_io'])('on a mount with -o %s', (options) => {
   const fs = mounted({ options });
   const attribute = 'security.capability';
@@ -23,16 +33,6 @@ describe.each(['rw', 'direct_io'])('on a mount with -o %s', (options) => {
 
   const isCapable = async (path: string): Promise<boolean> => Buffer.isBuffer(await fs.root.getxattr(path, attribute));
 
-  /** Opens the file, does something, closes it. */
-  const opened =
-    (flags: number, work: (by: Caller, fd: number) => Promise<unknown>) =>
-    async (by: Caller, path: string): Promise<void> => {
-      const fd = await must(by.open(path, flags));
-      await work(by, fd);
-      await must(by.close(fd));
-    };
-
-  const page = Buffer.alloc(4096, 'y');
   const changes: readonly (readonly [string, (by: Caller, path: string) => Promise<unknown>])[] = [
     ['write(2)', opened(O_WRONLY, (by, fd) => must(by.pwrite(fd, 'y', 0)))],
     ['write(2) for direct I/O', opened(O_WRONLY | O_DIRECT, (by, fd) => must(by.pwrite(fd, page, 0)))],
