@@ -37,6 +37,20 @@ export interface DirectoryEntry {
   readonly type: number;
 }
 
+/** A directory with a limit on all that it holds; limits of 0 are none. */
+export interface Quota {
+  readonly ino: number;
+  /** From the root of the filesystem. */
+  readonly path: string;
+  readonly bytesMax: number;
+  /** Blocks of its files, in bytes. */
+  readonly bytes: number;
+  readonly inodesMax: number;
+  readonly inodes: number;
+  /** false: all that was there before is still being counted. */
+  readonly inForce: boolean;
+}
+
 /** State of this client was taken away. */
 const revocationFlags =
   sequenceFlag.EXPIRED_ALL_STATE_REVOKED |
@@ -317,13 +331,58 @@ export class Client {
     return fragmentationFromWire(wire);
   }
 
-  async statfs(options: OperationOptions = {}): Promise<StatFs> {
+  /** Of the whole filesystem, or of the quota that a path counts in. */
+  async statfs(path?: string, options: OperationOptions = {}): Promise<StatFs> {
+    const ino = path === undefined ? null : (await this.#paths.find(path, true, options)).ino;
     const [blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax] = await this.#session.call(
       operations.STATFS,
-      [],
+      [ino],
       options,
     );
     return { blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax };
+  }
+
+  /**
+   * Limits what a directory and all below it hold; 0 for no limit. Settles when that is in force; `progress` is told
+   * meanwhile how many inodes have been counted. Takes uid 0, or that of the server.
+   */
+  async setQuota(
+    path: string,
+    limit: { readonly bytes: number; readonly inodes: number },
+    options: OperationOptions & { readonly progress?: (inodes: number) => void } = {},
+  ): Promise<void> {
+    await this.#at('quotactl', path, async () => {
+      const { ino } = await this.#paths.find(path, true, options);
+      for (let inForce = false, counted = 0; !inForce; ) {
+        [inForce, counted] = await this.#session.call(operations.QUOTA_SET, [ino, limit.bytes, limit.inodes], options);
+        if (!inForce) options.progress?.(counted);
+      }
+    });
+  }
+
+  async removeQuota(path: string, options: OperationOptions = {}): Promise<void> {
+    await this.#at('quotactl', path, async () => {
+      const { ino } = await this.#paths.find(path, true, options);
+      await this.#session.call(operations.QUOTA_REMOVE, [ino], options);
+    });
+  }
+
+  /** The quota that a path counts in, if any; all of them without a path, which takes uid 0 or that of the server. */
+  async quotas(path?: string, options: OperationOptions = {}): Promise<Quota[]> {
+    return await this.#at('quotactl', path ?? '/', async () => {
+      const asked = path === undefined ? null : (await this.#paths.find(path, true, options)).ino;
+      const quotas: Quota[] = [];
+      for (let after = 0, last = false; !last; ) {
+        const [page, end] = await this.#session.call(operations.QUOTA_LIST, [asked, after], options);
+        for (const [id, ino, pathBytes, bytesMax, bytes, inodesMax, inodes, inForce] of page) {
+          const directory = Buffer.from(pathBytes).toString('utf8');
+          quotas.push({ ino, path: directory, bytesMax, bytes, inodesMax, inodes, inForce });
+          after = id;
+        }
+        last = end || page.length === 0;
+      }
+      return quotas;
+    });
   }
 
   async status(): Promise<ServerStatus> {

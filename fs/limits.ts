@@ -31,6 +31,8 @@ export const limits = {
   lingerMs: 100,
   /** How often whoever waits for that looks again. */
   lingerPollMs: 5,
+  /** Directory trees with a quota: all resident, all listed in one reply. */
+  quotaTreesMax: 1024,
   /** A slice of long work gives the loop back after this time. */
   sliceMs: 2,
   /** And after so many steps, since a step may cost more when its turn comes again: bounds it where no clock is fine enough. */

@@ -186,5 +186,6 @@ export interface Vfs {
   ): Reply<void>;
   removexattr(ino: number, name: string, by: Caller): Reply<void>;
 
-  statfs(): Reply<StatFs>;
+  /** Of the whole filesystem, or of the directory tree with a quota that an inode counts in. */
+  statfs(ino?: number): Reply<StatFs>;
 }

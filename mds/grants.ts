@@ -10,9 +10,10 @@ import { GrantBusy, type LayoutExtent } from '../fs/engine/leases.ts';
 import { FsError } from '../fs/errors.ts';
 import { limits } from '../fs/limits.ts';
 import { type GetRequest, type Iomode, iomode, type Segment, type StateId } from '../layout/types.ts';
-import type { Context, SessionCall } from './context.ts';
+import type { SessionCall } from './context.ts';
 import { serverLimits } from './limits.ts';
 import { StatusError } from './protocol/status.ts';
+import { within } from './within.ts';
 
 export interface LayoutRequest {
   readonly ino: number;
@@ -56,7 +57,8 @@ export async function grantLayout(request: LayoutRequest, call: SessionCall): Pr
     return await grantSpan(request, mode, wished, need, call);
   } catch (error) {
     // Less than was wished for is legal, as long as it is what is needed.
-    const short = error instanceof FsError && error.code === 'ENOSPC' && need.start < need.end && need.end < wished.end;
+    const noRoom = error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+    const short = noRoom && need.start < need.end && need.end < wished.end;
     if (!short) throw error;
     return grantSpan(request, mode, need, need, call);
   }
@@ -229,17 +231,6 @@ async function releaseUnheld(ino: number, span: Span, { context, client }: Sessi
     }
     start = Math.max(start, offset + length);
   }
-}
-
-/** Whether `done` settled within `ms`. */
-function within(done: Promise<void>, ms: number, { after }: Pick<Context, 'after'>): Promise<boolean> {
-  return new Promise((resolve) => {
-    const cancelTimer = after(ms, () => resolve(false));
-    void done.then(() => {
-      cancelTimer();
-      resolve(true);
-    });
-  });
 }
 
 const blockDown = (offset: number): number => Math.floor(offset / limits.blockSize) * limits.blockSize;

@@ -41,6 +41,8 @@ export const serverLimits = {
   grantKeptMs: 5_000,
   /** Such files of all clients; about 200 bytes each. */
   grantsKeptMax: 65_536,
+  /** How long QUOTA_SET waits for a quota to come into force before it says how far it is. */
+  quotaWaitMs: 500,
   /** One lookup of whether somebody answers on a socket that is in the way. */
   staleSocketProbeMs: 1_000,
 } as const;

@@ -5,10 +5,11 @@ import { ioServices } from './handlers/io.ts';
 import { jobServices } from './handlers/jobs.ts';
 import { layoutServices } from './handlers/layout.ts';
 import { namespaceServices } from './handlers/namespace.ts';
+import { quotaServices } from './handlers/quota.ts';
 import { sessionServices } from './handlers/session.ts';
 
 export const services: ReadonlyMap<number, Service> = new Map(
-  [sessionServices, namespaceServices, ioServices, layoutServices, adminServices, jobServices]
+  [sessionServices, namespaceServices, ioServices, layoutServices, adminServices, jobServices, quotaServices]
     .flat()
     .map((service) => [service.operation.number, service]),
 );

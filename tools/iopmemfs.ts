@@ -8,6 +8,7 @@ import { evacuateCommand } from './commands/evacuate.ts';
 import { evictCommand } from './commands/evict.ts';
 import { mapCommand } from './commands/map.ts';
 import { mountCommand, mountExit } from './commands/mount.ts';
+import { quotaCommand } from './commands/quota.ts';
 import { serveCommand } from './commands/serve.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { statusCommand } from './commands/status.ts';
@@ -26,6 +27,7 @@ const command = new Command('iopmemfs')
   .addCommand(cloneCommand())
   .addCommand(snapshotCommand())
   .addCommand(statusCommand())
+  .addCommand(quotaCommand())
   .addCommand(evictCommand())
   .addCommand(defragmentCommand())
   .addCommand(evacuateCommand())

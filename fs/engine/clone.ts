@@ -22,7 +22,7 @@ import { requireUnprotected } from './file-flags.ts';
 import { blocksOf, isUnwritten, mapBlocks, markBlocks, unmapBlocks } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import { S_IFREG } from './inode.ts';
-import { changed, create } from './namespace.ts';
+import { changed, create, requireDirectory } from './namespace.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
 import type { Volume } from './volume.ts';
 
@@ -31,7 +31,7 @@ const bs = limits.blockSize;
 /** Bytes that one copyRange copies at most where blocks cannot be shared; the caller goes on with the rest. */
 const copyMax = 1 << 20;
 
-/** @throws FsError EISDIR, EINVAL, EEXIST, ENOENT, EACCES, EROFS; Wait */
+/** @throws FsError EISDIR, EINVAL, EEXIST, ENOENT, EACCES, EDQUOT, EROFS; Wait */
 export function cloneFile(v: Volume, ino: number, parent: number, name: Name, by: Caller): Inode {
   v.requireWritable();
   const source = v.inodes.get(ino);
@@ -39,6 +39,8 @@ export function cloneFile(v: Volume, ino: number, parent: number, name: Name, by
   requireAccess(v, source, R_OK, by);
   requireSettled(v, source);
   v.requireNoLayouts(ino, { offset: 0, length: Infinity }, 'share');
+  // Shared blocks count in each file that maps them, as in XFS.
+  v.requireQuota(requireDirectory(v, parent), writtenBlocks(v, source, 0, Infinity), 1);
   const clone = create(v, parent, name, { mode: S_IFREG | (source.mode & 0o777) }, by);
   zeroPastEnd(v, source, Infinity);
   shareBlocks(v, source, clone, 0, Infinity, 0);
@@ -49,7 +51,7 @@ export function cloneFile(v: Volume, ino: number, parent: number, name: Name, by
 /**
  * copy_file_range(2): shares whole blocks where both sides are aligned, copies otherwise. Answers the bytes done,
  * which may be fewer than asked.
- * @throws FsError EINVAL (overlap in one file), ENOSPC, EFBIG, EISDIR, EROFS; Wait
+ * @throws FsError EINVAL (overlap in one file), ENOSPC, EDQUOT, EFBIG, EISDIR, EROFS; Wait
  */
 export function copyRange(
   v: Volume,
@@ -84,6 +86,11 @@ export function copyRange(
   requirePrivilegesKnown(v, target, by);
 
   const first = to / bs;
+  const [gained, lost] = [
+    writtenBlocks(v, source, from / bs, blocksOf(from + shareable)),
+    blocksIn(v, target, first, shareable),
+  ];
+  v.requireQuota(target, gained - lost);
   if (endsBoth) zeroPastEnd(v, source, Infinity);
   zeroPastEnd(v, target, to);
   unmapBlocks(v, target, first, first + blocksOf(shareable));
@@ -94,6 +101,20 @@ export function copyRange(
   if (!keepsPrivileges(by)) dropPrivileges(v, target);
   changed(v, target, now);
   return shareable;
+}
+
+/** Blocks that a copy of this part would share. */
+export function writtenBlocks(v: Volume, inode: Inode, from: number, to: number): number {
+  let blocks = 0;
+  for (const extent of v.extents.get(inode.ino)?.within(from, to) ?? [])
+    if (!isUnwritten(extent)) blocks += extent.length;
+  return blocks;
+}
+
+function blocksIn(v: Volume, inode: Inode, from: number, bytes: number): number {
+  let blocks = 0;
+  for (const { length } of v.extents.get(inode.ino)?.within(from, from + blocksOf(bytes)) ?? []) blocks += length;
+  return blocks;
 }
 
 /**

@@ -66,7 +66,7 @@ export function read<T>(
 
 /**
  * Writes `data` at `offset` and answers how much of it there was room for.
- * @throws FsError ENOSPC (no room at all), EFBIG, EROFS, EISDIR, EPERM; Wait while layouts are recalled or freed blocks settle
+ * @throws FsError ENOSPC, EDQUOT (no room at all), EFBIG, EROFS, EISDIR, EPERM; Wait while layouts are recalled or freed blocks settle
  */
 export function write(v: Volume, inode: Inode, offset: number, data: Uint8Array, by: Caller): number {
   v.requireChangeable(inode);
@@ -210,23 +210,35 @@ function store(v: Volume, inode: Inode, offset: number, data: Uint8Array): numbe
 
 /** What the range consists of, and how many new blocks it takes; shortened to the room there is. */
 function plan(v: Volume, inode: Inode, offset: number, end: number): { parts: Part[]; needed: number; end: number } {
-  const { free } = v.space.counts();
+  let { free } = v.space.counts();
+  let allowed = v.quotaRoom(inode);
   const parts: Part[] = [];
   let needed = 0;
   for (const extent of v.extentsOf(inode.ino).cover(Math.floor(offset / bs), blocksOf(end))) {
     for (const part of extent.block === undefined ? [extent] : byShares(v, extent)) {
-      const wants = needsBlocks(inode, part) ? part.length : 0;
-      if (needed + wants > free) {
-        const fits = (part.fileBlock + free - needed) * bs;
-        if (v.getsSpace || fits <= offset) v.noSpace(inode.ino);
-        if (fits > part.fileBlock * bs) parts.push({ ...part, length: free - needed });
-        return { parts, needed: free, end: fits };
+      if (needsBlocks(inode, part)) {
+        // A copy of a shared block takes room on the device; the file has no more blocks than before.
+        const isMore = part.block === undefined;
+        const fits = Math.min(part.length, free, isMore ? allowed : Infinity);
+        needed += fits;
+        free -= fits;
+        if (isMore) allowed -= fits;
+        if (fits < part.length) {
+          requireSomeRoom(v, inode, free === 0, part.fileBlock + fits <= Math.floor(offset / bs));
+          if (fits > 0) parts.push({ ...part, length: fits });
+          return { parts, needed, end: (part.fileBlock + fits) * bs };
+        }
       }
-      needed += wants;
       parts.push(part);
     }
   }
   return { parts, needed, end };
+}
+
+/** Room ended within a write: it is short (write(2)), unless there will be more, or there was none. */
+function requireSomeRoom(v: Volume, inode: Inode, noSpace: boolean, none: boolean): void {
+  if (noSpace && (none || v.getsSpace)) v.noSpace(inode.ino);
+  if (!noSpace && (none || v.getsQuota)) v.noQuota(inode, 'blocks');
 }
 
 function needsBlocks(inode: Inode, part: Part): boolean {

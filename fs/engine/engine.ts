@@ -20,7 +20,14 @@ import type { Clock } from './clock.ts';
 import { SystemClock } from './clock.ts';
 import { cloneFile } from './clone.ts';
 import { mappedExtents } from './extent-map.ts';
-import type { Filesystem, FilesystemStatus, Fragmentation, JobRequest, OpenOptions } from './filesystem.ts';
+import type {
+  Filesystem,
+  FilesystemStatus,
+  Fragmentation,
+  JobRequest,
+  OpenOptions,
+  QuotaStatus,
+} from './filesystem.ts';
 import { forgetGrant, forgetGrants, grantsOf, recordGrant } from './grants.ts';
 import { dropHolds } from './holds.ts';
 import { attrOf, S_IFDIR } from './inode.ts';
@@ -29,6 +36,7 @@ import type { LayoutBackend, Leases } from './leases.ts';
 import { load } from './load.ts';
 import { LocalVfs } from './local-vfs.ts';
 import { reap } from './namespace.ts';
+import { quotaStatus, removeQuota, setQuota } from './quota-admin.ts';
 import { holdForFormer, Reaper } from './reaper.ts';
 import { measureFragmentation } from './relocation/fragmentation.ts';
 import { type JobStatus, Jobs } from './relocation/job.ts';
@@ -88,6 +96,7 @@ export async function formatFilesystem(options: FormatOptions): Promise<Superblo
     flags: 0,
     parent: rootIno,
     target: new Uint8Array(0),
+    quota: 0,
   };
   // Numbers up to 2 are '.' and '..' in listings; inode 1 is the root.
   const binding = { formatVersion, uuid, generation: 1, superblockGeneration: 0, nextIno: 16, nextClientId: 1 };
@@ -242,6 +251,18 @@ class Engine implements Filesystem {
     return attrOf(await cloneTree(v, this.#copies, ino, parent, name, by), undefined);
   }
 
+  setQuota(ino: number, bytesMax: number, inodesMax: number): Promise<void> {
+    return setQuota(this.#volume, ino, { blocksMax: Math.floor(bytesMax / bs), inodesMax });
+  }
+
+  removeQuota(ino: number): Promise<void> {
+    return removeQuota(this.#volume, ino);
+  }
+
+  quotas(ino?: number): Promise<readonly QuotaStatus[]> {
+    return quotaStatus(this.#volume, ino);
+  }
+
   status(): FilesystemStatus {
     const v = this.#volume;
     return {
@@ -309,6 +330,8 @@ class Engine implements Filesystem {
   async close(): Promise<void> {
     const v = this.#volume;
     await this.#jobs.close();
+    v.quotas.walk?.stop();
+    await v.quotas.walk?.done.catch(() => undefined); // whoever set it has been told
     try {
       await Promise.all([this.#copies.stop(), this.#reaper.stop()]);
       if (!v.readOnly && v.shutdown === undefined) {

@@ -14,7 +14,7 @@ import type { Volume } from './volume.ts';
 
 const bs = limits.blockSize;
 
-/** @throws FsError ENOSPC, EFBIG, EINVAL (collapse and insert take whole blocks inside the file), EROFS; Wait */
+/** @throws FsError ENOSPC, EDQUOT, EFBIG, EINVAL (collapse and insert take whole blocks inside the file), EROFS; Wait */
 export function fallocate(
   v: Volume,
   inode: Inode,
@@ -104,6 +104,7 @@ function holesIn(v: Volume, inode: Inode, offset: number, end: number): readonly
 function fillHoles(v: Volume, inode: Inode, holes: readonly Hole[]): void {
   const first = holes[0];
   if (first === undefined) return;
+  v.requireQuota(inode, blocksIn(holes));
   const blocks = new BlockQueue(allocate(v, inode, first.fileBlock, blocksIn(holes)));
   for (const hole of holes) {
     for (let done = 0; done < hole.length; ) {
@@ -121,6 +122,7 @@ function blocksIn(holes: readonly Hole[]): number {
 /** Room for all of it first: what is filled already would not go back if there were none for the rest. */
 function zero(v: Volume, inode: Inode, offset: number, end: number): void {
   const holes = holesIn(v, inode, offset, end);
+  v.requireQuota(inode, blocksIn(holes));
   v.requireSpace(inode.ino, blocksIn(holes) + copiesToZero(v, inode, offset, end));
   fillHoles(v, inode, holes);
   zeroBytes(v, inode, offset, end);

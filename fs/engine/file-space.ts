@@ -45,6 +45,7 @@ export function placement(
 export function mapBlocks(v: Volume, inode: Inode, fileBlock: number, blocks: BlockRange, flags: number): void {
   const extent = { fileBlock, block: blocks.block, length: blocks.length, mark: flags };
   v.extentsOf(inode.ino).insert(extent, v.changes.extentsOf(inode.ino));
+  if (inode.quota !== 0) v.quotas.charge(inode, blocks.length);
 }
 
 /** Takes file blocks [from, to) out of the file; what no other file maps is reusable once the open group is durable. */
@@ -57,6 +58,7 @@ export function unmapBlocks(v: Volume, inode: Inode, from: number, to: number): 
       for (const piece of v.space.sharesIn(extent)) if (piece.count > 1) v.unsharing.add(piece, group);
     }
     v.space.release(extent, group);
+    if (inode.quota !== 0) v.quotas.charge(inode, -extent.length);
   }
   if (map.isEmpty) v.extents.delete(inode.ino);
 }
@@ -80,14 +82,16 @@ export function freeFile(v: Volume, inode: Inode): void {
 }
 
 /** Provisional blocks left by clients whose end nobody has seen. */
-export function quarantineProvisional(v: Volume, inode: { readonly ino: number }, from: number, to: number): void {
-  const map = v.provisional.get(inode.ino);
+export function quarantineProvisional(v: Volume, { ino }: { readonly ino: number }, from: number, to: number): void {
+  const map = v.provisional.get(ino);
   if (map === undefined) return;
-  for (const extent of map.remove(from, to, v.changes.provisionalOf(inode.ino))) {
+  const inode = v.inodes.peek(ino);
+  for (const extent of map.remove(from, to, v.changes.provisionalOf(ino))) {
     v.space.quarantineProvisional(extent, extent.mark);
     holdBlocks(v, extent, extent.mark, 'write');
+    if (inode !== undefined) v.quotas.charge(inode, -extent.length);
   }
-  if (map.isEmpty) v.provisional.delete(inode.ino);
+  if (map.isEmpty) v.provisional.delete(ino);
 }
 
 export function isUnwritten(extent: Extent): boolean {

@@ -7,6 +7,24 @@ import type { Attr, Caller, MappedExtent, Reply, Vfs } from '../vfs.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
 import type { JobStatus } from './relocation/job.ts';
 
+/** A directory with a limit on all that it holds. */
+export interface QuotaStatus {
+  /** Of the tree; grows with every quota that is set. */
+  readonly id: number;
+  readonly ino: number;
+  /** From the root of the filesystem. */
+  readonly path: string;
+  /** Infinity: any number. */
+  readonly bytesMax: number;
+  /** Blocks of its files, in bytes: those reserved, and those granted for writing, too. */
+  readonly bytes: number;
+  readonly inodesMax: number;
+  /** The directory itself is one. */
+  readonly inodes: number;
+  /** false while all below the directory is being counted: the limits are not kept yet. */
+  readonly inForce: boolean;
+}
+
 export interface FilesystemStatus {
   readonly uuid: string;
   readonly label: string;
@@ -80,6 +98,17 @@ export interface Filesystem {
    * @throws FsError EEXIST, ENOENT, ENOTDIR, EACCES, EPERM (it is not all the caller's), E2BIG, ENOSPC, EROFS
    */
   cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr>;
+  /**
+   * Limits what the directory and all below it hold, or changes the limits; Infinity for none, a part block is rounded
+   * down. Settles when they are in force, durably; meanwhile everybody goes on.
+   * @throws FsError ENOTDIR, ENOENT, EINVAL (within another one, or around one), EBUSY (another one is being set),
+   *   ENOSPC (too many), ECANCELED (the directory was removed, or the filesystem unmounted), EROFS
+   */
+  setQuota(ino: number, bytesMax: number, inodesMax: number): Promise<void>;
+  /** @throws FsError ENODATA (none is set on this directory), ENOTDIR, EROFS */
+  removeQuota(ino: number): Promise<void>;
+  /** All, or the one that an inode counts in. @throws FsError ESTALE */
+  quotas(ino?: number): Promise<readonly QuotaStatus[]>;
   status(): FilesystemStatus;
   /** How scattered files and free space are now; looks at every file, in slices. */
   fragmentation(): Promise<Fragmentation>;

@@ -37,6 +37,7 @@ export class Inode implements InodeRecord {
   flags: number;
   parent: number;
   readonly target: Uint8Array;
+  quota: number;
 
   /** Open handles. */
   opens = 0;
@@ -65,12 +66,14 @@ export class Inode implements InodeRecord {
     this.flags = record.flags;
     this.parent = record.parent;
     this.target = record.target;
+    this.quota = record.quota;
   }
 
   /** What is on record of it. */
   get record(): InodeRecord {
     const { ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, btime, change, flags, parent, target } = this;
-    return { ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, btime, change, flags, parent, target };
+    const { quota } = this;
+    return { ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, btime, change, flags, parent, target, quota };
   }
 
   get type(): number {

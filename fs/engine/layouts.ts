@@ -51,7 +51,7 @@ export function mapForRead(v: Volume, inode: Inode, range: ByteRange): readonly 
  * READ_WRITE_DATA where the file has blocks of its own, INVALID_DATA where the client has to write whole blocks first.
  * Shared blocks are copied now, holes get provisional blocks. The caller makes it durable before it is granted (I5).
  * What the client will write nobody sees, so the file loses its privileges now (as in xfs_fs_map_blocks).
- * @throws FsError ENOSPC, EROFS, EFBIG; Wait
+ * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG; Wait
  */
 export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: number): readonly LayoutExtent[] {
   v.requireChangeable(inode);
@@ -63,6 +63,7 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
   residentXattrs(v, inode);
   const shared = sharedIn(v, inode, from, to);
   const missing = missingIn(v, inode, from, to, client);
+  v.requireQuota(inode, blocksIn(missing));
   v.requireSpace(inode.ino, blocksIn(shared) + blocksIn(missing));
 
   unshare(v, inode, shared);
@@ -136,9 +137,11 @@ export function releaseProvisional(v: Volume, ino: number, range: ByteRange, cli
     (extent) => extent.mark === client,
   );
   const touch = v.changes.provisionalOf(ino);
+  const inode = v.inodes.peek(ino);
   for (const extent of own) {
     map.remove(extent.fileBlock, extent.fileBlock + extent.length, touch);
     v.space.releaseProvisional(extent, v.group.open, client);
+    if (inode !== undefined) v.quotas.charge(inode, -extent.length);
   }
   if (map.isEmpty) v.provisional.delete(ino);
 }
@@ -263,6 +266,7 @@ function provide(v: Volume, inode: Inode, missing: readonly Hole[], client: numb
     for (let done = 0; done < hole.length; ) {
       const taken = blocks.take(hole.length - done);
       map.insert({ fileBlock: hole.fileBlock + done, ...taken, mark: client }, touch);
+      v.quotas.charge(inode, taken.length);
       done += taken.length;
     }
   }
@@ -275,6 +279,7 @@ function commitBlocks(v: Volume, inode: Inode, from: number, to: number, client:
   for (const extent of own) {
     map?.remove(extent.fileBlock, extent.fileBlock + extent.length, touch);
     v.space.provisionalToFile(extent, client);
+    v.quotas.charge(inode, -extent.length);
     mapBlocks(v, inode, extent.fileBlock, extent, 0);
   }
   if (map?.isEmpty === true) v.provisional.delete(inode.ino);

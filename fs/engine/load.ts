@@ -12,6 +12,7 @@ import {
   decodeGrant,
   decodeHold,
   decodeProvisional,
+  decodeQuota,
 } from '../format/codec.ts';
 import type { KeyRange } from '../format/keys.ts';
 import {
@@ -30,8 +31,9 @@ import {
   parseOrphanKey,
   parseProvisionalKey,
   provisionalRange,
+  quotaRange,
 } from '../format/keys.ts';
-import type { ClientRecord } from '../format/records.ts';
+import type { ClientRecord, QuotaRecord } from '../format/records.ts';
 import type { MetaStore, StoreEntry } from '../meta/store.ts';
 import type { Access, BlockRange } from '../space/space.ts';
 import { Space } from '../space/space.ts';
@@ -44,6 +46,7 @@ export interface Loaded {
   readonly holds: Map<number, Map<number, BlockRange>>;
   readonly grants: Map<number, Map<number, Access>>;
   readonly clients: readonly ClientRecord[];
+  readonly quotas: readonly QuotaRecord[];
   readonly orphans: readonly number[];
   readonly inodeCount: number;
 }
@@ -104,6 +107,10 @@ export async function load(store: MetaStore, blockCount: number, generation: num
   await each(store, orphanRange(), ([key]) => {
     orphans.push(parseOrphanKey(key).ino);
   });
+  const quotas: QuotaRecord[] = [];
+  await each(store, quotaRange(), ([key, value]) => {
+    quotas.push(decodeQuota(key, value));
+  });
   const inodeCount = knownInodes(store, generation) ?? (await countInodes(store));
   const space = builder.finish();
   await each(store, badRange(), ([key, value]) => {
@@ -112,7 +119,7 @@ export async function load(store: MetaStore, blockCount: number, generation: num
     const end = Math.min(block + decodeBad(key, value).length, blockCount - 1);
     if (block < end) space.retire({ block, length: end - block });
   });
-  return { space, extents, provisional, holds, grants, clients, orphans, inodeCount };
+  return { space, extents, provisional, holds, grants, clients, quotas, orphans, inodeCount };
 }
 
 /** Undefined where the last mount for writing, of `generation`, was by a program that kept no counts. */

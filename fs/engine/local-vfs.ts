@@ -30,6 +30,7 @@ import type { Inode } from './inode.ts';
 import { attrOf, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from './inode.ts';
 import * as namespace from './namespace.ts';
 import { createSnapshot, deleteSnapshot } from './snapshots.ts';
+import { statfs } from './statfs.ts';
 import type { TreeCopies } from './tree-copies.ts';
 import type { Volume } from './volume.ts';
 import { rootIno } from './volume.ts';
@@ -297,24 +298,9 @@ export class LocalVfs implements Vfs {
     return run(() => removeXattr(this.#v, this.#v.inodes.get(ino), name, by));
   }
 
-  statfs(): Reply<StatFs> {
+  statfs(ino?: number): Reply<StatFs> {
     const leaving = this.#v.lingering.soon();
-    return leaving === undefined ? this.#statfs() : leaving.then(() => this.#statfs());
-  }
-
-  #statfs(): StatFs {
-    const counts = this.#v.space.counts();
-    // What is being freed is free to everyone who waits a moment.
-    const free = counts.free + counts.freeing;
-    return {
-      blockSize: limits.blockSize,
-      blocks: counts.total - counts.reserved,
-      blocksFree: free,
-      blocksAvailable: free,
-      files: this.#v.inodeCount + free,
-      filesFree: free,
-      nameMax: limits.nameMax,
-    };
+    return leaving === undefined ? statfs(this.#v, ino) : leaving.then(() => statfs(this.#v, ino));
   }
 
   #requireNotReadOnly({ ino, flags }: Inode): void {

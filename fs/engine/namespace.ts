@@ -13,6 +13,7 @@ import { inheritedFlags, requireMutable, requireUnprotected } from './file-flags
 import { freeFile } from './file-space.ts';
 import { Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from './inode.ts';
 import { type NewEntry, newEntry } from './inode-acl.ts';
+import { entered, giveUp, requireLinksWithinTree, requireMovesWithinTree } from './quota-walk.ts';
 import type { Volume } from './volume.ts';
 import { putXattr, removeAllXattrs, residentXattrs } from './xattr-records.ts';
 
@@ -45,6 +46,7 @@ export function create(v: Volume, parent: number, name: Name, what: NewInode, by
   requireNew(v, parent, name);
   const isDirectory = (what.mode & S_IFMT) === S_IFDIR;
   if (isDirectory) requireRoomForDirectory(directory);
+  v.requireQuota(directory, 0, 1);
 
   const now = v.clock.now();
   const inode = newInode(v, directory, what, now, by);
@@ -60,6 +62,7 @@ export function create(v: Volume, parent: number, name: Name, what: NewInode, by
 export function createUnnamed(v: Volume, parent: number, what: NewInode, by: Caller): Inode {
   const directory = requireChangeable(v, parent, by);
   v.requireRecords(parent);
+  v.requireQuota(directory, 0, 1);
   const inode = newInode(v, directory, what, v.clock.now(), by);
   inode.nlink = 0;
   v.changes.record(orphanKey(inode.ino), encodeOrphan());
@@ -75,6 +78,7 @@ export function link(v: Volume, ino: number, parent: number, name: Name, by: Cal
   v.requireChangeable(inode);
   requireUnprotected(inode);
   requireNew(v, parent, name);
+  requireLinksWithinTree(v, inode, directory);
   if (inode.nlink >= limits.linkMax) throw new FsError('EMLINK', { ino });
 
   const now = v.clock.now();
@@ -134,6 +138,7 @@ export function rename(
   const { entry, inode } = requireEntry(v, parent, name);
   requireRemovable(from, inode, by);
   v.requireChangeable(inode);
+  requireMovesWithinTree(v, from, to, inode);
   requireMovable(v, inode, from, to, by);
   requireProperName(toParent, toName, 'EBUSY');
   const target = v.directories.lookup(toParent, toName);
@@ -305,12 +310,14 @@ function newInode(v: Volume, directory: Inode, what: NewInode, now: Timespec, by
     flags: isDirectory || (mode & S_IFMT) === S_IFREG ? inheritedFlags(directory) : 0,
     parent: isDirectory ? directory.ino : 0,
     target: what.target === undefined ? new Uint8Array(0) : Uint8Array.from(what.target),
+    quota: v.quotas.of(directory)?.id ?? 0,
   });
   inode.xattrs = new Map();
   for (const [name, value] of acls) putXattr(v, inode, inode.xattrs, name, value);
   v.inodes.add(inode);
   v.changes.inode(inode);
   v.inodeCount++;
+  v.quotas.chargeInode(inode, 1);
   return inode;
 }
 
@@ -329,6 +336,7 @@ export function enter(v: Volume, directory: Inode, name: Name, inode: Inode, now
   v.changes.dentry(resident, name, entry);
   directory.mtime = now;
   changed(v, directory, now);
+  entered(v, directory, inode);
 }
 
 export function leave(v: Volume, directory: Inode, name: Name, now: Timespec): void {
@@ -353,6 +361,8 @@ export function dropDirectory(v: Volume, parent: Inode, inode: Inode, now: Times
   // The root of a tree that is being removed has none left already.
   if (parent.nlink > 0) parent.nlink--;
   inode.nlink = 0;
+  const quota = v.quotas.at(inode);
+  if (quota !== undefined) giveUp(v, quota);
   changed(v, inode, now);
   if (inUse(v, inode)) v.changes.record(orphanKey(inode.ino), encodeOrphan());
   else remove(v, inode);
@@ -371,6 +381,7 @@ export function remove(v: Volume, inode: Inode): void {
   v.inodes.delete(inode, v.group.open);
   v.changes.inodeDeleted(inode);
   v.inodeCount--;
+  v.quotas.chargeInode(inode, -1);
 }
 
 /** A directory that moved counts in its new parent. */

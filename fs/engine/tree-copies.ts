@@ -4,6 +4,7 @@ import { orphanKey } from '../format/keys.ts';
 import { limits } from '../limits.ts';
 import { type Inode, S_IFDIR, S_IFREG } from './inode.ts';
 import type { LayoutBreak } from './leases.ts';
+import { entered } from './quota-walk.ts';
 import { Slices } from './slices.ts';
 import { TreeCopy, type TreeCopyOptions } from './tree-copy.ts';
 import type { Volume } from './volume.ts';
@@ -81,10 +82,12 @@ export class TreeCopies {
     requireAttached(v, job.source);
     job.check();
     if (root === undefined) throw new FsError('ESTALE', { ino: job.source });
+    requireCounted(v, root, v.inodes.get(job.parent));
     v.changes.record(orphanKey(root.ino), undefined);
     root.nlink = links;
     v.changes.inode(root);
     job.link(root);
+    entered(v, v.inodes.get(job.parent), root);
     return root;
   }
 
@@ -132,6 +135,13 @@ async function* filesBelow(v: Volume, source: number, slices: Slices): AsyncGene
       await slices.step();
     }
   }
+}
+
+/** The copy counts where its name is. @throws FsError EAGAIN: a quota was set or removed meanwhile */
+function requireCounted(v: Volume, root: Inode, parent: Inode): void {
+  const there = v.quotas.of(parent);
+  if (v.quotas.of(root) === there || there?.inForce === false) return;
+  throw new FsError('EAGAIN', { ino: parent.ino, detail: 'a quota was set or removed meanwhile: try again' });
 }
 
 /** From the root a way leads to the directory: it was not removed, nor anything above it. @throws FsError ENOENT */

@@ -23,7 +23,7 @@ import {
 } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import type { Caller } from '../vfs.ts';
-import { shareBlocks } from './clone.ts';
+import { shareBlocks, writtenBlocks } from './clone.ts';
 import { requireSettled, zeroPastEnd } from './data.ts';
 import type { Dentry, Directory } from './directory.ts';
 import { Inode } from './inode.ts';
@@ -58,6 +58,8 @@ interface Sharing {
 }
 
 export class TreeCopy {
+  /** What the copy counts in: the quota of where it gets its name. */
+  readonly #quota: number;
   /** The root of the copy, once there is one. */
   root: Inode | undefined;
   /** Directories in it: the links that its root will have besides its own two. */
@@ -77,6 +79,7 @@ export class TreeCopy {
     this.#options = options;
     this.#slices = slices;
     this.#isStopped = isStopped;
+    this.#quota = v.quotas.of(v.inodes.get(options.parent))?.id ?? 0;
   }
 
   /** Of the root, once it has a name. */
@@ -86,7 +89,7 @@ export class TreeCopy {
 
   /**
    * Copies all below the directory. Sources stay taken; the caller lets them go.
-   * @throws FsError E2BIG, EPERM (something in it is somebody else's), ENOSPC (records), ENOENT, ESHUTDOWN, EIO
+   * @throws FsError E2BIG, EPERM (something in it is somebody else's), ENOSPC (records), EDQUOT, ENOENT, ESHUTDOWN, EIO
    */
   async make(source: number): Promise<Inode> {
     const v = this.#v;
@@ -191,6 +194,13 @@ export class TreeCopy {
     if (this.#inodes >= inodesMax)
       throw new FsError('E2BIG', { ino, detail: `the tree has more than ${inodesMax} files and directories` });
     residentXattrs(this.#v, source);
+    this.#requireRoom(source);
+  }
+
+  /** @throws FsError EDQUOT; Wait */
+  #requireRoom(source: Inode): void {
+    const blocks = source.isFile ? writtenBlocks(this.#v, source, 0, Infinity) : 0;
+    this.#v.requireQuota({ ino: this.#options.parent, quota: this.#quota }, blocks, 1);
   }
 
   #descend(listing: Directory, copy: Inode): void {
@@ -223,6 +233,7 @@ export class TreeCopy {
       nlink: source.isDirectory ? 2 : 1,
       flags: this.#flagsOf(source),
       parent,
+      quota: this.#quota,
       // Of a snapshot it says when it was made; of everything else, what it said.
       btime: this.root === undefined ? v.clock.now() : source.btime,
     });
@@ -232,6 +243,7 @@ export class TreeCopy {
     v.inodes.add(copy);
     v.changes.inode(copy);
     v.inodeCount++;
+    v.quotas.chargeInode(copy, 1);
     v.copying.take(source.ino);
     this.#inodes++;
     return copy;

@@ -4,9 +4,9 @@
  */
 import type { BarDevice } from '../bar/device.ts';
 import { FsError } from '../errors.ts';
-import { decodeDentry, decodeInode, encodeCounts, encodeStore } from '../format/codec.ts';
-import { countsKey, dentryKey, dentryRange, inodeKey, parseDentryKey, storeKey } from '../format/keys.ts';
-import { INODE_SNAPSHOT, type StoreRecord } from '../format/records.ts';
+import { decodeDentry, decodeInode, encodeCounts, encodeQuota, encodeStore } from '../format/codec.ts';
+import { countsKey, dentryKey, dentryRange, inodeKey, parseDentryKey, quotaKey, storeKey } from '../format/keys.ts';
+import { INODE_SNAPSHOT, type QuotaRecord, type StoreRecord } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import { GroupCommit } from '../meta/group-commit.ts';
 import type { MetaStore, StoreOp } from '../meta/store.ts';
@@ -21,6 +21,8 @@ import { type Inode, InodeTable } from './inode.ts';
 import type { BreakReason, ByteRange, Leases } from './leases.ts';
 import { noLeases } from './leases.ts';
 import { Lingering } from './lingering.ts';
+import type { QuotaTree } from './quotas.ts';
+import { Quotas } from './quotas.ts';
 import { Reaping } from './reaping.ts';
 import { snapshotsDirectory } from './snapshots-directory.ts';
 import { Unsharing } from './unsharing.ts';
@@ -39,6 +41,7 @@ export interface VolumeOptions {
   readonly provisional: Map<number, ExtentMap>;
   readonly holds: Map<number, Map<number, BlockRange>>;
   readonly grants: Map<number, Map<number, Access>>;
+  readonly quotas: readonly QuotaRecord[];
   readonly binding: StoreRecord;
   readonly inodeCount: number;
   readonly readOnly: boolean;
@@ -64,6 +67,7 @@ export class Volume {
    * absent before the first write layout since the mount.
    */
   readonly tailOwners = new Map<number, number>();
+  readonly quotas: Quotas;
   readonly lingering = new Lingering();
   readonly copying = new Copying();
   readonly reaping = new Reaping();
@@ -98,6 +102,7 @@ export class Volume {
     this.provisional = options.provisional;
     this.holds = options.holds;
     this.grants = options.grants;
+    this.quotas = new Quotas(options.quotas);
     this.clock = options.clock;
     this.readOnly = options.readOnly;
     this.inodeCount = options.inodeCount;
@@ -217,7 +222,7 @@ export class Volume {
 
   /** Blocks become free, or may be written in place and need no copy, with the open group or with files that go. */
   get getsSpace(): boolean {
-    return this.#settles || this.lingering.isAny || this.reaping.soon() !== undefined;
+    return this.#settles || this.getsQuota;
   }
 
   /** When the open group is durable there is more space. */
@@ -243,6 +248,38 @@ export class Volume {
   requireSpace(ino: number, blocks: number): void {
     if (blocks > 0) this.requireRecords(ino);
     if (blocks > this.space.counts().free) this.noSpace(ino);
+  }
+
+  /** More blocks that the file may get by its quota. */
+  quotaRoom(inode: Inode): number {
+    return this.quotas.of(inode)?.room ?? Infinity;
+  }
+
+  /** Files are about to go, and count no more then. */
+  get getsQuota(): boolean {
+    return this.lingering.isAny || this.reaping.soon() !== undefined;
+  }
+
+  /** The quota is used up now. @throws Wait where files that go may make room, FsError EDQUOT */
+  noQuota(inode: Pick<Inode, 'ino' | 'quota'>, of: 'blocks' | 'inodes'): never {
+    const leaving = this.lingering.soon() ?? this.reaping.soon();
+    if (leaving !== undefined) throw new Wait(leaving);
+    throw new FsError('EDQUOT', { ino: inode.ino, detail: `the quota of its directory tree has no ${of} left` });
+  }
+
+  /** `blocks` more in the file, or `inodes` more in the directory, are within the quota. @throws as noQuota */
+  requireQuota(inode: Pick<Inode, 'ino' | 'quota'>, blocks: number, inodes = 0): void {
+    if (inode.quota === 0) return;
+    const tree = this.quotas.of(inode);
+    if (tree === undefined) return;
+    if (blocks > tree.room) this.noQuota(inode, 'blocks');
+    if (inodes > tree.inodeRoom) this.noQuota(inode, 'inodes');
+  }
+
+  /** The record of the quota goes into the next group. */
+  touchQuota(tree: QuotaTree): void {
+    this.quotas.touch(tree);
+    this.changes.record(quotaKey(tree.id), encodeQuota(tree));
   }
 
   /** Everything changed so far is durable when it settles. @throws FsError EIO */
@@ -272,6 +309,7 @@ export class Volume {
   #collect(): readonly StoreOp[] {
     if (this.#nextNumber > this.#binding.nextIno || this.#nextClientId > this.#binding.nextClientId)
       this.touchBinding();
+    for (const tree of this.quotas.takeChanged()) this.changes.record(quotaKey(tree.id), encodeQuota(tree));
     const { ops, directories } = this.changes.collect();
     if (this.inodeCount !== this.#countedInodes) {
       this.#countedInodes = this.inodeCount;

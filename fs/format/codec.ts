@@ -6,7 +6,7 @@ import { Packr, Unpackr } from 'msgpackr';
 import { limits } from '../limits.ts';
 import type { Timespec } from '../vfs.ts';
 import { damaged, Fields } from './fields.ts';
-import { parseClientKey, parseInodeKey, parseOrphanKey } from './keys.ts';
+import { parseClientKey, parseInodeKey, parseOrphanKey, parseQuotaKey } from './keys.ts';
 import { readNumbers } from './numbers.ts';
 import type {
   BadRecord,
@@ -19,6 +19,7 @@ import type {
   InodeRecord,
   OrphanRecord,
   ProvisionalRecord,
+  QuotaRecord,
   StoreRecord,
 } from './records.ts';
 import { EXTENT_SHARED, EXTENT_UNWRITTEN } from './records.ts';
@@ -49,7 +50,8 @@ export function encodeInode(r: InodeRecord): Uint8Array {
   const fields: unknown[] = [r.mode, r.uid, r.gid, r.nlink, r.size, r.change, r.flags];
   for (const time of [r.mtime, r.ctime, r.atime, r.btime]) fields.push(time.sec, time.nsec);
   // Regular files end here; the rest is dropped from the end while it holds its default.
-  if (r.target.length > 0) fields.push(r.parent, r.rdev, r.target);
+  if (r.quota !== 0) fields.push(r.parent, r.rdev, r.target, r.quota);
+  else if (r.target.length > 0) fields.push(r.parent, r.rdev, r.target);
   else if (r.rdev !== 0) fields.push(r.parent, r.rdev);
   else if (r.parent !== 0) fields.push(r.parent);
   return encode(fields, (f) => readInode(r.ino, f));
@@ -70,7 +72,8 @@ function readInode(ino: number, f: Fields): InodeRecord {
   const parent = f.integer('parent', Number.MAX_SAFE_INTEGER, 0, 0);
   const rdev = f.integer('rdev', u32Max, 0, 0);
   const target = f.bytes('target', limits.symlinkMax, 0, none);
-  return { ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, btime, change, flags, parent, target };
+  const quota = f.integer('quota', Number.MAX_SAFE_INTEGER, 0, 0);
+  return { ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, btime, change, flags, parent, target, quota };
 }
 
 function readTime(f: Fields): Timespec {
@@ -227,6 +230,23 @@ export function decodeBad(key: Uint8Array, value: Uint8Array): BadRecord {
 function readBad(f: Fields): BadRecord {
   const device = f.integer('device', deviceMax);
   return { device, length: f.integer('length', blockMax, 1), since: f.integer('since') };
+}
+
+/** A limit of 0 is none, as in quota tools. */
+export function encodeQuota(r: QuotaRecord): Uint8Array {
+  const [blocksMax, inodesMax] = [r.blocksMax, r.inodesMax].map((limit) => (limit === Infinity ? 0 : limit));
+  return encode([r.root, blocksMax, inodesMax, r.blocks, r.inodes], (f) => readQuota(r.id, f));
+}
+
+/** @throws FsError EUCLEAN */
+export function decodeQuota(key: Uint8Array, value: Uint8Array): QuotaRecord {
+  return decode(key, value, (f) => readQuota(parseQuotaKey(key).id, f));
+}
+
+function readQuota(id: number, f: Fields): QuotaRecord {
+  const root = f.integer('root', Number.MAX_SAFE_INTEGER, 1);
+  const [blocksMax, inodesMax] = [f.integer('blocksMax') || Infinity, f.integer('inodesMax') || Infinity];
+  return { id, root, blocksMax, inodesMax, blocks: f.integer('blocks'), inodes: f.integer('inodes') };
 }
 
 export function encodeStore(r: StoreRecord): Uint8Array {

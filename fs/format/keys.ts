@@ -25,6 +25,7 @@ const kind = {
   grant: 0x47,
   counts: 0x4e,
   bad: 0x42,
+  quota: 0x55,
   store: 0x53,
 } as const;
 type Kind = (typeof kind)[keyof typeof kind];
@@ -110,6 +111,11 @@ export const badKey = (block: number): Uint8Array => key1(kind.bad, block);
 export const badRange = (): KeyRange => all(kind.bad);
 export const parseBadKey = (key: Uint8Array): { readonly block: number } => ({ block: parse1(key, kind.bad) });
 
+/** `U` id */
+export const quotaKey = (id: number): Uint8Array => key1(kind.quota, id);
+export const quotaRange = (): KeyRange => all(kind.quota);
+export const parseQuotaKey = (key: Uint8Array): { readonly id: number } => ({ id: parse1(key, kind.quota) });
+
 /** `S`: the one record about the store itself */
 export const storeKey = (): Uint8Array => Uint8Array.of(kind.store);
 
@@ -128,6 +134,7 @@ export function describeKey(key: Uint8Array): string {
     case kind.orphan:
     case kind.client:
     case kind.bad:
+    case kind.quota:
       if (key.length === 9) return `${letter} ${readU64(key, 1)}`;
       break;
     case kind.extent:

@@ -25,6 +25,8 @@ export interface InodeRecord {
   readonly parent: number;
   /** Target of a symlink; empty otherwise. */
   readonly target: Uint8Array;
+  /** The quota tree that it counts in, 0 for none; without a `U` record of that number: none. */
+  readonly quota: number;
 }
 
 /** Every overwrite goes to new blocks, so that it is atomic. */
@@ -117,6 +119,19 @@ export interface BadRecord {
   readonly length: number;
   /** Seconds since 1970. */
   readonly since: number;
+}
+
+/** `U` id: a directory tree with a limit, and what its inodes use. */
+export interface QuotaRecord {
+  readonly id: number;
+  /** The directory. */
+  readonly root: number;
+  /** Most blocks and inodes; Infinity: any number. */
+  readonly blocksMax: number;
+  readonly inodesMax: number;
+  /** Blocks mapped by, or granted for, the inodes that name this tree. */
+  readonly blocks: number;
+  readonly inodes: number;
 }
 
 /** `S`: one record that binds the store to its device. */

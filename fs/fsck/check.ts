@@ -11,6 +11,7 @@ import { CheckContext } from './context.ts';
 import { checkExtents, type Usage } from './extents.ts';
 import { checkDirectories, checkInodes, checkLinks } from './namespace.ts';
 import type { Pass, Problem } from './problem.ts';
+import { checkQuotas } from './quotas.ts';
 
 export interface CheckOptions {
   readonly device: BarDevice;
@@ -26,6 +27,8 @@ export interface CheckSummary {
   readonly inodes: number;
   readonly blocks: number;
   readonly usage: Usage;
+  /** Directory trees with a limit. */
+  readonly quotas: number;
 }
 
 /**
@@ -51,12 +54,15 @@ export async function checkFilesystem(options: CheckOptions): Promise<CheckSumma
   await checkLinks(check);
   options.onPass(5);
   const usage = await checkExtents(check);
+  options.onPass(6);
+  const quotas = await checkQuotas(check);
   return {
     problems: check.problems,
     dirty: superblock.dirty,
     inodes: check.inodes.length,
     blocks: superblock.blockCount,
     usage,
+    quotas,
   };
 }
 

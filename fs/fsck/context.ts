@@ -14,6 +14,18 @@ export const depthMax = 65_536;
 
 export const rootIno = 1;
 
+class QuotaCount {
+  readonly #blocks = new Map<number, number>();
+
+  count(quota: number, blocks: number): void {
+    if (quota !== 0) this.#blocks.set(quota, this.blocksOf(quota) + blocks);
+  }
+
+  blocksOf(quota: number): number {
+    return this.#blocks.get(quota) ?? 0;
+  }
+}
+
 /** What the passes share: the store, the inodes found so far, and where problems go. */
 export class CheckContext {
   readonly store: MetaStore;
@@ -22,6 +34,8 @@ export class CheckContext {
   /** Of the last mount for writing. */
   readonly generation: number;
   readonly inodes = new InodeIndex();
+  /** Blocks of the files of each quota tree, as pass 5 counts them. */
+  readonly quotas = new QuotaCount();
   readonly problems: Problem[] = [];
   readonly #onProblem: (problem: Problem) => void;
   #pathsLeft = pathsMax;

@@ -79,6 +79,7 @@ async function checkFiles(check: CheckContext, runs: Runs): Promise<void> {
         await check.report(5, 'beyond-eof', ino, detail);
       }
     }
+    if (inode !== undefined) check.quotas.count(inode.quota, length);
     if (ino === previous.ino && fileBlock < previous.end) {
       await check.report(5, 'file-overlap', ino, `file blocks ${range(fileBlock, length)} are mapped twice`);
     }
@@ -95,7 +96,9 @@ async function checkProvisional(check: CheckContext, runs: Runs): Promise<void> 
     ...decodeProvisional(key, value),
   }));
   for await (const { ino, block, length, clientId } of records) {
-    if (check.inodes.get(ino) === undefined) {
+    const inode = check.inodes.get(ino);
+    if (inode !== undefined) check.quotas.count(inode.quota, length);
+    else {
       const detail = `does not exist, but blocks ${range(block, length)} are granted for it to client ${clientId}`;
       await check.report(5, 'provisional', ino, detail);
     }

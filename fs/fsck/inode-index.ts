@@ -12,6 +12,8 @@ export interface IndexedInode {
   /** As its own record says; directories only. */
   readonly parent: number;
   readonly flags: number;
+  /** The quota tree that its record names. */
+  readonly quota: number;
 }
 
 const typeMask = 0o170000;
@@ -31,6 +33,7 @@ export class InodeIndex {
   readonly #size = new NumberColumn();
   readonly #parent = new NumberColumn();
   readonly #flags = new NumberColumn();
+  readonly #quota = new NumberColumn();
   /** Names found in directories. */
   readonly #names = new NumberColumn();
   /** Directories found below this one. */
@@ -49,6 +52,7 @@ export class InodeIndex {
     this.#size.push(record.size);
     this.#parent.push(record.parent);
     this.#flags.push(record.flags);
+    this.#quota.push(record.quota);
     this.#names.push(0);
     this.#subdirectories.push(0);
     this.#foundIn.push(0);
@@ -68,6 +72,7 @@ export class InodeIndex {
       size: this.#size.at(index),
       parent: this.#parent.at(index),
       flags: this.#flags.at(index),
+      quota: this.#quota.at(index),
     };
   }
 

@@ -1,5 +1,5 @@
 /** What a check found, in a form for programs and one for people. */
-export type Pass = 1 | 2 | 3 | 4 | 5;
+export type Pass = 1 | 2 | 3 | 4 | 5 | 6;
 
 export const passTitles: Readonly<Record<Pass, string>> = {
   1: 'Checking superblocks and binding',
@@ -7,6 +7,7 @@ export const passTitles: Readonly<Record<Pass, string>> = {
   3: 'Checking directory structure and connectivity',
   4: 'Checking link counts',
   5: 'Checking extents',
+  6: 'Checking quotas',
 };
 
 export type ProblemCode =
@@ -33,7 +34,8 @@ export type ProblemCode =
   | 'beyond-eof'
   | 'shared-blocks'
   | 'provisional'
-  | 'quarantine';
+  | 'quarantine'
+  | 'quota';
 
 export interface Problem {
   readonly pass: Pass;

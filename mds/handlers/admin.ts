@@ -38,8 +38,8 @@ export const adminServices: readonly Service[] = [
     return [];
   }),
 
-  inSession(operations.STATFS, async (_, { context }) => {
-    const s = await context.fs.vfs.statfs();
+  inSession(operations.STATFS, async ([ino], { context }) => {
+    const s = await context.fs.vfs.statfs(ino ?? undefined);
     return [s.blockSize, s.blocks, s.blocksFree, s.blocksAvailable, s.files, s.filesFree, s.nameMax];
   }),
 

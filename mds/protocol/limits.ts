@@ -31,6 +31,10 @@ export const wireLimits = {
   testStateidsMax: 1024,
   /** Extents in one MAP reply. */
   mapExtentsMax: 8192,
+  /** Quotas in one QUOTA_LIST reply: with the longest paths they fit a frame. */
+  quotasMax: 128,
+  /** PATH_MAX of Linux; a longer one is cut. */
+  pathMax: 4096,
   /** Slots of a session: requests of it in progress at once. With one frame each they bound what a session can pile up. */
   slotsMax: 32,
   /** Clients, layouts and breaks that one STATUS reply lists, and segments of a layout: with the longest owners they fit a frame. */

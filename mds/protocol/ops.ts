@@ -99,6 +99,9 @@ const Dirent = Type.Tuple([NameBytes, Ino, U32, U53, orNull(WireAttr)]);
 /** offset, length, device index, storage offset, bus address, unwritten, files that share the blocks. */
 const MapExtent = Type.Tuple([U53, U53, U32, U53, BusAddress, Type.Boolean(), U32]);
 
+/** id, directory, path, limit and use in bytes, limit and use in inodes (limits: 0 is none), in force. */
+const Quota = Type.Tuple([U53, Ino, bytes(1, wireLimits.pathMax), U53, U53, U53, U53, Type.Boolean()]);
+
 export const operations = {
   // Clients and sessions.
   /** owner, verifier, flags, implementation, longest I/O in ms, credentials for requests that carry none → client id,
@@ -277,11 +280,23 @@ export const operations = {
   CLONE_TREE: operation('CLONE_TREE', 20020, [Ino, Ino, NameBytes], [WireAttr]),
   /** → state of the filesystem and of the server */
   STATUS: operation('STATUS', 20002, [], [WireServerStatus], sessionless),
-  /** → block size, blocks, free, available, files, files free, longest name */
-  STATFS: operation('STATFS', 20003, [], [U32, U53, U53, U53, U53, U53, U32], idempotent),
+  /** inode whose quota counts, or null → block size, blocks, free, available, files, files free, longest name */
+  STATFS: operation('STATFS', 20003, [orNull(Ino)], [U32, U53, U53, U53, U53, U53, U32], idempotent),
   SYNCFS: operation('SYNCFS', 20005, [], [], idempotent),
   /** client id: it is dead, says the administrator (uid 0) */
   EVICT: operation('EVICT', 20006, [U53], []),
+  /** directory, most bytes, most inodes (0: no limit) → in force, inodes counted so far: if not, ask again */
+  QUOTA_SET: operation('QUOTA_SET', 20010, [Ino, U53, U53], [Type.Boolean(), U53]),
+  /** directory */
+  QUOTA_REMOVE: operation('QUOTA_REMOVE', 20011, [Ino], []),
+  /** inode (the quota it counts in) or null (all), id after which to start → quotas, no more follow */
+  QUOTA_LIST: operation(
+    'QUOTA_LIST',
+    20012,
+    [orNull(Ino), U53],
+    [Type.Array(Quota, { maxItems: wireLimits.quotasMax }), Type.Boolean()],
+    idempotent,
+  ),
 
   // Long work on the filesystem.
   /** what to do → its number */

@@ -229,7 +229,9 @@ describe('bounds', () => {
     const client = await rig.connect();
     rig.wire.toServer = () => 'hold';
     const aborting = new AbortController();
-    const calls = Promise.allSettled(Array.from({ length: 4300 }, () => client.statfs({ signal: aborting.signal })));
+    const calls = Promise.allSettled(
+      Array.from({ length: 4300 }, () => client.statfs(undefined, { signal: aborting.signal })),
+    );
     expect(await statusOf(client.statfs())).toBe('OVERLOAD');
     aborting.abort();
     await calls;

@@ -31,6 +31,7 @@ const record = (ino: number) => ({
   flags: 0,
   parent: 0,
   target: new Uint8Array(0),
+  quota: 0,
 });
 
 function inodeTable(capacity: number) {

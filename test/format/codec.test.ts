@@ -11,6 +11,7 @@ import type {
   HoldRecord,
   InodeRecord,
   ProvisionalRecord,
+  QuotaRecord,
   StoreRecord,
 } from '../../fs/format/records.ts';
 import { limits } from '../../fs/limits.ts';
@@ -41,6 +42,7 @@ const inodes: fc.Arbitrary<InodeRecord> = fc.record({
   flags: u32,
   parent: fc.oneof(fc.constant(0), safe),
   target: fc.oneof(fc.constant(new Uint8Array(0)), fc.uint8Array({ maxLength: limits.symlinkMax })),
+  quota: fc.oneof(fc.constant(0), positive),
 });
 const dentries: fc.Arbitrary<DentryRecord> = fc.record({
   ino: positive,
@@ -62,6 +64,15 @@ const holds: fc.Arbitrary<HoldRecord> = fc.record({
   length: fc.integer({ min: 1, max: 2 ** 40 }),
   access: fc.constantFrom('read', 'write'),
   since: safe,
+});
+const limit = fc.oneof(fc.constant(Infinity), positive);
+const quotas: fc.Arbitrary<QuotaRecord> = fc.record({
+  id: positive,
+  root: positive,
+  blocksMax: limit,
+  inodesMax: limit,
+  blocks: safe,
+  inodes: safe,
 });
 const stores: fc.Arbitrary<StoreRecord> = fc.record({
   formatVersion: positive.map((n) => Math.min(n, 0xffff_ffff)),
@@ -109,6 +120,9 @@ describe('what was encoded decodes to the same', () => {
     const r = { device, length, since };
     expect(codec.decodeBad(keys.badKey(1), codec.encodeBad(r))).toEqual(r);
   });
+  test.prop([quotas])('quota', (r) => {
+    expect(codec.decodeQuota(keys.quotaKey(r.id), codec.encodeQuota(r))).toEqual(r);
+  });
   test.prop([stores])('store', (r) => {
     expect(codec.decodeStore(keys.storeKey(), codec.encodeStore(r))).toEqual(r);
   });
@@ -133,6 +147,7 @@ const file: InodeRecord = {
   flags: 0,
   parent: 0,
   target: none,
+  quota: 0,
 };
 
 describe('the bytes are those of docs/format.md', () => {
@@ -143,6 +158,14 @@ describe('the bytes are those of docs/format.md', () => {
   test('a directory ends with its parent', () => {
     const bytes = hex(codec.encodeInode({ ...file, mode: 0o040755, parent: 1 }));
     expect(bytes).toBe(`dc0010cd41edcd03e8cd03e801ce0001e2400500${stamp}01`);
+  });
+  test('what counts in a quota ends with its id', () => {
+    const bytes = hex(codec.encodeInode({ ...file, quota: 77 }));
+    expect(bytes).toBe(`dc0013cd81a4cd03e8cd03e801ce0001e2400500${stamp}0000c4004d`);
+  });
+  test('a quota without a limit of inodes', () => {
+    const quota = { id: 3, root: 16, blocksMax: 256, inodesMax: Infinity, blocks: 5, inodes: 2 };
+    expect(hex(codec.encodeQuota(quota))).toBe('9510cd0100000502');
   });
   test('a device node ends with its numbers', () => {
     const bytes = hex(codec.encodeInode({ ...file, mode: 0o020666, rdev: 0x103 }));
@@ -225,6 +248,12 @@ const decoders = [
   ],
   ['grant', codec.decodeGrant, keys.grantKey(1, 2), codec.encodeGrant({ access: 'write' })],
   ['bad memory', codec.decodeBad, keys.badKey(1), codec.encodeBad({ device: 0, length: 1, since: 0 })],
+  [
+    'quota',
+    codec.decodeQuota,
+    keys.quotaKey(3),
+    codec.encodeQuota({ id: 3, root: 2, blocksMax: 5, inodesMax: Infinity, blocks: 1, inodes: 1 }),
+  ],
   ['hold', codec.decodeHold, keys.holdKey(1, 2), codec.encodeHold({ device: 0, length: 1, access: 'read', since: 0 })],
   ['counts', codec.decodeCounts, keys.countsKey(), codec.encodeCounts({ generation: 1, inodes: 2 })],
   [
@@ -272,7 +301,7 @@ describe.each(decoders)('a hostile %s', (_, decode, key, sound) => {
 
   test('with a field more is damage: it would be lost in the next write', () => {
     const { values } = fieldsOf(sound);
-    const full = decode === codec.decodeInode ? [...values, ...[0, 0, none].slice(values.length - 15)] : values;
+    const full = decode === codec.decodeInode ? [...values, ...[0, 0, none, 0].slice(values.length - 15)] : values;
     expect(() => decode(key, pack([...full, 0]))).toThrow(damage);
   });
 

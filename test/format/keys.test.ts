@@ -25,6 +25,7 @@ test.prop([number, number, name])('every key gives back what it was made of', (a
   expect(keys.parseHoldKey(keys.holdKey(a, b))).toEqual({ block: a, clientId: b });
   expect(keys.parseGrantKey(keys.grantKey(a, b))).toEqual({ clientId: a, ino: b });
   expect(keys.parseBadKey(keys.badKey(a))).toEqual({ block: a });
+  expect(keys.parseQuotaKey(keys.quotaKey(a))).toEqual({ id: a });
 });
 
 test('the bytes of the keys are those of docs/format.md', () => {
@@ -39,6 +40,7 @@ test('the bytes of the keys are those of docs/format.md', () => {
   expect(hex(keys.grantKey(8, 7))).toBe('4700000000000000080000000000000007');
   expect(hex(keys.countsKey())).toBe('4e');
   expect(hex(keys.badKey(9))).toBe('420000000000000009');
+  expect(hex(keys.quotaKey(9))).toBe('550000000000000009');
   expect(hex(keys.storeKey())).toBe('53');
 });
 
@@ -66,6 +68,7 @@ test.prop([number, number, number, name])(
       [keys.provisionalRange(), keys.provisionalKey(ino, block)],
       [keys.holdRange(), keys.holdKey(ino, block)],
       [keys.grantRange(), keys.grantKey(block, ino)],
+      [keys.quotaRange(), keys.quotaKey(ino)],
     ] as const;
     for (const [i, [range]] of all.entries()) {
       for (const [j, [, key]] of all.entries()) expect(within(key, range)).toBe(i === j);
@@ -106,6 +109,7 @@ test.prop([fc.uint8Array({ maxLength: 300 })])('any bytes parse or are damage, a
     keys.parseClientKey,
     keys.parseProvisionalKey,
     keys.parseHoldKey,
+    keys.parseQuotaKey,
   ];
   for (const parse of parsers) {
     try {

@@ -181,6 +181,6 @@ describe('the server about itself', () => {
   test('STATFS', async ({ rig }) => {
     const client = await rig.client();
     const stat = await rig.lab.vfs.statfs();
-    expect((await client.call(operations.STATFS, [])).slice(0, 2)).toEqual([stat.blockSize, stat.blocks]);
+    expect((await client.call(operations.STATFS, [null])).slice(0, 2)).toEqual([stat.blockSize, stat.blocks]);
   });
 });

@@ -36,6 +36,9 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
       await Promise.all([caches.attributes(parent), caches.name(parent, name)]);
       return attr;
     },
+    setQuota: (ino, bytesMax, inodesMax) => fs.setQuota(ino, bytesMax, inodesMax),
+    removeQuota: (ino) => fs.removeQuota(ino),
+    quotas: (ino) => fs.quotas(ino),
     status: () => fs.status(),
     fragmentation: () => fs.fragmentation(),
     startJob: (request) => fs.startJob(request),

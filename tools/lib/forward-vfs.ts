@@ -38,6 +38,6 @@ export function forwardVfs(vfs: Vfs): Vfs {
     listxattr: (ino, by) => vfs.listxattr(ino, by),
     setxattr: (ino, name, value, mode, by) => vfs.setxattr(ino, name, value, mode, by),
     removexattr: (ino, name, by) => vfs.removexattr(ino, name, by),
-    statfs: () => vfs.statfs(),
+    statfs: (ino) => vfs.statfs(ino),
   };
 }

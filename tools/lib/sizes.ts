@@ -30,3 +30,12 @@ export function parseMilliseconds(text: string): number {
   }
   return ms;
 }
+
+/** A whole number of things. @throws FsError EINVAL */
+export function parseCount(text: string): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(count)) {
+    throw new FsError('EINVAL', { detail: `${JSON.stringify(text)} is not a whole number` });
+  }
+  return count;
+}

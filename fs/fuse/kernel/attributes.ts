@@ -45,7 +45,7 @@ export function access(s: Session, h: RequestHeader, r: RequestOf<'access'>, by:
 }
 
 export function statfs(s: Session, h: RequestHeader): Served {
-  return s.answer(h, s.vfs.statfs(), (st) => s.reply.statfs(st));
+  return s.answer(h, s.vfs.statfs(s.swapRoot(h.nodeId)), (st) => s.reply.statfs(st));
 }
 
 export function setxattr(s: Session, h: RequestHeader, r: RequestOf<'setxattr'>, by: Caller): Served {

@@ -126,9 +126,9 @@ function fileOperations({ vfs, caller, names, files }: Mount): Pick<Fuse.Operati
         () => done(0),
         done,
       ),
-    statfs: (_path, done) =>
+    statfs: (path, done) =>
       serve(
-        async () => vfs.statfs(),
+        async () => vfs.statfs(await names.ino(path)),
         (s) =>
           done(0, {
             bsize: s.blockSize,

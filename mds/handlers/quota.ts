@@ -1,0 +1,49 @@
+/** Quotas of directory trees. */
+import type { QuotaStatus } from '../../fs/engine/filesystem.ts';
+import { inSession, type Service, type SessionCall } from '../context.ts';
+import { serverLimits } from '../limits.ts';
+import { wireLimits } from '../protocol/limits.ts';
+import type { ReplyOf } from '../protocol/operation.ts';
+import { operations } from '../protocol/ops.ts';
+import { StatusError } from '../protocol/status.ts';
+import { within } from '../within.ts';
+
+export const quotaServices: readonly Service[] = [
+  /** Asked again, it waits for what is under way: so a client sees progress, and no request outlives its patience. */
+  inSession(operations.QUOTA_SET, async ([ino, bytes, inodes], call) => {
+    requireAdministrator(call);
+    const { fs } = call.context;
+    const set = fs.setQuota(ino, bytes || Infinity, inodes || Infinity);
+    if (await within(set, serverLimits.quotaWaitMs, call.context)) return [true, 0];
+    const [quota] = await fs.quotas(ino);
+    return [false, quota?.inodes ?? 0];
+  }),
+
+  inSession(operations.QUOTA_REMOVE, async ([ino], call) => {
+    requireAdministrator(call);
+    await call.context.fs.removeQuota(ino);
+    return [];
+  }),
+
+  /** Paths of directories stand in it: not for everybody. */
+  inSession(operations.QUOTA_LIST, async ([ino, after], call) => {
+    if (ino === null) requireAdministrator(call);
+    const found = (await call.context.fs.quotas(ino ?? undefined)).filter(({ id }) => id > after);
+    const listed = found.slice(0, wireLimits.quotasMax);
+    return [listed.map(quotaToWire), listed.length === found.length];
+  }),
+];
+
+/** Root, or who runs the server. */
+function requireAdministrator({ caller }: SessionCall): void {
+  if (caller.uid === 0 || caller.uid === process.geteuid?.()) return;
+  throw new StatusError('PERM', 'quotas are for root and for the owner of the server', 'EPERM');
+}
+
+function quotaToWire(quota: QuotaStatus): ReplyOf<typeof operations.QUOTA_LIST>[0][number] {
+  const { id, ino, path, bytesMax, bytes, inodesMax, inodes, inForce } = quota;
+  const pathBytes = Buffer.from(path, 'utf8').subarray(0, wireLimits.pathMax);
+  return [id, ino, pathBytes, limitToWire(bytesMax), bytes, limitToWire(inodesMax), inodes, inForce];
+}
+
+const limitToWire = (limit: number): number => (limit === Infinity ? 0 : limit);

@@ -1,0 +1,120 @@
+import { join } from 'node:path';
+import { Command } from 'commander';
+import type { Quota } from '../../client/client.ts';
+import { FsError } from '../../fs/errors.ts';
+import { formatColumns } from '../lib/columns.ts';
+import { print, printJson } from '../lib/program.ts';
+import { ProgressLine } from '../lib/progress-line.ts';
+import { allServers, type Registration } from '../lib/registry.ts';
+import { remotePath, withClient } from '../lib/remote.ts';
+import { formatSize, parseCount, parseSize } from '../lib/sizes.ts';
+
+interface SetOptions {
+  readonly bytes?: string;
+  readonly inodes?: string;
+}
+
+interface ShowOptions {
+  readonly json?: true;
+}
+
+export function quotaCommand(): Command {
+  return new Command('quota')
+    .description('Limit what a directory and all below it hold; df on it shows what is left.')
+    .addCommand(
+      new Command('set')
+        .description(
+          'Set a limit on a directory, or change it. What is there already is counted first; meanwhile the limit is not in force.',
+        )
+        .argument('<directory>', 'a directory on a mount')
+        .option('--bytes <size>', 'most bytes in blocks of files: a number with k, m, g or t; 0 for no limit', '0')
+        .option('--inodes <count>', 'most files and directories, itself included; 0 for no limit', '0')
+        .action(setQuota),
+    )
+    .addCommand(
+      new Command('show')
+        .description('Show limits and use of the quota that a path counts in, or of all quotas.')
+        .argument('[path]', 'a path on a mount; all quotas of all daemons without it')
+        .option('--json', 'print an array as JSON, in bytes; a limit of 0 is none')
+        .action(showQuotas),
+    )
+    .addCommand(
+      new Command('remove')
+        .description('Remove the limit of a directory.')
+        .argument('<directory>', 'a directory on a mount that a quota was set on')
+        .action(async (directory: string) => {
+          const { server, remote } = await remotePath(directory);
+          await withClient(server, (client) => client.removeQuota(remote));
+        }),
+    );
+}
+
+async function setQuota(directory: string, options: SetOptions): Promise<void> {
+  const limit = { bytes: parseSize(options.bytes ?? '0'), inodes: parseCount(options.inodes ?? '0') };
+  if (limit.bytes === 0 && limit.inodes === 0) {
+    throw new FsError('EINVAL', { path: directory, detail: 'a limit is needed: --bytes SIZE, --inodes COUNT or both' });
+  }
+  const { server, remote } = await remotePath(directory);
+  const progress = new ProgressLine();
+  try {
+    await withClient(server, (client) =>
+      client.setQuota(remote, limit, { progress: (inodes) => progress.show(`${inodes} files counted`) }),
+    );
+  } finally {
+    progress.end();
+  }
+}
+
+async function showQuotas(path: string | undefined, options: ShowOptions): Promise<void> {
+  const shown = path === undefined ? (await Promise.all((await allServers()).map(allOf))).flat() : await quotaOf(path);
+  if (options.json === true) printJson(shown.map((quota) => ({ ...quota, ...percentages(quota) })));
+  else if (shown.length > 0) print(table(shown));
+}
+
+async function quotaOf(path: string): Promise<readonly Quota[]> {
+  const { server, remote } = await remotePath(path);
+  return withClient(server, async (client) => (await client.quotas(remote)).map((quota) => local(server, quota)));
+}
+
+function allOf(server: Registration): Promise<readonly Quota[]> {
+  return withClient(server, async (client) => (await client.quotas()).map((quota) => local(server, quota)));
+}
+
+/** With the path that it has here, where there is a mount. */
+function local(server: Registration, quota: Quota): Quota {
+  return server.mountPoint === undefined ? quota : { ...quota, path: join(server.mountPoint, quota.path) };
+}
+
+function percentages(quota: Quota): { readonly bytesPercent: number | null; readonly inodesPercent: number | null } {
+  return {
+    bytesPercent: percentage(quota.bytes, quota.bytesMax),
+    inodesPercent: percentage(quota.inodes, quota.inodesMax),
+  };
+}
+
+/** Rounded up, as df(1) does: 100 is full. */
+function percentage(used: number, limit: number): number | null {
+  return limit === 0 ? null : Math.ceil((used / limit) * 100);
+}
+
+function table(quotas: readonly Quota[]): string {
+  const rows = quotas.map((quota) => {
+    const { bytesPercent, inodesPercent } = percentages(quota);
+    return [
+      formatSize(quota.bytes),
+      limitText(quota.bytesMax, formatSize),
+      percentText(bytesPercent),
+      String(quota.inodes),
+      limitText(quota.inodesMax, String),
+      percentText(inodesPercent),
+      quota.inForce ? quota.path : `${quota.path} (being counted)`,
+    ];
+  });
+  return formatColumns(
+    [['USED', 'LIMIT', 'USE%', 'INODES', 'LIMIT', 'USE%', 'DIRECTORY'], ...rows],
+    ['right', 'right', 'right', 'right', 'right', 'right', 'left'],
+  );
+}
+
+const limitText = (limit: number, format: (limit: number) => string): string => (limit === 0 ? '-' : format(limit));
+const percentText = (percent: number | null): string => (percent === null ? '-' : `${percent}%`);
