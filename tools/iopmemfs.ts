@@ -9,6 +9,7 @@ import { evictCommand } from './commands/evict.ts';
 import { mapCommand } from './commands/map.ts';
 import { mountCommand, mountExit } from './commands/mount.ts';
 import { quotaCommand } from './commands/quota.ts';
+import { resizeCommand } from './commands/resize.ts';
 import { serveCommand } from './commands/serve.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { statusCommand } from './commands/status.ts';
@@ -31,6 +32,7 @@ const command = new Command('iopmemfs')
   .addCommand(evictCommand())
   .addCommand(defragmentCommand())
   .addCommand(evacuateCommand())
+  .addCommand(resizeCommand())
   .addCommand(cancelCommand());
 command
   .command('version')

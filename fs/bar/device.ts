@@ -53,6 +53,12 @@ export interface BarDevice {
    * @throws FsError EIO
    */
   persist(offset: number, length: number): Promise<void>;
+  /**
+   * Looks how large the device is now. What it grew by can be used when it settles; what it lost must not be in use.
+   * Views stay valid.
+   * @throws FsError with mmap(2)'s errno, ENODEV
+   */
+  refresh(): Promise<void>;
   /** @throws FsError EIO outside the device, as the driver answered */
   directAccess(sector: number): DirectAccess;
   /** @throws FsError ENODEV once teardown began */

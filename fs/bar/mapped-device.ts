@@ -19,26 +19,31 @@ export interface DeviceDescription {
   readonly cacheMode: CacheMode;
   readonly busAddress: bigint;
   readonly writable: boolean;
+  /** Bytes that it has later on; always `size` if left out. */
+  readonly measure?: () => Promise<number>;
 }
 
 /**
  * A device mapped into this process, in windows of `windowSize` bytes. Access within one window is one copy of memory.
- * The file behind it must keep its size and have its blocks: the kernel answers an access to a page that it cannot
- * provide with SIGBUS.
+ * The file behind it must not become smaller than what is used of it, and have its blocks: the kernel answers an access to
+ * a page that it cannot provide with SIGBUS.
  */
 export class MappedDevice implements BarDevice {
   readonly path: string;
   readonly kind: DeviceKind;
-  readonly size: number;
   readonly accessWidth: BarDevice['accessWidth'];
   readonly cacheMode: CacheMode;
   readonly busAddress: bigint;
   readonly writable: boolean;
 
+  #size: number;
+  readonly #measure: () => Promise<number>;
   readonly #handle: FileHandle;
   readonly #windowSize: number;
   readonly #persist: Persist;
   readonly #mappings: Mapping[] = [];
+  /** Windows that a larger one took the place of; somebody may still hold views of them. */
+  readonly #replaced: Mapping[] = [];
   /** Empty once closed. */
   readonly #windows: Window[] = [];
   /** Pins and calls of persist that teardown waits for. */
@@ -55,7 +60,8 @@ export class MappedDevice implements BarDevice {
     assert(windowSize > 0 && windowSize % limits.blockSize === 0, `mapping windows of ${windowSize} bytes`);
     this.path = description.path;
     this.kind = description.kind;
-    this.size = description.size;
+    this.#size = description.size;
+    this.#measure = description.measure ?? (async () => description.size);
     this.accessWidth = description.accessWidth;
     this.cacheMode = description.cacheMode;
     this.busAddress = description.busAddress;
@@ -67,16 +73,15 @@ export class MappedDevice implements BarDevice {
     this.#windowSize = windowSize;
     this.#persist = this.writable ? persistenceOf(this.kind, this.accessWidth, this.path) : async () => {};
     try {
-      for (let offset = 0; offset < this.size; offset += windowSize) {
-        const length = Math.min(windowSize, this.size - offset);
-        const mapping = mapShared(handle.fd, offset, length, this.writable, { path: this.path });
-        this.#mappings.push(mapping);
-        this.#windows.push(openWindow(mapping.buffer, this.accessWidth));
-      }
+      this.#map(0);
     } catch (error) {
       this.#unmap();
       throw error;
     }
+  }
+
+  get size(): number {
+    return this.#size;
   }
 
   views(offset: number, length: number): readonly Uint8Array[] {
@@ -152,6 +157,23 @@ export class MappedDevice implements BarDevice {
     }
   }
 
+  async refresh(): Promise<void> {
+    this.#requireOpen();
+    const measured = await this.#measure();
+    this.#requireOpen();
+    const size = measured - (measured % this.accessWidth);
+    const before = this.#size;
+    if (size === 0) throw this.#error('EINVAL', { detail: 'is empty' });
+    this.#size = size;
+    if (size <= before) return;
+    try {
+      this.#map(Math.floor(before / this.#windowSize));
+    } catch (error) {
+      this.#size = before;
+      throw error;
+    }
+  }
+
   directAccess(sector: number): DirectAccess {
     const offset = sector * sectorSize;
     this.#requireOpen();
@@ -186,6 +208,20 @@ export class MappedDevice implements BarDevice {
     return this.#closing;
   }
 
+  /** Maps the windows from `index` on, the first of which may be there already, but not up to the end. */
+  #map(index: number): void {
+    for (let at = index; at * this.#windowSize < this.size; at++) {
+      const offset = at * this.#windowSize;
+      const length = Math.min(this.#windowSize, this.size - offset);
+      const known = this.#mappings[at];
+      if (known !== undefined && known.buffer.byteLength >= length) continue;
+      const mapping = mapShared(this.#handle.fd, offset, length, this.writable, { path: this.path });
+      if (known !== undefined) this.#replaced.push(known);
+      this.#mappings[at] = mapping;
+      this.#windows[at] = openWindow(mapping.buffer, this.accessWidth);
+    }
+  }
+
   async #tearDown(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#unused = resolve;
@@ -202,7 +238,7 @@ export class MappedDevice implements BarDevice {
 
   #unmap(): void {
     this.#windows.length = 0;
-    for (const mapping of this.#mappings.splice(0)) unmap(mapping);
+    for (const mapping of [...this.#mappings.splice(0), ...this.#replaced.splice(0)]) unmap(mapping);
   }
 
   /** Cuts a range, which lies inside, at the borders of the windows: `done` bytes of it come before the piece. */

@@ -45,6 +45,7 @@ export async function openDevice(path: string, options: OpenDeviceOptions): Prom
       accessWidth: options.accessWidth ?? 1,
       busAddress: options.busAddress ?? identity.busAddress,
       cacheMode: options.cacheMode ?? identity.cacheMode,
+      measure: async () => (await identify(path)).size,
     };
     return new MappedDevice(handle, description, options.windowSize);
   } catch (error) {

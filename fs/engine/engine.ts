@@ -285,7 +285,7 @@ class Engine implements Filesystem {
   }
 
   startJob(request: JobRequest): number {
-    const work = jobOf(this.#volume, request);
+    const work = jobOf(this.#volume, request, (blocks) => this.#setBlockCount(blocks));
     return this.#jobs.start(request.kind, work);
   }
 
@@ -295,6 +295,13 @@ class Engine implements Filesystem {
 
   cancelJob(id: number): void {
     this.#jobs.cancel(id);
+  }
+
+  /** On the media, durable; memory follows by the caller. @throws FsError EIO */
+  async #setBlockCount(blockCount: number): Promise<void> {
+    const next = { ...this.#superblock, blockCount };
+    await writeSuperblocks(this.#volume.device, next);
+    this.#superblock = next;
   }
 
   clientRecords(): readonly ClientRecord[] {
@@ -341,6 +348,7 @@ class Engine implements Filesystem {
       await v.group.close();
       if (!v.readOnly && v.shutdown === undefined) {
         this.#superblock = { ...this.#superblock, dirty: false };
+        await v.device.refresh(); // an image may have been cut at the end of a filesystem that became smaller
         await writeSuperblocks(v.device, this.#superblock);
       }
     } finally {

@@ -78,7 +78,9 @@ export type JobRequest =
   /** Brings the blocks of a file, or of all, together. */
   | { readonly kind: 'defragment'; readonly ino: number | undefined }
   /** Empties a range of the device, in bytes; `retire`: for ever, as its memory is not to be trusted. */
-  | { readonly kind: 'evacuate'; readonly offset: number; readonly length: number; readonly retire: boolean };
+  | { readonly kind: 'evacuate'; readonly offset: number; readonly length: number; readonly retire: boolean }
+  /** Makes the filesystem this many bytes large, or as large as the device has become. */
+  | { readonly kind: 'resize'; readonly size: number | undefined };
 
 export interface Filesystem {
   readonly vfs: Vfs;

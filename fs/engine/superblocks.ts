@@ -44,12 +44,18 @@ export function readSuperblock(device: BarDevice): Superblock {
   }
 }
 
-/** The block that is not whole now is written first, so that one of the two is whole at any moment. @throws FsError EIO */
+/**
+ * The block that is not whole now is written first, so that one of the two is whole at any moment. A device that is larger
+ * than its filesystem gets another copy in its last block, where one is looked for if the first is damaged. The first
+ * block decides where the filesystem ends: it is written after all copies, so that a change of size is there whole or not.
+ * @throws FsError EIO
+ */
 export async function writeSuperblocks(device: BarDevice, superblock: Superblock): Promise<void> {
   const block = encodeSuperblock(superblock).subarray(0, superblockSize);
   const { first, copy } = superblockLocations(superblock.blockCount * limits.blockSize);
+  const copies = new Set([copy, superblockLocations(device.size).copy]);
   const found = inspectSuperblocks(device);
-  const order = found.kind === 'ok' && found.repair?.which === 'first' ? [first, copy] : [copy, first];
+  const order = found.kind === 'ok' && found.repair?.which === 'first' ? [first, ...copies] : [...copies, first];
   for (const at of order) {
     device.write(at, block);
     await device.persist(at, limits.blockSize);

@@ -282,6 +282,12 @@ export class Volume {
     this.changes.record(quotaKey(tree.id), encodeQuota(tree));
   }
 
+  /** The filesystem has so many blocks from now on, and the superblocks say so. */
+  resize(blocks: number): void {
+    this.space.resize(blocks);
+    this.unsharing.resize(blocks);
+  }
+
   /** Everything changed so far is durable when it settles. @throws FsError EIO */
   sync(): Promise<void> {
     return this.group.sync();

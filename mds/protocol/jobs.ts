@@ -6,13 +6,15 @@ import { Ino, Text, U53 } from './fields.ts';
 import { wireLimits } from './limits.ts';
 
 /** The first element of a request. */
-const request = { defragment: 0, evacuate: 1 } as const;
+const request = { defragment: 0, evacuate: 1, resize: 2 } as const;
 
 export const WireJobRequest = Type.Union([
   /** ino, null: all files */
   Type.Tuple([Type.Literal(request.defragment), Type.Union([Ino, Type.Null()])]),
   /** offset and length in bytes of the device, never to be used again */
   Type.Tuple([Type.Literal(request.evacuate), U53, U53, Type.Boolean()]),
+  /** bytes, null: as large as the device */
+  Type.Tuple([Type.Literal(request.resize), Type.Union([U53, Type.Null()])]),
 ]);
 export type WireJobRequest = Static<typeof WireJobRequest>;
 
@@ -36,11 +38,13 @@ export type WireFragmentation = Static<typeof WireFragmentation>;
 
 export function jobRequestToWire(job: JobRequest): WireJobRequest {
   if (job.kind === 'defragment') return [request.defragment, job.ino ?? null];
+  if (job.kind === 'resize') return [request.resize, job.size ?? null];
   return [request.evacuate, job.offset, job.length, job.retire];
 }
 
 export function jobRequestFromWire(wire: WireJobRequest): JobRequest {
   if (wire[0] === request.defragment) return { kind: 'defragment', ino: wire[1] ?? undefined };
+  if (wire[0] === request.resize) return { kind: 'resize', size: wire[1] ?? undefined };
   const [, offset, length, retire] = wire;
   return { kind: 'evacuate', offset, length, retire };
 }

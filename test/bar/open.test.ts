@@ -1,4 +1,4 @@
-import { chmod, stat, symlink } from 'node:fs/promises';
+import { chmod, readFile, stat, symlink, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -126,4 +126,24 @@ test('a device may be opened and closed any number of times', async () => {
 test('mapping windows are whole pages', async () => {
   const path = await image(tmpfs, 2 ** 20);
   await expect(openDevice(path, { writable: true, windowSize: 1000 })).rejects.toThrow('mapping windows of 1000 bytes');
+});
+
+test('a device that grew is mapped further, and views of it stay valid', async () => {
+  const page = limits.blockSize;
+  const path = await image(tmpfs, 3 * page);
+  const device = await opened(path, { writable: true, windowSize: 2 * page });
+  const [before] = device.views(2 * page, page);
+  await truncate(path, 7 * page);
+  expect(device.size).toBe(3 * page);
+  await device.refresh();
+  expect(device.size).toBe(7 * page);
+  device.write(3 * page - 2, Buffer.from('abcd'));
+  expect(Buffer.from(before?.subarray(-2) ?? []).toString()).toBe('ab');
+  device.write(6 * page, Buffer.alloc(page, 7));
+  await device.persist(0, 7 * page);
+  expect((await readFile(path)).subarray(3 * page, 3 * page + 2).toString()).toBe('cd');
+
+  await truncate(path, page);
+  await device.refresh();
+  expect(() => device.read(page, Buffer.alloc(1))).toThrow(expect.objectContaining({ code: 'EINVAL' }));
 });

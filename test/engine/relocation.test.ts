@@ -1,9 +1,12 @@
 /** Data moves on the device while everything goes on: what files hold and who shares what stays the same. */
+import { truncate } from 'node:fs/promises';
 import { describe, expect } from 'vitest';
+import type { BarDevice } from '../../fs/bar/device.ts';
 import type { Filesystem, JobRequest } from '../../fs/engine/filesystem.ts';
 import type { JobStatus } from '../../fs/engine/relocation/job.ts';
 import type { MappedExtent } from '../../fs/vfs.ts';
 import { Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
+import { DyingDevice } from './dying-device.ts';
 import { FakeLeases } from './fake-leases.ts';
 import { bs, makeFile, pattern, test } from './fixture.ts';
 
@@ -187,6 +190,103 @@ describe('evacuation', () => {
     expect(evacuate(bs, 0)).toThrow(/EINVAL/);
     expect(evacuate(0, 17 << 20)).toThrow(/EINVAL/);
   });
+});
+
+describe('another size', () => {
+  const image = 16 << 20;
+
+  test('larger: what the device grew by can be used', async ({ lab }) => {
+    const a = await writeFile(lab.vfs, 'a', pattern(100 * bs, 1));
+    const before = await lab.vfs.statfs();
+    await truncate(lab.image, 2 * image + 100);
+    await done(lab.fs, { kind: 'resize', size: undefined });
+    const grown = (image / bs) * 2 - before.blocks - 2;
+    expect(await lab.vfs.statfs()).toMatchObject({
+      blocks: before.blocks + grown,
+      blocksFree: before.blocksFree + grown,
+    });
+    const b = await writeFile(lab.vfs, 'b', pattern(image + (image >> 1), 2));
+    await lab.remount();
+    expect(lab.fs.status().blocks.total).toBe((2 * image) / bs);
+    await expectContent(lab, a, pattern(100 * bs, 1));
+    await expectContent(lab, b, pattern(image + (image >> 1), 2));
+  });
+
+  test('smaller: what lay past the end was moved, and the image can be cut', async ({ lab }) => {
+    const first = await writeFile(lab.vfs, 'first', pattern(8 << 20, 1));
+    const second = await writeFile(lab.vfs, 'second', pattern(4 << 20, 2));
+    const { ino: clone } = await lab.fs.cloneFile(second, lab.vfs.rootIno, n('clone'), root);
+    await lab.vfs.unlink(lab.vfs.rootIno, n('first'), root);
+    await done(lab.fs, { kind: 'resize', size: image / 2 });
+    expect(first).toBeGreaterThan(0);
+    expect(await lab.vfs.statfs()).toMatchObject({ blocks: image / 2 / bs - 2 });
+    await truncate(lab.image, image / 2);
+    await lab.remount();
+    for (const ino of [second, clone]) await expectContent(lab, ino, pattern(4 << 20, 2));
+    expect(lab.fs.status().blocks).toMatchObject({ total: image / 2 / bs, shared: (4 << 20) / bs });
+  });
+
+  test('what does not fit, or is not there, is refused, and nothing changes', async ({ lab }) => {
+    await writeFile(lab.vfs, 'a', pattern(10 << 20, 1));
+    const before = lab.fs.status().blocks;
+    const errors = [
+      [8 << 20, 'ENOSPC'],
+      [2 * image, 'EINVAL'],
+      [bs, 'EINVAL'],
+    ] as const;
+    for (const [size, code] of errors) {
+      expect(await finished(lab.fs, { kind: 'resize', size })).toMatchObject({ state: 'failed', error: { code } });
+    }
+    expect(lab.fs.status().blocks).toEqual(before);
+  });
+
+  test('bad memory past the end is bad again when the filesystem grows over it', async ({ lab }) => {
+    await done(lab.fs, { kind: 'evacuate', offset: 12 << 20, length: 16 * bs, retire: true });
+    await done(lab.fs, { kind: 'resize', size: 8 << 20 });
+    expect(lab.fs.status().blocks.bad).toBe(0);
+    await lab.remount();
+    await done(lab.fs, { kind: 'resize', size: undefined });
+    expect(lab.fs.status().blocks.bad).toBe(16);
+    await lab.remount();
+    expect(lab.fs.status().blocks).toMatchObject({ bad: 16, total: image / bs });
+  });
+
+  for (const to of [8 << 20, 32 << 20, 24 << 20]) {
+    test(`to ${to >> 20} MiB: whichever write of a superblock is the last, torn or whole, a mount finds a size`, async () => {
+      const lab = await Lab.create(image);
+      try {
+        await truncate(lab.image, 32 << 20);
+        const ino = await writeFile(lab.vfs, 'a', pattern(4 << 20, 1));
+        await done(lab.fs, { kind: 'evacuate', offset: 0, length: 4 << 20, retire: false }); // towards the end
+        await lab.unmount();
+        for (let writes = 0; ; writes++) {
+          for (const torn of [false, true]) {
+            let cut = (): void => undefined;
+            const dying = (real: BarDevice): BarDevice => {
+              const device = new DyingDevice(real);
+              cut = () => Object.assign(device, { superblocksLeft: writes, tearsTheNext: torn });
+              return device;
+            };
+            const crash = await lab.afterCrash({ device: dying });
+            try {
+              cut();
+              const job = await finished(crash.fs, { kind: 'resize', size: to });
+              await crash.unmount().catch(() => undefined);
+              await crash.mount();
+              expect([image / bs, to / bs]).toContain(crash.fs.status().blocks.total);
+              await expectContent(crash, ino, pattern(4 << 20, 1));
+              expect(await crash.problems()).toEqual([]);
+              if (job.state === 'done') return;
+            } finally {
+              await crash.remove();
+            }
+          }
+        }
+      } finally {
+        await lab.remove();
+      }
+    });
+  }
 });
 
 describe('clients', () => {

@@ -56,6 +56,9 @@ export class WatchedDevice implements BarDevice {
     await this.#device.persist(offset, length);
     this.persisted.push({ offset, length });
   }
+  refresh(): Promise<void> {
+    return this.#device.refresh();
+  }
   directAccess(sector: number): DirectAccess {
     return this.#device.directAccess(sector);
   }

@@ -106,12 +106,12 @@ export class Lab {
   }
 
   /** The filesystem as it would be found after a kill at this moment, as a lab of its own. */
-  async afterCrash(): Promise<Lab> {
+  async afterCrash(options: MountOptions = {}): Promise<Lab> {
     const dir = join(this.dir, `crash-${++this.#copies}`);
     const lab = new Lab(dir, join(dir, 'image'), join(dir, 'meta'));
     await cp(this.meta, lab.meta, { recursive: true });
     await cp(this.image, lab.image);
-    await lab.mount();
+    await lab.mount(undefined, options);
     return lab;
   }
 

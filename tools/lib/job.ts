@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '../../client/index.ts';
 import type { JobStatus } from '../../fs/engine/relocation/job.ts';
 import { ExitError, print, printJson } from './program.ts';
+import { ProgressLine } from './progress-line.ts';
 import type { Registration } from './registry.ts';
 import { withClient } from './remote.ts';
 import { formatSize } from './sizes.ts';
@@ -10,8 +11,6 @@ import { formatSize } from './sizes.ts';
 /** How often the daemon is asked: often at first, since most jobs are short. */
 const pollFirstMs = 20;
 const pollLongestMs = 200;
-/** What takes longer shows how far it is. */
-const progressAfterMs = 1000;
 
 export interface JobOptions {
   readonly json?: true;
@@ -50,18 +49,15 @@ export async function runJob(
 const signals = ['SIGINT', 'SIGTERM'] as const;
 
 async function follow(client: Client, id: number): Promise<JobStatus> {
-  let shown = false;
+  const line = new ProgressLine();
   for (let waitMs = pollFirstMs; ; waitMs = Math.min(waitMs * 2, pollLongestMs)) {
     const job = await client.job();
     if (job?.id !== id) throw new ExitError(1, `job ${id} is over and another has begun`);
     if (job.state !== 'running') {
-      if (shown) process.stderr.write('\r\x1b[K');
+      line.end();
       return job;
     }
-    if (process.stderr.isTTY && job.elapsedMs >= progressAfterMs) {
-      process.stderr.write(`\r\x1b[K${jobText(job)}`);
-      shown = true;
-    }
+    line.show(jobText(job));
     await sleep(waitMs);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { FsError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import type { BlockRange } from '../../space/space.ts';
+import type { BlockRange, Role } from '../../space/space.ts';
 import type { Extent } from '../extents.ts';
 import type { Volume } from '../volume.ts';
 import { OwnerIndex, requireRebuild } from './owners.ts';
@@ -131,9 +131,18 @@ class Evacuation {
   }
 }
 
-/** @throws FsError EBUSY */
+/** Nothing is left in the range. @throws FsError EBUSY with what is, and what to do */
 function requireEmpty(v: Volume, range: BlockRange): void {
-  const left = v.space.rolesIn(range).filter(({ value: { role } }) => !empty.has(role));
+  requireRoles(v, range, (role) => emptyRoles.has(role));
+}
+
+/** Nothing in the range is out of reach: time is not spent on what must fail. @throws FsError EBUSY */
+export function requireNoQuarantine(v: Volume, range: BlockRange): void {
+  requireRoles(v, range, (role) => role !== 'quarantined');
+}
+
+function requireRoles(v: Volume, range: BlockRange, allowed: (role: Role['role']) => boolean): void {
+  const left = v.space.rolesIn(range).filter(({ value: { role } }) => !allowed(role));
   if (left.length === 0) return;
   const clients = new Map<number, number>();
   const end = range.block + range.length;
@@ -149,4 +158,4 @@ function requireEmpty(v: Volume, range: BlockRange): void {
   throw new FsError('EBUSY', { detail: `not all of the range is free: ${reasons.join('; ')}` });
 }
 
-const empty: ReadonlySet<string> = new Set(['withheld', 'bad', 'reserved']);
+const emptyRoles: ReadonlySet<Role['role']> = new Set(['withheld', 'bad', 'reserved']);

@@ -10,11 +10,12 @@ import { defragmentAll, defragmentFile } from './defragment.ts';
 import { evacuate } from './evacuate.ts';
 import type { JobWork } from './job.ts';
 import { Relocator } from './relocator.ts';
+import { resize, type SetBlockCount } from './resize.ts';
 
 const bs = limits.blockSize;
 
 /** @throws FsError EROFS, EIO (shut down), ESTALE (no such file), EINVAL (no such range) */
-export function jobOf(v: Volume, request: JobRequest): JobWork {
+export function jobOf(v: Volume, request: JobRequest, setBlockCount: SetBlockCount): JobWork {
   if (v.readOnly) throw new FsError('EROFS', { detail: 'mounted read-only' });
   if (v.shutdown !== undefined) throw new FsError('EIO', { detail: v.shutdown });
   switch (request.kind) {
@@ -27,6 +28,10 @@ export function jobOf(v: Volume, request: JobRequest): JobWork {
     case 'evacuate': {
       const range = blockRange(v, request);
       return (progress, signal) => evacuation(new Relocator(v, signal, progress), range, request.retire);
+    }
+    case 'resize': {
+      const { size } = request;
+      return (progress, signal) => resize(new Relocator(v, signal, progress), size, setBlockCount);
     }
   }
 }
