@@ -48,6 +48,20 @@ async function places(lab: Lab, ino: number): Promise<number[]> {
   return (await lab.fs.map(ino)).map(({ storageOffset }) => storageOffset);
 }
 
+/** The filesystem as it would be found after a kill at this moment, on a device that is going to lose its power. */
+async function onDyingDevice(lab: Lab): Promise<[Lab, DyingDevice]> {
+  const devices: DyingDevice[] = [];
+  const wrap = (real: BarDevice): BarDevice => {
+    const device = new DyingDevice(real);
+    devices.push(device);
+    return device;
+  };
+  const crash = await lab.afterCrash({ device: wrap });
+  const [device] = devices;
+  if (device === undefined) throw new Error('the device was not wrapped');
+  return [crash, device];
+}
+
 /** Bytes of files that lie in a range of the device. */
 async function bytesWithin(lab: Lab, inos: readonly number[], offset: number, length: number): Promise<number> {
   const extents: MappedExtent[] = [];
@@ -261,15 +275,10 @@ describe('another size', () => {
         await lab.unmount();
         for (let writes = 0; ; writes++) {
           for (const torn of [false, true]) {
-            let cut = (): void => undefined;
-            const dying = (real: BarDevice): BarDevice => {
-              const device = new DyingDevice(real);
-              cut = () => Object.assign(device, { superblocksLeft: writes, tearsTheNext: torn });
-              return device;
-            };
-            const crash = await lab.afterCrash({ device: dying });
+            const [crash, device] = await onDyingDevice(lab);
             try {
-              cut();
+              device.superblocksLeft = writes;
+              device.tearsTheNext = torn;
               const job = await finished(crash.fs, { kind: 'resize', size: to });
               await crash.unmount().catch(() => undefined);
               await crash.mount();
