@@ -47,6 +47,8 @@ export const limits = {
   reapedInodesMax: 8192,
   /** Inodes kept in memory beyond those in use; about 300 bytes each. */
   inodeCacheMax: 200_000,
+  /** Extent maps kept ready beyond those with several extents; the others are packed. About 150 bytes each. */
+  extentMapsMax: 65_536,
   /** Large files start on a huge page, so that a peer can map them by 2 MiB. */
   hugePage: 2 ** 21,
   /** Free extents looked at for an aligned start before one is taken that is large enough for any alignment. */

@@ -11,7 +11,9 @@ import type { Dentry, Directory } from './directory.ts';
 import type { ExtentMap } from './extents.ts';
 import type { Inode } from './inode.ts';
 
-type MapsByFile = ReadonlyMap<number, ExtentMap>;
+interface MapsByFile {
+  get(ino: number): ExtentMap | undefined;
+}
 
 export class Changes {
   readonly #group: () => GroupCommit;

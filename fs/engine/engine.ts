@@ -242,7 +242,7 @@ class Engine implements Filesystem {
     const v = this.#volume;
     return run(() => {
       const clone = cloneFile(v, ino, parent, name, by);
-      return attrOf(clone, v.extents.get(clone.ino));
+      return attrOf(clone, v.extents.blocksOf(clone.ino));
     });
   }
 

@@ -7,7 +7,6 @@ import type { InodeRecord } from '../format/records.ts';
 import { isSnapshotsIno } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
 import type { Attr, Timespec } from '../vfs.ts';
-import type { ExtentMap } from './extents.ts';
 
 export const S_IFMT = 0o170000;
 export const S_IFREG = 0o100000;
@@ -87,7 +86,8 @@ export class Inode implements InodeRecord {
   }
 }
 
-export function attrOf(inode: Inode, extents: ExtentMap | undefined): Attr {
+/** `blocks`: mapped by the file. */
+export function attrOf(inode: Inode, blocks: number): Attr {
   return {
     ino: inode.ino,
     mode: inode.mode,
@@ -96,7 +96,7 @@ export function attrOf(inode: Inode, extents: ExtentMap | undefined): Attr {
     gid: inode.gid,
     rdev: inode.rdev,
     size: inode.isDirectory ? limits.blockSize : inode.size,
-    blocks: extents === undefined ? 0 : extents.blocks * (limits.blockSize / 512),
+    blocks: blocks * (limits.blockSize / 512),
     atime: inode.atime,
     mtime: inode.mtime,
     ctime: inode.ctime,

@@ -37,11 +37,12 @@ import type { ClientRecord, QuotaRecord } from '../format/records.ts';
 import type { MetaStore, StoreEntry } from '../meta/store.ts';
 import type { Access, BlockRange } from '../space/space.ts';
 import { Space } from '../space/space.ts';
+import { LoadedExtents } from './extent-table.ts';
 import { ExtentMap } from './extents.ts';
 
 export interface Loaded {
   readonly space: Space;
-  readonly extents: Map<number, ExtentMap>;
+  readonly extents: LoadedExtents;
   readonly provisional: Map<number, ExtentMap>;
   readonly holds: Map<number, Map<number, BlockRange>>;
   readonly grants: Map<number, Map<number, Access>>;
@@ -58,11 +59,11 @@ export async function load(store: MetaStore, blockCount: number, generation: num
     { block: blockCount - 1, length: 1 },
   ]);
 
-  const extents = new Map<number, ExtentMap>();
+  const extents = new LoadedExtents();
   await each(store, extentRange(), ([key, value]) => {
     const { ino, fileBlock } = parseExtentKey(key);
     const { block, length, flags } = decodeExtent(key, value);
-    append(extents, ino, { fileBlock, block, length, mark: flags });
+    if (!extents.add(ino, { fileBlock, block, length, mark: flags })) throw overlap(ino, fileBlock);
     builder.addFile({ block, length });
   });
 
@@ -149,11 +150,13 @@ function append(
     maps.set(ino, map);
   }
   const last = map.last;
-  if (last !== undefined && last.fileBlock + last.length > extent.fileBlock) {
-    const detail = `extents at file blocks ${last.fileBlock} and ${extent.fileBlock} overlap: run fsck.iopmemfs`;
-    throw new FsError('EUCLEAN', { ino, detail });
-  }
+  if (last !== undefined && last.fileBlock + last.length > extent.fileBlock) throw overlap(ino, extent.fileBlock);
   map.load(extent);
+}
+
+function overlap(ino: number, fileBlock: number): FsError {
+  const detail = `the extent at file block ${fileBlock} and the one before it overlap: run fsck.iopmemfs`;
+  return new FsError('EUCLEAN', { ino, detail });
 }
 
 async function each(store: MetaStore, { from, to }: KeyRange, visit: (entry: StoreEntry) => void): Promise<void> {

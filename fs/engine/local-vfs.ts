@@ -308,7 +308,7 @@ export class LocalVfs implements Vfs {
   }
 
   #attr(inode: Inode): Attr {
-    return attrOf(inode, this.#v.extents.get(inode.ino));
+    return attrOf(inode, this.#v.extents.blocksOf(inode.ino));
   }
 
   #newHandle(inode: Inode, flags: number): Handle {

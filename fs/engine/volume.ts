@@ -16,6 +16,7 @@ import type { Clock } from './clock.ts';
 import { Copying } from './copying.ts';
 import type { Dentry, Directory } from './directory.ts';
 import { DirectoryTable, residentNamesMax } from './directory.ts';
+import { ExtentTable, type LoadedExtents } from './extent-table.ts';
 import { ExtentMap } from './extents.ts';
 import { type Inode, InodeTable } from './inode.ts';
 import type { BreakReason, ByteRange, Leases } from './leases.ts';
@@ -37,7 +38,7 @@ export interface VolumeOptions {
   readonly device: BarDevice;
   readonly store: MetaStore;
   readonly space: Space;
-  readonly extents: Map<number, ExtentMap>;
+  readonly extents: LoadedExtents;
   readonly provisional: Map<number, ExtentMap>;
   readonly holds: Map<number, Map<number, BlockRange>>;
   readonly grants: Map<number, Map<number, Access>>;
@@ -55,7 +56,7 @@ export class Volume {
   readonly inodes: InodeTable;
   readonly directories: DirectoryTable;
   /** Of every file that has blocks. */
-  readonly extents: Map<number, ExtentMap>;
+  readonly extents: ExtentTable;
   /** Blocks granted for writing, not yet part of the file; `mark` is the client id. */
   readonly provisional: Map<number, ExtentMap>;
   /** What fenced clients may still touch: ranges by first block, by client. */
@@ -98,7 +99,6 @@ export class Volume {
     this.store = options.store;
     this.space = options.space;
     this.unsharing = new Unsharing(options.space.counts().total);
-    this.extents = options.extents;
     this.provisional = options.provisional;
     this.holds = options.holds;
     this.grants = options.grants;
@@ -111,6 +111,7 @@ export class Volume {
     this.#nextNumber = options.binding.nextIno;
     this.#nextClientId = options.binding.nextClientId;
     const overfull = (): void => this.#trimSoon();
+    this.extents = new ExtentTable(options.extents, { capacity: limits.extentMapsMax, overfull });
     const durable = (): number => this.group.durable;
     this.inodes = new InodeTable({
       snapshots: (ino) => snapshotsDirectory(this, ino),
@@ -162,12 +163,7 @@ export class Volume {
   }
 
   extentsOf(ino: number): ExtentMap {
-    let map = this.extents.get(ino);
-    if (map === undefined) {
-      map = new ExtentMap();
-      this.extents.set(ino, map);
-    }
-    return map;
+    return this.extents.of(ino);
   }
 
   provisionalOf(ino: number): ExtentMap {
@@ -354,6 +350,7 @@ export class Volume {
     setImmediate(() => {
       this.#trimDue = false;
       this.inodes.trim();
+      this.extents.trim();
       this.directories.trim();
     });
   }

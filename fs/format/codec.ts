@@ -68,7 +68,10 @@ function readInode(ino: number, f: Fields): InodeRecord {
   const [uid, gid, nlink] = [f.integer('uid', u32Max), f.integer('gid', u32Max), f.integer('nlink', u32Max)];
   const size = f.integer('size', limits.fileSizeMax);
   const [change, flags] = [f.integer('change'), f.integer('flags', u32Max)];
-  const [mtime, ctime, atime, btime] = [readTime(f), readTime(f), readTime(f), readTime(f)];
+  const mtime = readTime(f);
+  const ctime = sameTime(readTime(f), mtime);
+  const atime = sameTime(readTime(f), mtime);
+  const btime = sameTime(readTime(f), atime);
   const parent = f.integer('parent', Number.MAX_SAFE_INTEGER, 0, 0);
   const rdev = f.integer('rdev', u32Max, 0, 0);
   const target = f.bytes('target', limits.symlinkMax, 0, none);
@@ -79,6 +82,11 @@ function readInode(ino: number, f: Fields): InodeRecord {
 function readTime(f: Fields): Timespec {
   const sec = f.integer('seconds', Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER);
   return { sec, nsec: f.integer('nanoseconds', 999_999_999) };
+}
+
+/** Times are mostly equal: one object for them, since inodes are kept by the hundred thousand. */
+function sameTime(time: Timespec, other: Timespec): Timespec {
+  return time.sec === other.sec && time.nsec === other.nsec ? other : time;
 }
 
 export function encodeDentry(r: DentryRecord): Uint8Array {

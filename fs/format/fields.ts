@@ -28,7 +28,8 @@ export class Fields {
   bytes(name: string, max: number, min = 0, absent?: Uint8Array): Uint8Array {
     const value = this.#take(absent);
     if (value instanceof Uint8Array && value.length >= min && value.length <= max) {
-      return this.#key === undefined ? value : new Uint8Array(value);
+      if (value === absent || this.#key === undefined) return value;
+      return new Uint8Array(value);
     }
     return this.fail(`${name} is not ${min} to ${max} bytes`);
   }

@@ -1,5 +1,6 @@
 /** Runs a service until it is stopped by a signal or unmounted. */
 import { isDaemon, printSummary, reportToParent, type ServiceSummary } from './background.ts';
+import { boundHeapGrowth } from './heap.ts';
 import { openLog } from './log.ts';
 import { logFile } from './places.ts';
 import { ExitError, errorText } from './program.ts';
@@ -15,6 +16,7 @@ export interface RunOptions extends Omit<ServiceOptions, 'openLog'> {
 
 /** @throws ExitError */
 export async function runInForeground(options: RunOptions): Promise<void> {
+  boundHeapGrowth();
   // Told to stop while it starts: it finishes starting, then stops.
   const stop = new AbortController();
   for (const signal of stopSignals) process.on(signal, () => stop.abort());
