@@ -248,7 +248,7 @@ class Engine implements Filesystem {
 
   async cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr> {
     const v = this.#volume;
-    return attrOf(await cloneTree(v, this.#copies, ino, parent, name, by), undefined);
+    return attrOf(await cloneTree(v, this.#copies, ino, parent, name, by), 0);
   }
 
   setQuota(ino: number, bytesMax: number, inodesMax: number): Promise<void> {
