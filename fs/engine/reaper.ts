@@ -73,7 +73,8 @@ export class Reaper {
         const current = level;
         const reply = run(() => this.#step(current, levels));
         if (reply instanceof Promise) await reply;
-        await this.#slices.step();
+        const slice = this.#slices.step();
+        if (slice !== undefined) await slice;
         if (this.#removed >= limits.reapedInodesMax || v.changes.size >= limits.longWorkRecordsMax) await this.#tell();
       }
     } finally {

@@ -70,7 +70,7 @@ export function deleteSnapshot(v: Volume, snapshots: number, name: Name, by: Cal
 }
 
 /**
- * A copy of a directory tree that lives on by itself, durable when it settles. `inodesMax`: more of them are not copied.
+ * A copy of a directory tree that lives on by itself, durable when it settles.
  * @throws FsError EEXIST, ENOENT, ENOTDIR, EINVAL, EACCES, EPERM (a caller besides root does not own all of it), E2BIG,
  *   EMLINK, ENOSPC, EROFS, ESHUTDOWN, EIO
  */
@@ -81,14 +81,12 @@ export function cloneTree(
   parent: number,
   name: Name,
   by: Caller,
-  inodesMax?: number,
 ): Promise<Inode> {
   return copies.make({
     source,
     isSnapshot: false,
     parent,
     by,
-    ...(inodesMax !== undefined && { inodesMax }),
     check: () => {
       const inode = v.inodes.get(source);
       if (!inode.isDirectory) throw new FsError('ENOTDIR', { ino: source });

@@ -10,10 +10,9 @@ import { TreeCopy, type TreeCopyOptions } from './tree-copy.ts';
 import type { Volume } from './volume.ts';
 import { run } from './wait.ts';
 
-export interface TreeCopyJob extends Omit<TreeCopyOptions, 'inodesMax'> {
+export interface TreeCopyJob extends TreeCopyOptions {
   /** Directory to be copied. */
   readonly source: number;
-  readonly inodesMax?: number;
   /** The copy may get its name. Asked before the work and again when it gets it. @throws FsError; Wait */
   check(): void;
   /** Gives it the name; `check` has passed in the same turn. Cannot fail. */
@@ -55,8 +54,7 @@ export class TreeCopies {
       job.check();
     });
     await this.#recallWriters(job.source, slices);
-    const options = { ...job, inodesMax: job.inodesMax ?? limits.treeCopyInodesMax };
-    const copy = new TreeCopy(v, options, slices, () => this.#isStopped);
+    const copy = new TreeCopy(v, job, slices, () => this.#isStopped);
     v.copying.begin();
     try {
       await copy.make(job.source);

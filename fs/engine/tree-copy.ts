@@ -39,7 +39,6 @@ export interface TreeCopyOptions {
   readonly parent: number;
   /** Root, or the owner of everything in the tree; undefined: the owner of the root was asked already. */
   readonly by: Caller | undefined;
-  readonly inodesMax: number;
 }
 
 /** A directory whose entries are being copied. */
@@ -107,7 +106,8 @@ export class TreeCopy {
       while (this.#levels.length > 0) {
         const reply = run(() => this.#step());
         if (reply instanceof Promise) await reply;
-        await this.#slices.step();
+        const slice = this.#slices.step();
+        if (slice !== undefined) await slice;
         if (v.changes.size >= limits.longWorkRecordsMax) await v.sync();
         if (this.#isStopped()) throw new FsError('ESHUTDOWN', { ino: source, detail: 'unmounted meanwhile' });
       }
@@ -187,12 +187,13 @@ export class TreeCopy {
   }
 
   #requireCopyable(source: Inode): void {
-    const { by, inodesMax } = this.#options;
+    const { by } = this.#options;
     const { ino } = source;
     if (by !== undefined && by.uid !== 0 && by.uid !== source.uid)
       throw new FsError('EPERM', { ino, detail: `uid ${by.uid} does not own everything in the tree` });
-    if (this.#inodes >= inodesMax)
-      throw new FsError('E2BIG', { ino, detail: `the tree has more than ${inodesMax} files and directories` });
+    const most = limits.treeCopyInodesMax;
+    if (this.#inodes >= most)
+      throw new FsError('E2BIG', { ino, detail: `the tree has more than ${most} files and directories` });
     residentXattrs(this.#v, source);
     this.#requireRoom(source);
   }

@@ -107,11 +107,17 @@ export class Lab {
 
   /** The filesystem as it would be found after a kill at this moment, as a lab of its own. */
   async afterCrash(options: MountOptions = {}): Promise<Lab> {
+    const lab = await this.crashed();
+    await lab.mount(undefined, options);
+    return lab;
+  }
+
+  /** The same, not mounted yet. */
+  async crashed(): Promise<Lab> {
     const dir = join(this.dir, `crash-${++this.#copies}`);
     const lab = new Lab(dir, join(dir, 'image'), join(dir, 'meta'));
     await cp(this.meta, lab.meta, { recursive: true });
     await cp(this.image, lab.image);
-    await lab.mount(undefined, options);
     return lab;
   }
 
