@@ -41,6 +41,10 @@ export class FakeLeases implements Leases {
     }
   }
 
+  giveBackAll(): void {
+    for (const held of this.#held) this.giveBack(held);
+  }
+
   breakLayouts(
     ino: number,
     range: ByteRange,

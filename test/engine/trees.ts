@@ -1,6 +1,7 @@
 /** Trees of files for tests: made, compared, snapshot, deleted. */
 import type { Attr, Vfs } from '../../fs/vfs.ts';
-import { type Lab, n, readAll, root } from '../support/filesystem.ts';
+import { Lab, n, readAll, root } from '../support/filesystem.ts';
+import { FakeLeases } from './fake-leases.ts';
 import { at, list } from './fixture.ts';
 
 const S_IFMT = 0o170000;
@@ -86,4 +87,16 @@ export async function describeTree(vfs: Vfs, top: number): Promise<Map<string, s
 /** Without what reading changes, what differs between inodes, and what the name of the root itself changes. */
 function attributes({ mode, nlink, uid, gid, rdev, size, mtime, ctime, btime }: Attr, path: string): unknown {
   return { mode, nlink, uid, gid, rdev, size, mtime, ...(path !== '' && { ctime, btime }) };
+}
+
+/** A filesystem of 16 MiB with layouts out that the test decides on. Whatever happens all of it goes. */
+export async function withLeases(work: (lab: Lab, leases: FakeLeases) => Promise<void>): Promise<void> {
+  const leases = new FakeLeases();
+  const lab = await Lab.create(16 << 20, leases);
+  try {
+    await work(lab, leases);
+  } finally {
+    leases.giveBackAll();
+    await lab.remove();
+  }
 }
