@@ -6,7 +6,7 @@
  * 2. Let the filesystem map the range, durably (I5).
  * 3. Confirm. If a recall began between 1 and 3 the grant is gone, and the client asks again (RECALLCONFLICT).
  */
-import { GrantBusy, type LayoutExtent } from '../fs/engine/leases.ts';
+import { extentState, GrantBusy, type LayoutExtent } from '../fs/engine/leases.ts';
 import { FsError } from '../fs/errors.ts';
 import { limits } from '../fs/limits.ts';
 import { type GetRequest, type Iomode, iomode, type Segment, type StateId } from '../layout/types.ts';
@@ -75,9 +75,8 @@ async function grantSpan(
   if (extents.length > 0 && extents.length <= request.extentsMax)
     return confirm(grant, extents, request.ino, span, call);
   await cancel(grant, request.ino, mode, span, call);
-  const last = extents[request.extentsMax - 1];
-  if (last === undefined) throw new StatusError('BADLAYOUT', 'the file ends before this offset');
-  const shorter = { start: span.start, end: last.offset + last.length };
+  if (extents.length === 0) throw new StatusError('BADLAYOUT', 'the file ends before this offset');
+  const shorter = { start: span.start, end: endOfFirst(extents, request.extentsMax, mode) ?? span.start };
   if (shorter.end < need.end) {
     throw new StatusError(
       'TOOSMALL',
@@ -85,6 +84,13 @@ async function grantSpan(
     );
   }
   return grantSpan(request, mode, shorter, shorter, call);
+}
+
+/** Where a reply of at most `most` extents ends. For writing, READ_DATA lies below the INVALID_DATA that follows it. */
+function endOfFirst(extents: readonly LayoutExtent[], most: number, mode: Iomode): number | undefined {
+  const cut = extents[most - 1];
+  const last = cut?.state === extentState.read && mode === iomode.rw ? extents[most - 2] : cut;
+  return last === undefined ? undefined : last.offset + last.length;
 }
 
 /** Caches that have to write back what the reservation keeps waiting get their turn before the next one. */

@@ -235,10 +235,14 @@ function plan(v: Volume, inode: Inode, offset: number, end: number): { parts: Pa
   return { parts, needed, end };
 }
 
-/** Room ended within a write: it is short (write(2)), unless there will be more, or there was none. */
+/**
+ * Room ended within a write: it is short (write(2)), unless there will be more, or there was none, or part of the request
+ * would be neither the old content nor the new.
+ */
 function requireSomeRoom(v: Volume, inode: Inode, noSpace: boolean, none: boolean): void {
-  if (noSpace && (none || v.getsSpace)) v.noSpace(inode.ino);
-  if (!noSpace && (none || v.getsQuota)) v.noQuota(inode, 'blocks');
+  const whole = none || isCow(inode);
+  if (noSpace && (whole || v.getsSpace)) v.noSpace(inode.ino);
+  if (!noSpace && (whole || v.getsQuota)) v.noQuota(inode, 'blocks');
 }
 
 function needsBlocks(inode: Inode, part: Part): boolean {

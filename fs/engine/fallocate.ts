@@ -6,7 +6,7 @@ import type { Caller, FallocateMode } from '../vfs.ts';
 import { copiesToZero, requireFile, requireNoLayoutsPastEnd, requireSettled, zeroBytes, zeroPastEnd } from './data.ts';
 import type { Hole } from './extents.ts';
 import { requireMutable, requireUnprotected } from './file-flags.ts';
-import { allocate, BlockQueue, blocksOf, isUnwritten, mapBlocks, unmapBlocks } from './file-space.ts';
+import { allocate, BlockQueue, blocksIn, blocksOf, isUnwritten, mapBlocks, unmapBlocks } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import { changed } from './namespace.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
@@ -113,10 +113,6 @@ function fillHoles(v: Volume, inode: Inode, holes: readonly Hole[]): void {
       done += taken.length;
     }
   }
-}
-
-function blocksIn(holes: readonly Hole[]): number {
-  return holes.reduce((sum, hole) => sum + hole.length, 0);
 }
 
 /** Room for all of it first: what is filled already would not go back if there were none for the rest. */

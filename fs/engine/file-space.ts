@@ -17,6 +17,16 @@ export function blocksOf(bytes: number): number {
   return Math.ceil(bytes / bs);
 }
 
+export function blocksIn(parts: readonly { readonly length: number }[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** The content of as many blocks from block `from` on. */
+export function copyBlocks(v: Volume, from: number, to: BlockRange): void {
+  v.device.copy(from * bs, to.block * bs, to.length * bs);
+  v.wrote(to.block * bs, to.length * bs);
+}
+
 /**
  * Free blocks for `count` blocks of the file from `fileBlock` on, behind what comes before them in the file; in several
  * pieces if need be.

@@ -10,11 +10,13 @@ import type { Timespec } from '../vfs.ts';
 import { isBefore } from './clock.ts';
 import { requireFile, requireSettled, zeroPastEnd } from './data.ts';
 import type { Extent, Hole } from './extents.ts';
-import { requireUnprotected } from './file-flags.ts';
+import { isCow, requireUnprotected } from './file-flags.ts';
 import {
   BlockQueue,
+  blocksIn,
   blocksOf,
   byShares,
+  copyBlocks,
   isUnwritten,
   mapBlocks,
   markBlocks,
@@ -28,6 +30,7 @@ import type { ByteRange, CommitRequest, ExtentState, FencedSegment, LayoutExtent
 import { extentState } from './leases.ts';
 import { changed } from './namespace.ts';
 import { dropPrivileges } from './privileges.ts';
+import { blocksToCommit, commitStaged, stageOf } from './staging.ts';
 import type { Volume } from './volume.ts';
 import { residentXattrs } from './xattr-records.ts';
 
@@ -49,7 +52,7 @@ export function mapForRead(v: Volume, inode: Inode, range: ByteRange): readonly 
 
 /**
  * READ_WRITE_DATA where the file has blocks of its own, INVALID_DATA where the client has to write whole blocks first.
- * Shared blocks are copied now, holes get provisional blocks. The caller makes it durable before it is granted (I5).
+ * Shared blocks are copied now, holes get provisional blocks; of a `cow` file all of the range does (staging.ts). The caller makes it durable before it is granted (I5).
  * What the client will write nobody sees, so the file loses its privileges now (as in xfs_fs_map_blocks).
  * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG; Wait
  */
@@ -61,7 +64,8 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
   if (to * bs > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range });
   requireSettled(v, inode);
   residentXattrs(v, inode);
-  const shared = sharedIn(v, inode, from, to);
+  const isStaged = isCow(inode);
+  const shared = isStaged ? [] : sharedIn(v, inode, from, to);
   const missing = missingIn(v, inode, from, to, client);
   v.requireQuota(inode, blocksIn(missing));
   v.requireSpace(inode.ino, blocksIn(shared) + blocksIn(missing));
@@ -69,16 +73,18 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
   unshare(v, inode, shared);
   provide(v, inode, missing, client);
   if (dropPrivileges(v, inode)) changed(v, inode, v.clock.now());
-  ownTail(v, inode, from, to, client);
+  if (isStaged) disownTail(v, inode);
+  else ownTail(v, inode, from, to, client);
 
   const extents: LayoutExtent[] = [];
   for (const part of coverFile(v, inode, from, to)) {
-    if (part.block !== undefined) {
+    if (part.block !== undefined && !isStaged) {
       push(extents, isUnwritten(part) ? extentState.invalid : extentState.readWrite, part, part.block);
       continue;
     }
-    for (const granted of v.provisionalOf(inode.ino).within(part.fileBlock, part.fileBlock + part.length)) {
-      push(extents, extentState.invalid, granted, granted.block);
+    for (const { stage, oldBlock } of stageOf(v, inode, part)) {
+      if (oldBlock !== undefined) push(extents, extentState.read, stage, oldBlock);
+      push(extents, extentState.invalid, stage, stage.block);
     }
   }
   return extents;
@@ -87,7 +93,7 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
 /**
  * Blocks the client wrote become the file's (RFC 8881 §18.42): the size grows to the last byte written and never
  * shrinks, the modification time never goes back. Blocks past the end of the file stay provisional.
- * @throws FsError EINVAL (the last byte lies outside the ranges), EFBIG, EROFS
+ * @throws FsError EINVAL (the last byte lies outside the ranges), EFBIG, EROFS, ENOSPC (a `cow` file); Wait
  */
 export function commit(
   v: Volume,
@@ -111,15 +117,29 @@ export function commit(
   }
   const size = last === undefined ? inode.size : Math.max(inode.size, last + 1);
   if (size > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, client });
+  const written = request.ranges
+    .map(({ offset, length }) => ({
+      from: Math.floor(offset / bs),
+      to: Math.min(blocksOf(offset + length), blocksOf(size)),
+    }))
+    .filter(({ from, to }) => from < to);
+  const isStaged = isCow(inode);
+  if (isStaged) {
+    const needed = written.map(({ from, to }) => blocksToCommit(v, inode, from, to, client));
+    v.requireSpace(
+      inode.ino,
+      needed.reduce((sum, blocks) => sum + blocks, 0),
+    );
+  }
   request.requireHeld?.();
 
-  for (const range of request.ranges) {
-    const from = Math.floor(range.offset / bs);
-    const to = Math.min(blocksOf(range.offset + range.length), blocksOf(size));
-    if (from < to) commitBlocks(v, inode, from, to, client);
-  }
   const grew = size > inode.size;
-  if (grew) v.tailOwners.set(inode.ino, client);
+  if (isStaged && grew) zeroPastEnd(v, inode, size);
+  for (const { from, to } of written) {
+    if (isStaged) commitStaged(v, inode, from, to, client);
+    else commitBlocks(v, inode, from, to, client);
+  }
+  if (grew && !isStaged) v.tailOwners.set(inode.ino, client);
   inode.size = size;
   const now = v.clock.now();
   const mtime = request.mtimeNs === undefined ? now : timespecOf(request.mtimeNs);
@@ -158,6 +178,12 @@ function ownTail(v: Volume, inode: Inode, from: number, to: number, client: numb
   if (owner === undefined || covers) v.tailOwners.set(inode.ino, covers ? client : nobody);
 }
 
+/** Where clients write to a stage, what is past the end in the file's own block is nobody's. */
+function disownTail(v: Volume, inode: Inode): void {
+  zeroPastEnd(v, inode, Infinity);
+  v.tailOwners.set(inode.ino, nobody);
+}
+
 /** What the client wrote past the end and did not commit goes with its layout, unless another one has come meanwhile. */
 function discardTail(v: Volume, ino: number, { offset, length }: ByteRange, client: number): void {
   const inode = v.inodes.peek(ino);
@@ -174,9 +200,11 @@ function discardTail(v: Volume, ino: number, { offset, length }: ByteRange, clie
  * the blocks stay in the file, held.
  */
 export function quarantine(v: Volume, client: number, segments: readonly FencedSegment[]): void {
-  for (const { ino, offset, length, access } of segments) {
+  for (const { ino, offset, length, access: granted } of segments) {
     const inode = v.inodes.peek(ino);
     if (inode === undefined) continue;
+    // Of a staged file it could write the stage, which is provisional.
+    const access = isCow(inode) ? 'read' : granted;
     const [from, to] = [Math.floor(offset / bs), blocksOf(offset + length)];
     const reached = [...(v.extents.get(ino)?.within(from, to) ?? [])];
     for (const extent of reached) {
@@ -215,11 +243,12 @@ function sharedIn(v: Volume, inode: Inode, from: number, to: number): readonly E
     .filter(({ isOwn }) => !isOwn);
 }
 
-/** Holes of the range that nothing was provided for. @throws FsError EAGAIN: to another client there was */
+/** Holes of the range, or all of it where it is staged, that nothing was provided for. @throws FsError EAGAIN: to another client there was */
 function missingIn(v: Volume, inode: Inode, from: number, to: number, client: number): readonly Hole[] {
   const provided = v.provisional.get(inode.ino);
   const missing: Hole[] = [];
-  for (const part of coverFile(v, inode, from, to)) {
+  const whole: Hole = { fileBlock: from, block: undefined, length: to - from };
+  for (const part of isCow(inode) ? [whole] : coverFile(v, inode, from, to)) {
     if (part.block !== undefined) continue;
     for (const hole of provided?.cover(part.fileBlock, part.fileBlock + part.length) ?? [part]) {
       if (hole.block === undefined) missing.push(hole);
@@ -228,10 +257,6 @@ function missingIn(v: Volume, inode: Inode, from: number, to: number, client: nu
     }
   }
   return missing;
-}
-
-function blocksIn(parts: readonly { readonly length: number }[]): number {
-  return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** After this no other file maps these blocks, for which there is room. */
@@ -285,11 +310,6 @@ function commitBlocks(v: Volume, inode: Inode, from: number, to: number, client:
   if (map?.isEmpty === true) v.provisional.delete(inode.ino);
   markBlocks(v, inode, from, to, (flags) => flags & ~EXTENT_UNWRITTEN);
   for (const extent of v.extents.get(inode.ino)?.within(from, to) ?? []) v.wrote(extent.block * bs, extent.length * bs);
-}
-
-function copyBlocks(v: Volume, from: number, to: { readonly block: number; readonly length: number }): void {
-  v.device.copy(from * bs, to.block * bs, to.length * bs);
-  v.wrote(to.block * bs, to.length * bs);
 }
 
 function* coverFile(v: Volume, inode: Inode, from: number, to: number): Generator<Extent | Hole> {
