@@ -342,6 +342,11 @@ export class Client {
     return { blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax };
   }
 
+  /** Keeps so many hundredths of a percent of the blocks for root. Takes uid 0, or that of the server. */
+  async tune(changes: { readonly reserve?: number }, options: OperationOptions = {}): Promise<void> {
+    await this.#session.call(operations.TUNE, [changes.reserve ?? null], options);
+  }
+
   /**
    * Limits what a directory and all below it hold; 0 for no limit. Settles when that is in force; `progress` is told
    * meanwhile how many inodes have been counted. Takes uid 0, or that of the server.

@@ -31,6 +31,8 @@ export const limits = {
   lingerMs: 100,
   /** How often whoever waits for that looks again. */
   lingerPollMs: 5,
+  /** Most that is kept for root, in hundredths of a percent: half, as mkfs.ext4 has it. */
+  reserveMax: 5000,
   /** Directory trees with a quota: all resident, all listed in one reply. */
   quotaTreesMax: 1024,
   /** A slice of long work gives the loop back after this time. */

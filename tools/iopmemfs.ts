@@ -13,6 +13,7 @@ import { resizeCommand } from './commands/resize.ts';
 import { serveCommand } from './commands/serve.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { statusCommand } from './commands/status.ts';
+import { tuneCommand } from './commands/tune.ts';
 import { umountCommand } from './commands/umount.ts';
 import { packageVersion, print, runProgram } from './lib/program.ts';
 
@@ -29,6 +30,7 @@ const command = new Command('iopmemfs')
   .addCommand(snapshotCommand())
   .addCommand(statusCommand())
   .addCommand(quotaCommand())
+  .addCommand(tuneCommand())
   .addCommand(evictCommand())
   .addCommand(defragmentCommand())
   .addCommand(evacuateCommand())

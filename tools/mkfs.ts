@@ -4,7 +4,7 @@ import { Command } from 'commander';
 import { format, formatTable } from './lib/format.ts';
 import { stateDirHelp } from './lib/places.ts';
 import { complain, packageVersion, print, printJson, runProgram } from './lib/program.ts';
-import { parseSize } from './lib/sizes.ts';
+import { parsePercent, parseSize } from './lib/sizes.ts';
 
 interface Options {
   readonly force?: true;
@@ -16,6 +16,7 @@ interface Options {
   readonly quiet?: true;
   readonly meta?: string;
   readonly volatile?: true;
+  readonly reserved: string;
   readonly json?: true;
 }
 
@@ -30,6 +31,7 @@ const command = new Command('mkfs.iopmemfs')
   .option('-N, --compat', 'the same, as mkfs.xfs spells it')
   .option('-q, --quiet', 'print nothing')
   .option('--meta <dir>', `metadata directory (default: ${stateDirHelp})`)
+  .option('-m, --reserved <percent>', 'share of the blocks that is kept for root, 0 to 50', '0')
   .option('--volatile', 'the device forgets its content with its power')
   .option('--json', 'print the table as JSON')
   .version(packageVersion(), '-V, --version')
@@ -44,6 +46,7 @@ const command = new Command('mkfs.iopmemfs')
       blockSize: parseSize(options.blockSize),
       meta: options.meta,
       volatile: options.volatile === true,
+      reserve: parsePercent(options.reserved),
     });
     if (options.json === true) printJson(made);
     else if (options.quiet !== true) print(formatTable(made));

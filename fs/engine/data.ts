@@ -23,7 +23,7 @@ import {
 import type { Inode } from './inode.ts';
 import { changed } from './namespace.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
-import type { Volume } from './volume.ts';
+import type { Taker, Volume } from './volume.ts';
 import { Wait } from './wait.ts';
 
 const bs = limits.blockSize;
@@ -78,7 +78,7 @@ export function write(v: Volume, inode: Inode, offset: number, data: Uint8Array,
   requireSettled(v, inode);
   requirePrivilegesKnown(v, inode, by);
   requireNoLayoutsToWrite(v, inode, offset, data.length, by);
-  const length = store(v, inode, offset, data);
+  const length = store(v, inode, offset, data, by);
 
   const now = v.clock.now();
   if (offset + length > inode.size) {
@@ -138,7 +138,7 @@ export function zeroBytes(v: Volume, inode: Inode, from: number, to: number): vo
     for (let at = start; at < end; ) {
       // Ends with a block, so that none is copied twice.
       const length = Math.min(end - at, zeros.length - (at % bs));
-      store(v, inode, at, zeros.subarray(0, length));
+      store(v, inode, at, zeros.subarray(0, length), 'system');
       at += length;
     }
   }
@@ -187,7 +187,7 @@ function isInPlace(v: Volume, inode: Inode, from: number, to: number): boolean {
 type Part = Hole | SharedPart;
 
 /** Puts bytes into the file's blocks, getting new ones where needed. Checks room first; then it cannot fail. */
-function store(v: Volume, inode: Inode, offset: number, data: Uint8Array): number {
+function store(v: Volume, inode: Inode, offset: number, data: Uint8Array, taker: Taker): number {
   const first = Math.floor(offset / bs);
   const known = v.extents.get(inode.ino)?.find(first);
   if (known !== undefined && known.mark === 0 && !isCow(inode)) {
@@ -197,7 +197,7 @@ function store(v: Volume, inode: Inode, offset: number, data: Uint8Array): numbe
       return data.length;
     }
   }
-  const { parts, needed, end } = plan(v, inode, offset, offset + data.length);
+  const { parts, needed, end } = plan(v, inode, offset, offset + data.length, taker);
   if (needed > 0) v.requireRecords(inode.ino);
   const missing = parts.find((part) => needsBlocks(inode, part))?.fileBlock ?? first;
   const pieces = needed === 0 ? [] : v.space.allocate(needed, placement(v, inode, missing, needed));
@@ -209,8 +209,14 @@ function store(v: Volume, inode: Inode, offset: number, data: Uint8Array): numbe
 }
 
 /** What the range consists of, and how many new blocks it takes; shortened to the room there is. */
-function plan(v: Volume, inode: Inode, offset: number, end: number): { parts: Part[]; needed: number; end: number } {
-  let { free } = v.space.counts();
+function plan(
+  v: Volume,
+  inode: Inode,
+  offset: number,
+  end: number,
+  taker: Taker,
+): { parts: Part[]; needed: number; end: number } {
+  let free = v.freeTo(taker);
   let allowed = v.quotaRoom(inode);
   const parts: Part[] = [];
   let needed = 0;

@@ -56,6 +56,8 @@ export interface FormatOptions {
   readonly uuid: Uint8Array;
   readonly label: string;
   readonly volatile: boolean;
+  /** Kept for root: hundredths of a percent of the blocks, at most limits.reserveMax; 0 if absent. */
+  readonly reserve?: number;
   /** Owner of the root directory. */
   readonly uid: number;
   readonly gid: number;
@@ -99,7 +101,15 @@ export async function formatFilesystem(options: FormatOptions): Promise<Superblo
     quota: 0,
   };
   // Numbers up to 2 are '.' and '..' in listings; inode 1 is the root.
-  const binding = { formatVersion, uuid, generation: 1, superblockGeneration: 0, nextIno: 16, nextClientId: 1 };
+  const binding = {
+    formatVersion,
+    uuid,
+    generation: 1,
+    superblockGeneration: 0,
+    nextIno: 16,
+    nextClientId: 1,
+    reserve: options.reserve ?? 0,
+  };
   await store.batch(
     [
       { key: storeKey(), value: encodeStore(binding) },
@@ -251,6 +261,18 @@ class Engine implements Filesystem {
     return attrOf(await cloneTree(v, this.#copies, ino, parent, name, by), 0);
   }
 
+  async setReserve(reserve: number): Promise<void> {
+    const v = this.#volume;
+    v.requireWritable();
+    if (!Number.isInteger(reserve) || reserve < 0 || reserve > limits.reserveMax) {
+      throw new FsError('EINVAL', {
+        detail: `a reserve of ${reserve / 100} percent: at most ${limits.reserveMax / 100}`,
+      });
+    }
+    v.setReserve(reserve);
+    await v.sync();
+  }
+
   setQuota(ino: number, bytesMax: number, inodesMax: number): Promise<void> {
     return setQuota(this.#volume, ino, { blocksMax: Math.floor(bytesMax / bs), inodesMax });
   }
@@ -273,6 +295,7 @@ class Engine implements Filesystem {
       blockSize: bs,
       blocks: v.space.counts(),
       inodes: v.inodeCount,
+      reserve: v.reserve,
       copying: v.copying.count,
       reaping: { trees: v.reaping.trees, inodes: v.reaping.inodes },
       readOnly: v.readOnly,

@@ -44,14 +44,14 @@ export function fallocate(
   switch (mode) {
     case 'allocate':
     case 'allocate-keep-size':
-      fillHoles(v, inode, holesIn(v, inode, offset, end));
+      allocateHoles(v, inode, holesIn(v, inode, offset, end), by);
       break;
     case 'punch':
       punch(v, inode, offset, end);
       break;
     case 'zero':
     case 'zero-keep-size':
-      zero(v, inode, offset, end);
+      zero(v, inode, offset, end, by);
       break;
     case 'collapse':
       unmapBlocks(v, inode, offset / bs, end / bs);
@@ -101,10 +101,16 @@ function holesIn(v: Volume, inode: Inode, offset: number, end: number): readonly
   return holes;
 }
 
+function allocateHoles(v: Volume, inode: Inode, holes: readonly Hole[], by: Caller): void {
+  v.requireQuota(inode, blocksIn(holes));
+  v.requireSpace(inode.ino, blocksIn(holes), v.freeTo(by));
+  fillHoles(v, inode, holes);
+}
+
+/** There is room for them. */
 function fillHoles(v: Volume, inode: Inode, holes: readonly Hole[]): void {
   const first = holes[0];
   if (first === undefined) return;
-  v.requireQuota(inode, blocksIn(holes));
   const blocks = new BlockQueue(allocate(v, inode, first.fileBlock, blocksIn(holes)));
   for (const hole of holes) {
     for (let done = 0; done < hole.length; ) {
@@ -116,10 +122,10 @@ function fillHoles(v: Volume, inode: Inode, holes: readonly Hole[]): void {
 }
 
 /** Room for all of it first: what is filled already would not go back if there were none for the rest. */
-function zero(v: Volume, inode: Inode, offset: number, end: number): void {
+function zero(v: Volume, inode: Inode, offset: number, end: number, by: Caller): void {
   const holes = holesIn(v, inode, offset, end);
   v.requireQuota(inode, blocksIn(holes));
-  v.requireSpace(inode.ino, blocksIn(holes) + copiesToZero(v, inode, offset, end));
+  v.requireSpace(inode.ino, blocksIn(holes) + copiesToZero(v, inode, offset, end), v.freeTo(by));
   fillHoles(v, inode, holes);
   zeroBytes(v, inode, offset, end);
 }

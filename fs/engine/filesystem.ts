@@ -26,6 +26,8 @@ export interface QuotaStatus {
 }
 
 export interface FilesystemStatus {
+  /** Hundredths of a percent of the blocks that are kept for root. */
+  readonly reserve: number;
   readonly uuid: string;
   readonly label: string;
   readonly device: string;
@@ -100,6 +102,8 @@ export interface Filesystem {
    * @throws FsError EEXIST, ENOENT, ENOTDIR, EACCES, EPERM (it is not all the caller's), E2BIG, ENOSPC, EROFS
    */
   cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr>;
+  /** Durable when it settles. @throws FsError EINVAL (above limits.reserveMax), EROFS, EIO */
+  setReserve(reserve: number): Promise<void>;
   /**
    * Limits what the directory and all below it hold, or changes the limits; Infinity for none, a part block is rounded
    * down. Settles when they are in force, durably; meanwhile everybody goes on.

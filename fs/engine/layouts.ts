@@ -68,7 +68,7 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
   const shared = isStaged ? [] : sharedIn(v, inode, from, to);
   const missing = missingIn(v, inode, from, to, client);
   v.requireQuota(inode, blocksIn(missing));
-  v.requireSpace(inode.ino, blocksIn(shared) + blocksIn(missing));
+  v.requireSpace(inode.ino, blocksIn(shared) + blocksIn(missing), v.freeTo('client'));
 
   unshare(v, inode, shared);
   provide(v, inode, missing, client);

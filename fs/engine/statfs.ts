@@ -17,9 +17,9 @@ function ofFilesystem(v: Volume): StatFs {
   const free = counts.free + counts.freeing;
   return {
     blockSize: limits.blockSize,
-    blocks: counts.total - counts.reserved,
+    blocks: counts.total - counts.reserved - counts.bad,
     blocksFree: free,
-    blocksAvailable: free,
+    blocksAvailable: Math.max(0, free - v.reservedBlocks),
     files: v.inodeCount + free,
     filesFree: free,
     nameMax: limits.nameMax,

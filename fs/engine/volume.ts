@@ -11,6 +11,7 @@ import { limits } from '../limits.ts';
 import { GroupCommit } from '../meta/group-commit.ts';
 import type { MetaStore, StoreOp } from '../meta/store.ts';
 import type { Access, BlockRange, Space } from '../space/space.ts';
+import type { Caller } from '../vfs.ts';
 import { Changes } from './changes.ts';
 import type { Clock } from './clock.ts';
 import { Copying } from './copying.ts';
@@ -33,6 +34,12 @@ export const rootIno = 1;
 
 /** Numbers are taken from the counter this far ahead of what is durable, so that few groups write it. */
 const numbersAhead = 4096;
+
+/**
+ * On whose behalf blocks are taken. Root, and the system where it copies in order to free or to save something, may take
+ * the last of them; clients, whoever runs on them, and everybody else leave the reserve.
+ */
+export type Taker = Pick<Caller, 'uid'> | 'system' | 'client';
 
 export interface VolumeOptions {
   readonly device: BarDevice;
@@ -240,10 +247,35 @@ export class Volume {
     throw new FsError('ENOSPC', { ino, detail: 'the disk of the metadata directory is nearly full' });
   }
 
-  /** @throws as noSpace, where fewer than `blocks` are free; FsError ENOSPC without room for their records */
-  requireSpace(ino: number, blocks: number): void {
+  /**
+   * @param free what whoever asks may take of (freeTo)
+   * @throws as noSpace, where there is less; FsError ENOSPC without room for their records
+   */
+  requireSpace(ino: number, blocks: number, free = this.freeTo('system')): void {
     if (blocks > 0) this.requireRecords(ino);
-    if (blocks > this.space.counts().free) this.noSpace(ino);
+    if (blocks > free) this.noSpace(ino);
+  }
+
+  /** Blocks that may be taken now on behalf of somebody. */
+  freeTo(taker: Taker): number {
+    const { free } = this.space.counts();
+    const mayTakeAll = taker === 'system' || (taker !== 'client' && taker.uid === 0);
+    return mayTakeAll ? free : Math.max(0, free - this.reservedBlocks);
+  }
+
+  /** Hundredths of a percent of the blocks that are kept for root. */
+  get reserve(): number {
+    return this.#binding.reserve;
+  }
+
+  get reservedBlocks(): number {
+    return Math.floor((this.space.counts().total * this.reserve) / 10_000);
+  }
+
+  /** Durable with the next group. */
+  setReserve(reserve: number): void {
+    this.#binding = { ...this.#binding, reserve };
+    this.touchBinding();
   }
 
   /** More blocks that the file may get by its quota. */

@@ -258,7 +258,9 @@ function readQuota(id: number, f: Fields): QuotaRecord {
 }
 
 export function encodeStore(r: StoreRecord): Uint8Array {
-  return encode([r.formatVersion, r.uuid, r.generation, r.superblockGeneration, r.nextIno, r.nextClientId], readStore);
+  const { formatVersion, uuid, generation, superblockGeneration, nextIno, nextClientId, reserve } = r;
+  const fields = [formatVersion, uuid, generation, superblockGeneration, nextIno, nextClientId];
+  return encode(reserve === 0 ? fields : [...fields, reserve], readStore);
 }
 
 /** @throws FsError EUCLEAN */
@@ -272,7 +274,9 @@ function readStore(f: Fields): StoreRecord {
   const generation = f.integer('generation');
   const superblockGeneration = f.integer('superblockGeneration', generation);
   const nextIno = f.integer('nextIno', Number.MAX_SAFE_INTEGER, 1);
-  return { formatVersion, uuid, generation, superblockGeneration, nextIno, nextClientId: f.integer('nextClientId') };
+  const nextClientId = f.integer('nextClientId');
+  const reserve = f.integer('reserve', limits.reserveMax, 0, 0);
+  return { formatVersion, uuid, generation, superblockGeneration, nextIno, nextClientId, reserve };
 }
 
 /** A run of blocks of a device; block 0 is the superblock's. */

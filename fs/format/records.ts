@@ -145,4 +145,6 @@ export interface StoreRecord {
   readonly superblockGeneration: number;
   readonly nextIno: number;
   readonly nextClientId: number;
+  /** Hundredths of a percent of the blocks that are kept for root. */
+  readonly reserve: number;
 }

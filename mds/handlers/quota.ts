@@ -1,4 +1,4 @@
-/** Quotas of directory trees. */
+/** Who may use how much: quotas of directory trees, and what is kept for root. */
 import type { QuotaStatus } from '../../fs/engine/filesystem.ts';
 import { inSession, type Service, type SessionCall } from '../context.ts';
 import { serverLimits } from '../limits.ts';
@@ -25,6 +25,12 @@ export const quotaServices: readonly Service[] = [
     return [];
   }),
 
+  inSession(operations.TUNE, async ([reserve], call) => {
+    requireAdministrator(call);
+    if (reserve !== null) await call.context.fs.setReserve(reserve);
+    return [];
+  }),
+
   /** Paths of directories stand in it: not for everybody. */
   inSession(operations.QUOTA_LIST, async ([ino, after], call) => {
     if (ino === null) requireAdministrator(call);
@@ -37,7 +43,7 @@ export const quotaServices: readonly Service[] = [
 /** Root, or who runs the server. */
 function requireAdministrator({ caller }: SessionCall): void {
   if (caller.uid === 0 || caller.uid === process.geteuid?.()) return;
-  throw new StatusError('PERM', 'quotas are for root and for the owner of the server', 'EPERM');
+  throw new StatusError('PERM', 'this is for root and for the owner of the server', 'EPERM');
 }
 
 function quotaToWire(quota: QuotaStatus): ReplyOf<typeof operations.QUOTA_LIST>[0][number] {

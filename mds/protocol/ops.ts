@@ -285,6 +285,8 @@ export const operations = {
   SYNCFS: operation('SYNCFS', 20005, [], [], idempotent),
   /** client id: it is dead, says the administrator (uid 0) */
   EVICT: operation('EVICT', 20006, [U53], []),
+  /** hundredths of a percent of the blocks that are kept for root, or null: as it is */
+  TUNE: operation('TUNE', 20013, [orNull(U32)], []),
   /** directory, most bytes, most inodes (0: no limit) → in force, inodes counted so far: if not, ask again */
   QUOTA_SET: operation('QUOTA_SET', 20010, [Ino, U53, U53], [Type.Boolean(), U53]),
   /** directory */

@@ -74,7 +74,8 @@ const rows = { maxItems: wireLimits.statusRowsMax };
 
 /**
  * uuid, label, device, generation, block size, blocks by role, inodes, read-only, reason of the shutdown or null, inodes
- * that the tree copy under way has taken or null, trees being removed, inodes of them gone.
+ * that the tree copy under way has taken or null, trees being removed, inodes of them gone, hundredths of a
+ * percent of the blocks that are kept for root.
  */
 const WireFilesystem = Type.Tuple([
   Text,
@@ -90,6 +91,7 @@ const WireFilesystem = Type.Tuple([
   Type.Union([U53, Type.Null()]),
   U53,
   U53,
+  U32,
 ]);
 /** id, owner, implementation, state (clientStates), lease left ms, sessions, connections, opens, quarantined bytes. */
 const WireClient = Type.Tuple([
@@ -161,6 +163,7 @@ export function serverStatusToWire(s: ServerStatus): WireServerStatus {
       s.filesystem.copying ?? null,
       s.filesystem.reaping.trees,
       s.filesystem.reaping.inodes,
+      s.filesystem.reserve,
     ],
     s.uptimeMs,
     s.leaseMs,
@@ -210,7 +213,7 @@ export function serverStatusToWire(s: ServerStatus): WireServerStatus {
 export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
   const [filesystem, uptimeMs, leaseMs, graceLeftMs, addresses, clients, layouts, breaks, counters, truncated] = wire;
   const [uuid, label, device, generation, blockSize, blocks, inodes, readOnly, shutdown, ...work] = filesystem;
-  const [copying, reapedTrees, reapedInodes] = work;
+  const [copying, reapedTrees, reapedInodes, reserve] = work;
   const [total, reserved, free, file, shared, provisional, quarantined, freeing, withheld, bad] = blocks;
   const [requests, bytesRead, bytesWritten, layoutsGranted, layoutsCommitted, recallsSent, ...rest] = counters;
   const [layoutsReturned, layoutsRevoked, protocolErrors] = rest;
@@ -226,6 +229,7 @@ export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
       readOnly,
       shutdown: shutdown ?? undefined,
       copying: copying ?? undefined,
+      reserve,
       reaping: { trees: reapedTrees, inodes: reapedInodes },
     },
     uptimeMs,

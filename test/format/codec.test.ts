@@ -81,6 +81,7 @@ const stores: fc.Arbitrary<StoreRecord> = fc.record({
   superblockGeneration: safe,
   nextIno: positive,
   nextClientId: safe,
+  reserve: fc.oneof(fc.constant(0), fc.nat(limits.reserveMax)),
 });
 
 describe('what was encoded decodes to the same', () => {
@@ -197,6 +198,7 @@ describe('the bytes are those of docs/format.md', () => {
           superblockGeneration: 1,
           nextIno: 3,
           nextClientId: 4,
+          reserve: 0,
         }),
       ),
     ).toBe(`9601c410${'ab'.repeat(16)}02010304`);
@@ -267,6 +269,7 @@ const decoders = [
       superblockGeneration: 0,
       nextIno: 2,
       nextClientId: 1,
+      reserve: 5,
     }),
   ],
 ] as const;

@@ -30,6 +30,7 @@ function withLayouts(fs: Filesystem, layouts: LayoutBackend): Filesystem {
     map: (ino) => fs.map(ino),
     cloneFile: (ino, parent, name, caller) => fs.cloneFile(ino, parent, name, caller),
     cloneTree: (ino, parent, name, caller) => fs.cloneTree(ino, parent, name, caller),
+    setReserve: (reserve) => fs.setReserve(reserve),
     setQuota: (ino, bytesMax, inodesMax) => fs.setQuota(ino, bytesMax, inodesMax),
     removeQuota: (ino) => fs.removeQuota(ino),
     quotas: (ino) => fs.quotas(ino),

@@ -14,6 +14,7 @@ const record: StoreRecord = {
   superblockGeneration: 6,
   nextIno: 2,
   nextClientId: 1,
+  reserve: 0,
 };
 const superblock: Superblock = {
   formatVersion: 1,

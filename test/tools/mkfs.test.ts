@@ -17,7 +17,7 @@ test('makes a filesystem and prints a table; metadata goes to a folder of its UU
   const { code, stdout, stderr } = await box.run('mkfs', '-L', 'scratch', '-U', uuid, box.image);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toMatch(/^meta-data=.*image +uuid=01234567-.* label="scratch"$/m);
-  expect(stdout).toMatch(/^data +=.*bsize=4096 +blocks=256, size=1048576, usable=254$/m);
+  expect(stdout).toMatch(/^data +=.*bsize=4096 +blocks=256, size=1048576, usable=254, reserved=0%$/m);
   expect(await readdir(box.state)).toEqual([uuid]);
   expect(await box.run('fsck', box.image)).toMatchObject({ code: 0 });
 });

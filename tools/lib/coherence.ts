@@ -36,6 +36,7 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
       await Promise.all([caches.attributes(parent), caches.name(parent, name)]);
       return attr;
     },
+    setReserve: (reserve) => fs.setReserve(reserve),
     setQuota: (ino, bytesMax, inodesMax) => fs.setQuota(ino, bytesMax, inodesMax),
     removeQuota: (ino) => fs.removeQuota(ino),
     quotas: (ino) => fs.quotas(ino),

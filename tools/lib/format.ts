@@ -22,6 +22,8 @@ export interface FormatRequest {
   readonly blockSize: number;
   readonly meta: string | undefined;
   readonly volatile: boolean;
+  /** Hundredths of a percent of the blocks. */
+  readonly reserve: number;
 }
 
 export interface Formatted {
@@ -35,6 +37,7 @@ export interface Formatted {
   readonly blockSize: number;
   readonly blocks: number;
   readonly volatile: boolean;
+  readonly reservedPercent: number;
   readonly metadata: string;
   readonly dryRun: boolean;
   /** Metadata of the filesystem that stood there before; it may belong to a copy of the device as well. */
@@ -64,6 +67,7 @@ export async function format(request: FormatRequest): Promise<Formatted> {
       blockSize: limits.blockSize,
       blocks: device.size / limits.blockSize,
       volatile: request.volatile,
+      reservedPercent: request.reserve / 100,
       metadata,
       dryRun: request.dryRun,
       leftBehind: old !== undefined && old !== metadata && (await bindingIn(old)) !== 'none' ? old : undefined,
@@ -143,6 +147,7 @@ async function write(device: BarDevice, uuid: Uint8Array, metadata: string, requ
       uuid,
       label: request.label,
       volatile: request.volatile,
+      reserve: request.reserve,
       uid: process.getuid?.() ?? 0,
       gid: process.getgid?.() ?? 0,
     });
@@ -160,7 +165,12 @@ export function formatTable(made: Formatted): string {
   const rows: readonly (readonly [string, string, string, string])[] = [
     ['meta-data', made.device, `uuid=${made.uuid}`, `label=${JSON.stringify(made.label)}`],
     ['', made.metadata, 'store=leveldb', ''],
-    ['data', '', `bsize=${made.blockSize}`, `blocks=${made.blocks}, size=${size}, usable=${made.blocks - 2}`],
+    [
+      'data',
+      '',
+      `bsize=${made.blockSize}`,
+      `blocks=${made.blocks}, size=${size}, usable=${made.blocks - 2}, reserved=${made.reservedPercent}%`,
+    ],
     [
       'device',
       '',

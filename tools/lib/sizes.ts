@@ -1,4 +1,5 @@
 import { FsError } from '../../fs/errors.ts';
+import { limits } from '../../fs/limits.ts';
 
 const units = ['', 'k', 'm', 'g', 't'] as const;
 const names = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
@@ -38,4 +39,15 @@ export function parseCount(text: string): number {
     throw new FsError('EINVAL', { detail: `${JSON.stringify(text)} is not a whole number` });
   }
   return count;
+}
+
+/** Hundredths of a percent of `5`, `0.25`: what may be kept for root. @throws FsError EINVAL */
+export function parsePercent(text: string): number {
+  const hundredths = Math.round(Number(text) * 100);
+  if (!/^\d+(\.\d{1,2})?$/.test(text) || hundredths > limits.reserveMax) {
+    throw new FsError('EINVAL', {
+      detail: `${JSON.stringify(text)} is not a percentage from 0 to ${limits.reserveMax / 100}`,
+    });
+  }
+  return hundredths;
 }
