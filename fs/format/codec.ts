@@ -2,12 +2,13 @@
  * Values of the metadata store: each a msgpack array of its fields in a fixed order (docs/format.md). Decoding takes
  * the key along, to take numbers from it and to name it in errors.
  */
-import { Packr, Unpackr } from 'msgpackr';
+import { Unpackr } from 'msgpackr';
 import { limits } from '../limits.ts';
 import type { Timespec } from '../vfs.ts';
 import { damaged, Fields } from './fields.ts';
 import { parseClientKey, parseInodeKey, parseOrphanKey, parseQuotaKey } from './keys.ts';
 import { readNumbers } from './numbers.ts';
+import { RecordWriter } from './record-writer.ts';
 import type {
   BadRecord,
   ClientRecord,
@@ -26,7 +27,7 @@ import { EXTENT_SHARED, EXTENT_UNWRITTEN } from './records.ts';
 import { uuidLength } from './uuid.ts';
 
 // Plain msgpack without msgpackr's record extension. Integers past 32 bits go as float64, exact up to 2^53.
-const packr = new Packr({ useRecords: false });
+const writer = new RecordWriter();
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'number' });
 
 /** What `decodeExtent` reads into. */
@@ -47,14 +48,32 @@ const fileTypes: ReadonlySet<number> = new Set([0o010000, 0o020000, 0o040000, 0o
 const typeBits = 0o170000;
 
 export function encodeInode(r: InodeRecord): Uint8Array {
-  const fields: unknown[] = [r.mode, r.uid, r.gid, r.nlink, r.size, r.change, r.flags];
-  for (const time of [r.mtime, r.ctime, r.atime, r.btime]) fields.push(time.sec, time.nsec);
-  // Regular files end here; the rest is dropped from the end while it holds its default.
-  if (r.quota !== 0) fields.push(r.parent, r.rdev, r.target, r.quota);
-  else if (r.target.length > 0) fields.push(r.parent, r.rdev, r.target);
-  else if (r.rdev !== 0) fields.push(r.parent, r.rdev);
-  else if (r.parent !== 0) fields.push(r.parent);
-  return encode(fields, (f) => readInode(r.ino, f));
+  const { mode, parent, rdev, target, quota } = r;
+  // Regular files end after the times; the rest is dropped from the end while it holds its default.
+  const more = quota !== 0 ? 4 : target.length > 0 ? 3 : rdev !== 0 ? 2 : parent !== 0 ? 1 : 0;
+  writer.begin(15 + more, target.length);
+  writer.integer('mode', mode, 0o177777);
+  if (!fileTypes.has(mode & typeBits)) writer.fail(`mode 0${mode.toString(8)} is of no known type`);
+  writer.integer('uid', r.uid, u32Max);
+  writer.integer('gid', r.gid, u32Max);
+  writer.integer('nlink', r.nlink, u32Max);
+  writer.integer('size', r.size, limits.fileSizeMax);
+  writer.integer('change', r.change);
+  writer.integer('flags', r.flags, u32Max);
+  writeTime(r.mtime);
+  writeTime(r.ctime);
+  writeTime(r.atime);
+  writeTime(r.btime);
+  if (more > 0) writer.integer('parent', parent);
+  if (more > 1) writer.integer('rdev', rdev, u32Max);
+  if (more > 2) writer.bytes('target', target, limits.symlinkMax);
+  if (more > 3) writer.integer('quota', quota);
+  return writer.end();
+}
+
+function writeTime({ sec, nsec }: Timespec): void {
+  writer.integer('seconds', sec, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER);
+  writer.integer('nanoseconds', nsec, 999_999_999);
 }
 
 /** @throws FsError EUCLEAN */
@@ -90,7 +109,12 @@ function sameTime(time: Timespec, other: Timespec): Timespec {
 }
 
 export function encodeDentry(r: DentryRecord): Uint8Array {
-  return encode([r.ino, r.type, r.cookie], readDentry);
+  writer.begin(3);
+  writer.integer('ino', r.ino, Number.MAX_SAFE_INTEGER, 1);
+  writer.integer('type', r.type, typeBits);
+  if (!fileTypes.has(r.type)) writer.fail(`type 0${r.type.toString(8)} is not known`);
+  writer.integer('cookie', r.cookie, Number.MAX_SAFE_INTEGER, 3);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -106,7 +130,10 @@ function readDentry(f: Fields): DentryRecord {
 }
 
 export function encodeExtent(r: ExtentRecord): Uint8Array {
-  return encode([r.device, r.block, r.length, r.flags], readExtent);
+  writer.begin(4);
+  writeBlocks(r);
+  writer.integer('flags', r.flags, extentFlagsMax);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -127,7 +154,9 @@ function readExtent(f: Fields): ExtentRecord {
 
 /** The value of an extended attribute. */
 export function encodeXattr(value: Uint8Array): Uint8Array {
-  return encode([value], readXattr);
+  writer.begin(1, value.length);
+  writer.bytes('value', value, limits.xattrValueMax);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -141,7 +170,8 @@ function readXattr(f: Fields): Uint8Array {
 
 /** All that an orphan says stands in its key. */
 export function encodeOrphan(): Uint8Array {
-  return encode([], () => undefined);
+  writer.begin(0);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -150,7 +180,11 @@ export function decodeOrphan(key: Uint8Array, value: Uint8Array): OrphanRecord {
 }
 
 export function encodeClient(r: ClientRecord): Uint8Array {
-  return encode([r.owner, r.verifier, r.since], (f) => readClient(r.clientId, f));
+  writer.begin(3, r.owner.length + r.verifier.length);
+  writer.bytes('owner', r.owner, ownerMax, 1);
+  writer.bytes('verifier', r.verifier, verifierMax);
+  writer.integer('since', r.since);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -165,7 +199,10 @@ function readClient(clientId: number, f: Fields): ClientRecord {
 }
 
 export function encodeProvisional(r: ProvisionalRecord): Uint8Array {
-  return encode([r.device, r.block, r.length, r.clientId], readProvisional);
+  writer.begin(4);
+  writeBlocks(r);
+  writer.integer('clientId', r.clientId);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -180,7 +217,12 @@ function readProvisional(f: Fields): ProvisionalRecord {
 
 /** First block of the hold stands in its key. */
 export function encodeHold(r: HoldRecord): Uint8Array {
-  return encode([r.device, r.length, r.access === 'write' ? 1 : 0, r.since], readHold);
+  writer.begin(4);
+  writer.integer('device', r.device, deviceMax);
+  writer.integer('length', r.length, blockMax, 1);
+  writeAccess(r.access);
+  writer.integer('since', r.since);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -196,7 +238,9 @@ function readHold(f: Fields): HoldRecord {
 }
 
 export function encodeGrant(r: GrantRecord): Uint8Array {
-  return encode([r.access === 'write' ? 1 : 0], readGrant);
+  writer.begin(1);
+  writeAccess(r.access);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -208,12 +252,19 @@ function readGrant(f: Fields): GrantRecord {
   return { access: readAccess(f) };
 }
 
+function writeAccess(access: 'read' | 'write'): void {
+  writer.integer('access', access === 'write' ? 1 : 0, 1);
+}
+
 function readAccess(f: Fields): 'read' | 'write' {
   return f.integer('access', 1) === 1 ? 'write' : 'read';
 }
 
 export function encodeCounts(r: CountsRecord): Uint8Array {
-  return encode([r.generation, r.inodes], readCounts);
+  writer.begin(2);
+  writer.integer('generation', r.generation);
+  writer.integer('inodes', r.inodes);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -227,7 +278,11 @@ function readCounts(f: Fields): CountsRecord {
 
 /** First block of the range stands in its key. */
 export function encodeBad(r: BadRecord): Uint8Array {
-  return encode([r.device, r.length, r.since], readBad);
+  writer.begin(3);
+  writer.integer('device', r.device, deviceMax);
+  writer.integer('length', r.length, blockMax, 1);
+  writer.integer('since', r.since);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -242,8 +297,13 @@ function readBad(f: Fields): BadRecord {
 
 /** A limit of 0 is none, as in quota tools. */
 export function encodeQuota(r: QuotaRecord): Uint8Array {
-  const [blocksMax, inodesMax] = [r.blocksMax, r.inodesMax].map((limit) => (limit === Infinity ? 0 : limit));
-  return encode([r.root, blocksMax, inodesMax, r.blocks, r.inodes], (f) => readQuota(r.id, f));
+  writer.begin(5);
+  writer.integer('root', r.root, Number.MAX_SAFE_INTEGER, 1);
+  writer.integer('blocksMax', r.blocksMax === Infinity ? 0 : r.blocksMax);
+  writer.integer('inodesMax', r.inodesMax === Infinity ? 0 : r.inodesMax);
+  writer.integer('blocks', r.blocks);
+  writer.integer('inodes', r.inodes);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -258,9 +318,15 @@ function readQuota(id: number, f: Fields): QuotaRecord {
 }
 
 export function encodeStore(r: StoreRecord): Uint8Array {
-  const { formatVersion, uuid, generation, superblockGeneration, nextIno, nextClientId, reserve } = r;
-  const fields = [formatVersion, uuid, generation, superblockGeneration, nextIno, nextClientId];
-  return encode(reserve === 0 ? fields : [...fields, reserve], readStore);
+  writer.begin(r.reserve === 0 ? 6 : 7, r.uuid.length);
+  writer.integer('formatVersion', r.formatVersion, u32Max, 1);
+  writer.bytes('uuid', r.uuid, uuidLength, uuidLength);
+  writer.integer('generation', r.generation);
+  writer.integer('superblockGeneration', r.superblockGeneration, r.generation);
+  writer.integer('nextIno', r.nextIno, Number.MAX_SAFE_INTEGER, 1);
+  writer.integer('nextClientId', r.nextClientId);
+  if (r.reserve !== 0) writer.integer('reserve', r.reserve, limits.reserveMax);
+  return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
@@ -279,18 +345,17 @@ function readStore(f: Fields): StoreRecord {
   return { formatVersion, uuid, generation, superblockGeneration, nextIno, nextClientId, reserve };
 }
 
+function writeBlocks(r: { readonly device: number; readonly block: number; readonly length: number }): void {
+  writer.integer('device', r.device, deviceMax);
+  writer.integer('block', r.block, blockMax, 1);
+  writer.integer('length', r.length, blockMax - r.block + 1, 1);
+}
+
 /** A run of blocks of a device; block 0 is the superblock's. */
 function readBlocks(f: Fields): { device: number; block: number; length: number } {
   const device = f.integer('device', deviceMax);
   const block = f.integer('block', blockMax, 1);
   return { device, block, length: f.integer('length', blockMax - block + 1, 1) };
-}
-
-function encode(fields: readonly unknown[], read: (fields: Fields) => unknown): Uint8Array {
-  const check = new Fields(fields, undefined);
-  read(check);
-  check.end();
-  return packr.pack(fields);
 }
 
 function decode<T>(key: Uint8Array, value: Uint8Array, read: (fields: Fields) => T): T {

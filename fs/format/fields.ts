@@ -1,18 +1,13 @@
-/**
- * A record's fields in order, read with their checks. The same readers run over what was decoded (damage: EUCLEAN)
- * and over what is about to be encoded (a wrong program: AssertionFailure), so that nothing is written that could
- * not be read back.
- */
-import { AssertionFailure, FsError } from '../errors.ts';
+/** The fields of a record that was read, in order, with the checks that RecordWriter made when it was written. */
+import { FsError } from '../errors.ts';
 import { describeKey } from './keys.ts';
 
 export class Fields {
   readonly #values: readonly unknown[];
-  /** Of the record read; undefined: the record is about to be written. */
-  readonly #key: Uint8Array | undefined;
+  readonly #key: Uint8Array;
   #next = 0;
 
-  constructor(values: readonly unknown[], key: Uint8Array | undefined) {
+  constructor(values: readonly unknown[], key: Uint8Array) {
     this.#values = values;
     this.#key = key;
   }
@@ -24,12 +19,11 @@ export class Fields {
     return this.fail(`${name} is not an integer from ${min} to ${max}`);
   }
 
-  /** Bytes; those decoded are a copy, since msgpackr gives a view that would keep the page of the store alive. */
+  /** A copy, since msgpackr gives a view that would keep the page of the store alive. */
   bytes(name: string, max: number, min = 0, absent?: Uint8Array): Uint8Array {
     const value = this.#take(absent);
     if (value instanceof Uint8Array && value.length >= min && value.length <= max) {
-      if (value === absent || this.#key === undefined) return value;
-      return new Uint8Array(value);
+      return value === absent ? value : new Uint8Array(value);
     }
     return this.fail(`${name} is not ${min} to ${max} bytes`);
   }
@@ -40,7 +34,6 @@ export class Fields {
   }
 
   fail(why: string): never {
-    if (this.#key === undefined) throw new AssertionFailure(`record to be written: ${why}`);
     throw damaged(this.#key, why);
   }
 

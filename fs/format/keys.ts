@@ -217,8 +217,15 @@ function parseOwner(key: Uint8Array, prefix: Kind): number {
 /** Two halves, since BigInt costs ten times as much; exact for every safe integer. */
 function writeU64(key: Buffer, n: number, offset: number): void {
   assert(Number.isSafeInteger(n) && n >= 0, 'a number in a key is a safe integer from 0');
-  key.writeUInt32BE(Math.floor(n / 2 ** 32), offset);
-  key.writeUInt32BE(n % 2 ** 32, offset + 4);
+  const high = Math.floor(n / 2 ** 32);
+  key[offset] = high >>> 24;
+  key[offset + 1] = high >>> 16;
+  key[offset + 2] = high >>> 8;
+  key[offset + 3] = high;
+  key[offset + 4] = n >>> 24;
+  key[offset + 5] = n >>> 16;
+  key[offset + 6] = n >>> 8;
+  key[offset + 7] = n;
 }
 
 function readU64(key: Uint8Array, offset: number): number {
