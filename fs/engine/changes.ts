@@ -1,9 +1,10 @@
 /**
  * What the open group has to write. Operations name what they changed; the records are encoded once, when the group is
- * sealed, from the state as it is then: a thousand writes to one file are one inode record.
+ * sealed, from the state as it is then: a thousand writes to one file are one inode record, and a file that came and
+ * went within the group is none at all.
  */
-import { encodeDentry, encodeExtent, encodeInode, encodeProvisional } from '../format/codec.ts';
-import { dentryKey, extentKey, inodeKey, provisionalKey } from '../format/keys.ts';
+import { encodeDentry, encodeExtent, encodeInode, encodeOrphan, encodeProvisional } from '../format/codec.ts';
+import { dentryKey, extentKey, inodeKey, orphanKey, provisionalKey } from '../format/keys.ts';
 import type { GroupCommit } from '../meta/group-commit.ts';
 import type { StoreOp } from '../meta/store.ts';
 import type { Name } from '../name.ts';
@@ -20,11 +21,17 @@ export class Changes {
   readonly #extentMaps: MapsByFile;
   readonly #provisionalMaps: MapsByFile;
 
-  #inodes = new Set<Inode>();
-  #deleted = new Set<number>();
+  /** Each once; some may have been deleted since. */
+  #inodes: Inode[] = [];
+  /** Of those that the store may have. */
+  #deleted: number[] = [];
+  /** By inode number: an orphan that the store has not, one that it may have, or none any more. */
+  #orphans = new Map<number, 'new' | 'again' | 'none'>();
   #dentries = new Map<Directory, Map<Name, Dentry | undefined>>();
-  #extents = new Map<number, Set<number>>();
-  #provisional = new Map<number, Set<number>>();
+  /** Entries under names that the store may have: another was removed there in this group. */
+  #replacing = new Set<Dentry>();
+  #extents = new BlocksByFile();
+  #provisional = new BlocksByFile();
   #raw = new Map<string, StoreOp>();
   #size = 0;
 
@@ -43,13 +50,35 @@ export class Changes {
     const { open } = this.#group();
     if (inode.group === open) return;
     inode.group = open;
-    this.#inodes.add(inode);
+    this.#inodes.push(inode);
     this.#count();
   }
 
+  /** One that the store does not have. */
+  inodeCreated(inode: Inode): void {
+    inode.born = this.#group().open;
+    this.inode(inode);
+  }
+
+  /** With its extents, which are unmapped already. */
   inodeDeleted(inode: Inode): void {
-    this.#inodes.delete(inode);
-    this.#deleted.add(inode.ino);
+    inode.isGone = true;
+    if (inode.born === this.#group().open) {
+      this.#extents.forget(inode.ino);
+      return;
+    }
+    this.#deleted.push(inode.ino);
+    this.#count();
+  }
+
+  orphan(ino: number, is: boolean): void {
+    const known = this.#orphans.get(ino);
+    if (!is && known === 'new') {
+      this.#orphans.delete(ino);
+      return;
+    }
+    if (is) this.#orphans.set(ino, known === undefined ? 'new' : 'again');
+    else this.#orphans.set(ino, 'none');
     this.#count();
   }
 
@@ -60,6 +89,12 @@ export class Changes {
       names = new Map();
       this.#dentries.set(directory, names);
     }
+    const known = names.get(name);
+    if (entry === undefined && known !== undefined && !this.#replacing.has(known)) {
+      names.delete(name); // came in this group
+      return;
+    }
+    if (entry !== undefined && names.has(name)) this.#replacing.add(entry);
     names.set(name, entry);
     this.#count();
   }
@@ -83,35 +118,39 @@ export class Changes {
   collect(): { readonly ops: StoreOp[]; readonly directories: readonly Directory[] } {
     const ops: StoreOp[] = [...this.#raw.values()];
     for (const ino of this.#deleted) ops.push({ key: inodeKey(ino), value: undefined });
-    for (const inode of this.#inodes) ops.push({ key: inodeKey(inode.ino), value: encodeInode(inode) });
+    for (const inode of this.#inodes) {
+      if (!inode.isGone) ops.push({ key: inodeKey(inode.ino), value: encodeInode(inode) });
+    }
+    for (const [ino, is] of this.#orphans) {
+      ops.push({ key: orphanKey(ino), value: is === 'none' ? undefined : encodeOrphan() });
+    }
     for (const [directory, names] of this.#dentries) {
       for (const [name, entry] of names) {
         ops.push({ key: dentryKey(directory.ino, name), value: entry === undefined ? undefined : encodeDentry(entry) });
       }
     }
-    for (const [ino, fileBlocks] of this.#extents) {
-      const map = this.#extentMaps.get(ino);
-      for (const fileBlock of fileBlocks) {
-        const extent = map?.at(fileBlock);
-        const value = extent === undefined ? undefined : encodeExtent({ ...extent, device: 0, flags: extent.mark });
-        ops.push({ key: extentKey(ino, fileBlock), value });
-      }
-    }
-    for (const [ino, fileBlocks] of this.#provisional) {
-      const map = this.#provisionalMaps.get(ino);
-      for (const fileBlock of fileBlocks) {
-        const extent = map?.at(fileBlock);
-        const value =
-          extent === undefined ? undefined : encodeProvisional({ ...extent, device: 0, clientId: extent.mark });
-        ops.push({ key: provisionalKey(ino, fileBlock), value });
-      }
-    }
+    this.#extents.each((ino, fileBlock) => {
+      const extent = this.#extentMaps.get(ino)?.at(fileBlock);
+      const value =
+        extent === undefined
+          ? undefined
+          : encodeExtent({ device: 0, block: extent.block, length: extent.length, flags: extent.mark });
+      ops.push({ key: extentKey(ino, fileBlock), value });
+    });
+    this.#provisional.each((ino, fileBlock) => {
+      const extent = this.#provisionalMaps.get(ino)?.at(fileBlock);
+      const value =
+        extent === undefined ? undefined : encodeProvisional({ ...extent, device: 0, clientId: extent.mark });
+      ops.push({ key: provisionalKey(ino, fileBlock), value });
+    });
     const directories = [...this.#dentries.keys()];
-    this.#inodes = new Set();
-    this.#deleted = new Set();
+    this.#inodes = [];
+    this.#deleted = [];
+    this.#orphans = new Map();
     this.#dentries = new Map();
-    this.#extents = new Map();
-    this.#provisional = new Map();
+    if (this.#replacing.size > 0) this.#replacing = new Set();
+    this.#extents = new BlocksByFile();
+    this.#provisional = new BlocksByFile();
     this.#raw = new Map();
     this.#size = 0;
     return { ops, directories };
@@ -122,16 +161,39 @@ export class Changes {
     this.#group().dirty();
   }
 
-  #toucher(sets: Map<number, Set<number>>, ino: number): (fileBlock: number) => void {
-    let set = sets.get(ino);
+  #toucher(blocks: BlocksByFile, ino: number): (fileBlock: number) => void {
     return (fileBlock) => {
-      if (set === undefined) {
-        set = new Set();
-        sets.set(ino, set);
-      }
-      if (set.has(fileBlock)) return;
-      set.add(fileBlock);
-      this.#count();
+      if (blocks.add(ino, fileBlock)) this.#count();
     };
+  }
+}
+
+/** File blocks by inode number, each once. Most files have one, which needs no set. */
+class BlocksByFile {
+  readonly #of = new Map<number, number | Set<number>>();
+
+  /** False: it was there. */
+  add(ino: number, fileBlock: number): boolean {
+    const known = this.#of.get(ino);
+    if (known === undefined) this.#of.set(ino, fileBlock);
+    else if (typeof known === 'number') {
+      if (known === fileBlock) return false;
+      this.#of.set(ino, new Set([known, fileBlock]));
+    } else {
+      const before = known.size;
+      return known.add(fileBlock).size > before;
+    }
+    return true;
+  }
+
+  forget(ino: number): void {
+    this.#of.delete(ino);
+  }
+
+  each(visit: (ino: number, fileBlock: number) => void): void {
+    for (const [ino, known] of this.#of) {
+      if (typeof known === 'number') visit(ino, known);
+      else for (const fileBlock of known) visit(ino, fileBlock);
+    }
   }
 }

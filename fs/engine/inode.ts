@@ -42,6 +42,10 @@ export class Inode implements InodeRecord {
   opens = 0;
   /** Group that holds its last change. */
   group = 0;
+  /** Group in which it was created; 0: the store had it before the mount. */
+  born = 0;
+  /** It has no names and no users any more, and no record. */
+  isGone = false;
   /** Group in which blocks last moved within the file: until it is durable a crash moves them back, and data with them. */
   shifted = 0;
   /** Extended attributes once somebody asked for them; names in latin1. */

@@ -1,7 +1,5 @@
 /** Names: what directories hold, and the inodes that come and go with them (POSIX.1-2017; the manual pages of Linux). */
 import { FsError } from '../errors.ts';
-import { encodeOrphan } from '../format/codec.ts';
-import { orphanKey } from '../format/keys.ts';
 import { INODE_SNAPSHOTS } from '../format/records.ts';
 import { snapshotsIno, snapshotsName } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
@@ -65,7 +63,7 @@ export function createUnnamed(v: Volume, parent: number, what: NewInode, by: Cal
   v.requireQuota(directory, 0, 1);
   const inode = newInode(v, directory, what, v.clock.now(), by);
   inode.nlink = 0;
-  v.changes.record(orphanKey(inode.ino), encodeOrphan());
+  v.changes.orphan(inode.ino, true);
   return inode;
 }
 
@@ -83,7 +81,7 @@ export function link(v: Volume, ino: number, parent: number, name: Name, by: Cal
 
   const now = v.clock.now();
   if (inode.nlink === 0) {
-    v.changes.record(orphanKey(ino), undefined);
+    v.changes.orphan(ino, false);
     v.lingering.delete(ino);
   }
   inode.nlink++;
@@ -203,7 +201,7 @@ export function reap(v: Volume, inode: Inode): void {
   // While it waited somebody else may have opened the inode again, linked it, or reaped it.
   if (inode.nlink > 0 || inUse(v, inode) || v.inodes.resident(inode.ino) !== inode) return;
   requireReleasable(v, inode);
-  v.changes.record(orphanKey(inode.ino), undefined);
+  v.changes.orphan(inode.ino, false);
   remove(v, inode);
 }
 
@@ -315,7 +313,7 @@ function newInode(v: Volume, directory: Inode, what: NewInode, now: Timespec, by
   inode.xattrs = new Map();
   for (const [name, value] of acls) putXattr(v, inode, inode.xattrs, name, value);
   v.inodes.add(inode);
-  v.changes.inode(inode);
+  v.changes.inodeCreated(inode);
   v.inodeCount++;
   v.quotas.chargeInode(inode, 1);
   return inode;
@@ -352,7 +350,7 @@ export function dropName(v: Volume, inode: Inode, now: Timespec): void {
   changed(v, inode, now);
   if (inode.nlink > 0) return;
   if (inUse(v, inode)) {
-    v.changes.record(orphanKey(inode.ino), encodeOrphan());
+    v.changes.orphan(inode.ino, true);
     v.lingering.add(inode.ino);
   } else remove(v, inode);
 }
@@ -364,7 +362,7 @@ export function dropDirectory(v: Volume, parent: Inode, inode: Inode, now: Times
   const quota = v.quotas.at(inode);
   if (quota !== undefined) giveUp(v, quota);
   changed(v, inode, now);
-  if (inUse(v, inode)) v.changes.record(orphanKey(inode.ino), encodeOrphan());
+  if (inUse(v, inode)) v.changes.orphan(inode.ino, true);
   else remove(v, inode);
 }
 

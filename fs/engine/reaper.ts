@@ -3,7 +3,6 @@
  * that somebody has open goes with its last user. Interrupted anywhere it leaves a smaller tree to the next mount.
  */
 import { FsError } from '../errors.ts';
-import { orphanKey } from '../format/keys.ts';
 import { limits } from '../limits.ts';
 import type { Directory } from './directory.ts';
 import { holdInPlace } from './holds.ts';
@@ -128,7 +127,7 @@ export class Reaper {
     requireReleasable(v, root);
     v.reaping.delete(ino);
     if (inUse(v, root)) return;
-    v.changes.record(orphanKey(ino), undefined);
+    v.changes.orphan(ino, false);
     remove(v, root);
     this.#count();
   }

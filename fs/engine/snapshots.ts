@@ -3,8 +3,6 @@
  * deletes one, as in CephFS and ZFS; nothing else changes anything there (EROFS).
  */
 import { FsError } from '../errors.ts';
-import { encodeOrphan } from '../format/codec.ts';
-import { orphanKey } from '../format/keys.ts';
 import { INODE_SNAPSHOTS } from '../format/records.ts';
 import { directoryOfSnapshots } from '../format/snapshots.ts';
 import type { Name } from '../name.ts';
@@ -65,7 +63,7 @@ export function deleteSnapshot(v: Volume, snapshots: number, name: Name, by: Cal
   snapshotsChanged(v, directory);
   root.nlink = 0;
   v.changes.inode(root);
-  v.changes.record(orphanKey(root.ino), encodeOrphan());
+  v.changes.orphan(root.ino, true);
   v.reaping.add(root.ino);
 }
 

@@ -1,6 +1,5 @@
 /** Tree copies, one after the other: from the first look at the tree to the name of the copy. */
 import { FsError } from '../errors.ts';
-import { orphanKey } from '../format/keys.ts';
 import { limits } from '../limits.ts';
 import { type Inode, S_IFDIR, S_IFREG } from './inode.ts';
 import type { LayoutBreak } from './leases.ts';
@@ -81,7 +80,7 @@ export class TreeCopies {
     job.check();
     if (root === undefined) throw new FsError('ESTALE', { ino: job.source });
     requireCounted(v, root, v.inodes.get(job.parent));
-    v.changes.record(orphanKey(root.ino), undefined);
+    v.changes.orphan(root.ino, false);
     root.nlink = links;
     v.changes.inode(root);
     job.link(root);

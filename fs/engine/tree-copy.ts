@@ -11,8 +11,6 @@
  * T3 Each step leaves link counts right: a crash between any two of them shows sound trees.
  */
 import { FsError } from '../errors.ts';
-import { encodeOrphan } from '../format/codec.ts';
-import { orphanKey } from '../format/keys.ts';
 import {
   INODE_APPEND,
   INODE_IMMUTABLE,
@@ -97,7 +95,7 @@ export class TreeCopy {
       const listing = this.#requireDirectory(inode);
       const copy = this.#copyInode(inode, this.#options.parent);
       copy.nlink = 0;
-      v.changes.record(orphanKey(copy.ino), encodeOrphan());
+      v.changes.orphan(copy.ino, true);
       this.root = copy;
       this.#descend(listing, copy);
       return copy;
@@ -242,7 +240,7 @@ export class TreeCopy {
     for (const [name, value] of source.xattrs ?? []) putXattr(v, copy, copy.xattrs, name, value);
     if (copy.isDirectory) v.directories.created(copy.ino);
     v.inodes.add(copy);
-    v.changes.inode(copy);
+    v.changes.inodeCreated(copy);
     v.inodeCount++;
     v.quotas.chargeInode(copy, 1);
     v.copying.take(source.ino);
