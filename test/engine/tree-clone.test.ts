@@ -24,6 +24,10 @@ async function takenDuring(lab: Lab, work: () => Promise<unknown>): Promise<read
   }
 }
 
+function numbered(value: number): Buffer {
+  return Buffer.from(String(value).padStart(12));
+}
+
 async function cloneTree(lab: Lab, path: string, name: string, by = root): Promise<number> {
   const { ino } = await at(lab.vfs, path);
   return (await lab.fs.cloneTree(ino, lab.vfs.rootIno, n(name), by)).ino;
@@ -234,12 +238,11 @@ test('it is the tree at one moment: of two files written one after the other the
       return { a: (await at(vfs, `d/${name}/f7`)).ino, b: (await at(vfs, `d/${other}/f9`)).ino, name, other };
     }),
   );
-  let isOver = false;
+  const over = new AbortController();
   let rounds = 0;
-  const text = (value: number): Buffer => Buffer.from(String(value).padStart(12));
   const writers = pairs.map(async ({ a, b }) => {
-    for (let value = 1; !isOver; value++) {
-      for (const ino of [a, b]) await withHandle(vfs, ino, 2, (handle) => vfs.write(handle, 0, text(value), root));
+    for (let value = 1; !over.signal.aborted; value++) {
+      for (const ino of [a, b]) await withHandle(vfs, ino, 2, (handle) => vfs.write(handle, 0, numbered(value), root));
       rounds++;
       await new Promise((resolve) => setImmediate(resolve));
     }
@@ -261,7 +264,7 @@ test('it is the tree at one moment: of two files written one after the other the
       }
     }
   } finally {
-    isOver = true;
+    over.abort();
     await Promise.all(writers);
   }
 });
