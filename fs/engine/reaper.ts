@@ -1,6 +1,7 @@
 /**
  * Removes trees without a name, in slices, each file as unlink(2) would: layouts on it are recalled first, and a file
- * that somebody has open goes with its last user. Interrupted anywhere it leaves a smaller tree to the next mount.
+ * that somebody has open goes with its last user. Interrupted anywhere it leaves a smaller tree to the next mount. A copy
+ * of such a tree, begun before it lost its name, comes to nothing (tree-copies.ts), so that nobody minds what it shows.
  */
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
@@ -84,7 +85,6 @@ export class Reaper {
 
   #open(ino: number): Level {
     const v = this.#v;
-    v.copying.requireNotTaken(ino);
     const listing = v.directories.requireComplete(ino);
     listing.opens++; // it stays resident
     return { ino, listing, cookie: 2 };
@@ -95,7 +95,6 @@ export class Reaper {
     const v = this.#v;
     v.requireWritable();
     const directory = v.inodes.get(level.ino);
-    v.copying.requireNotTaken(directory.ino);
     const [entry] = level.listing.between(level.cookie, Infinity, 1);
     if (entry === undefined) {
       levels.pop();
@@ -107,7 +106,6 @@ export class Reaper {
       levels.push(this.#open(inode.ino));
       return;
     }
-    v.copying.requireNotTaken(inode.ino);
     requireReleasable(v, inode);
     if (inode.nlink === 1) holdForFormer(v, inode);
 

@@ -249,6 +249,42 @@ describe('a deleted snapshot', () => {
     expect(lab.fs.status()).toMatchObject({ inodes: 3, blocks: { file: 0 } });
   });
 
+  test('a part of it that is being cloned just then is not cloned', async () => {
+    await withLeases(async (lab, leases) => {
+      const { vfs } = lab;
+      await makeTree(vfs, 'd', 3, 3);
+      await takeSnapshot(vfs, 'd', 's');
+      const part = await at(vfs, 'd/.snapshots/s/d1');
+      const held = leases.hold((await at(vfs, 'd/.snapshots/s/d1/f1')).ino, 0, bs, 9);
+      const clone = errnoOfCall(() => lab.fs.cloneTree(part.ino, vfs.rootIno, n('c'), root));
+      await until('the clone waits', () => leases.recalled.length > 0);
+      await deleteSnapshot(vfs, 'd', 's');
+      leases.giveBack(held);
+      expect(await clone).toBe('ENOENT');
+      await reaped(lab);
+      expect(lab.fs.status().inodes).toBe(1 + 13);
+    });
+  });
+
+  test('whose root is closed while there is still something below it goes as a whole', async () => {
+    await withLeases(async (lab, leases) => {
+      const { vfs } = lab;
+      const { file, copy } = await snapped(vfs);
+      await vfs.setattr(file, { size: 0 }, root);
+      const handle = await vfs.opendir((await at(vfs, 'd/.snapshots/s')).ino, root);
+      const held = leases.hold(copy, 0, 4 * bs, 9, 'read');
+      await deleteSnapshot(vfs, 'd', 's');
+      await until('the layout is recalled', () => leases.recalled.length > 0);
+      await vfs.release(handle);
+      const crashed = await lab.crashed();
+      expect(await crashed.problems()).toEqual([]);
+      await crashed.remove();
+      leases.giveBack(held);
+      await reaped(lab);
+      expect(lab.fs.status()).toMatchObject({ inodes: 3, blocks: { file: 0 } });
+    });
+  });
+
   test('layouts for reading on its files are recalled before their blocks go', async () => {
     await withLeases(async (lab, leases) => {
       const { vfs } = lab;
@@ -361,7 +397,12 @@ describe('a deleted snapshot', () => {
       const held = leases.hold((await at(vfs, 'd/.snapshots/s/d1/f1')).ino, 0, bs, 9);
       const clone = lab.fs.cloneTree(snapshot, vfs.rootIno, n('c'), root);
       await until('the clone waits', () => leases.recalled.length > 0);
-      const deleted = deleteSnapshot(vfs, 'd', 's');
+      let isDeleted = false;
+      const deleted = deleteSnapshot(vfs, 'd', 's').then(() => {
+        isDeleted = true;
+      });
+      for (let turn = 0; turn < 100; turn++) await new Promise((resolve) => setImmediate(resolve));
+      expect(isDeleted).toBe(false);
       leases.giveBack(held);
       await Promise.all([clone, deleted]);
       await reaped(lab);
