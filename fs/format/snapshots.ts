@@ -14,8 +14,9 @@ export function snapshotsIno(directory: number): number {
   return base + directory;
 }
 
+/** Not beyond: a directory of snapshots has none itself, and whoever hands in a number may hand in any. */
 export function isSnapshotsIno(ino: number): boolean {
-  return ino >= base;
+  return ino >= base && ino < 2 * base;
 }
 
 /** The directory whose snapshots it holds. */

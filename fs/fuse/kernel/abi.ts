@@ -15,7 +15,7 @@ export const outHeaderSize = 16;
 /** struct fuse_write_in: what stands between the header and the data of a WRITE, bytes. */
 export const writeInSize = 40;
 
-/** enum fuse_opcode. */
+/** enum fuse_opcode, all of it; CUSE_INIT comes only to /dev/cuse. docs/fuse.md says what each is answered. */
 export const opcode = {
   lookup: 1,
   forget: 2,
@@ -45,17 +45,25 @@ export const opcode = {
   readdir: 28,
   releasedir: 29,
   fsyncdir: 30,
+  getlk: 31,
+  setlk: 32,
+  setlkw: 33,
   access: 34,
   create: 35,
   interrupt: 36,
+  bmap: 37,
   destroy: 38,
   ioctl: 39,
+  poll: 40,
+  notifyReply: 41,
   batchForget: 42,
   fallocate: 43,
   readdirplus: 44,
   rename2: 45,
   lseek: 46,
   copyFileRange: 47,
+  setupMapping: 48,
+  removeMapping: 49,
   syncfs: 50,
   tmpfile: 51,
   statx: 52,
@@ -65,7 +73,7 @@ export const opcode = {
 /** INIT flags: the first word. */
 export const initFlag = {
   asyncRead: 1 << 0,
-  atomicTrunc: 1 << 3,
+  atomicOTrunc: 1 << 3,
   exportSupport: 1 << 4,
   bigWrites: 1 << 5,
   dontMask: 1 << 6,
@@ -84,7 +92,7 @@ export const initFlag = {
 } as const;
 
 /** INIT flags: the second word (`flags2`, 7.36), there where `initExt` is. */
-export const initFlag2 = { createSuppGroup: 1 << 2, directIoAllowMmap: 1 << 4 } as const;
+export const initFlag2 = { createSuppGroup: 1 << 2, hasExpireOnly: 1 << 3, directIoAllowMmap: 1 << 4 } as const;
 
 /** enum fuse_ext_type: what may follow the arguments of a request. */
 export const extension = { groups: 32 } as const;
@@ -115,6 +123,8 @@ export const fsyncDataOnly = 1 << 0;
 
 /** enum fuse_notify_code. */
 export const notify = { invalInode: 2, invalEntry: 3 } as const;
+/** fuse_notify_inval_entry_out.flags: the name is looked up again, and taken away only where it leads elsewhere. */
+export const expireOnly = 1 << 0;
 
 /** renameat2(2), fallocate(2), lseek(2), setxattr(2) and open(2) as Linux numbers them. */
 export const renameFlag = { noreplace: 1, exchange: 2 } as const;

@@ -66,13 +66,16 @@ export function decodeGroups(header: RequestHeader, c: Cursor): readonly number[
 
 /**
  * What follows the header.
- * @throws FsError EPROTO when it is short; EINVAL, ENAMETOOLONG, ERANGE or EOPNOTSUPP as the system call would answer
+ * @throws FsError EPROTO when it is short; ESTALE for a node that cannot be; EINVAL, ENAMETOOLONG, ERANGE or EOPNOTSUPP as the system call would answer
  */
 export function decodeRequest(header: RequestHeader, c: Cursor, agreed: Pick<Agreed, 'longSetxattr'>): Request {
+  requireNode(header.nodeId);
   if (header.opcode === opcode.setxattr) return setxattr(c, agreed.longSetxattr);
   const decoder = decoders.get(header.opcode);
-  return decoder === undefined ? { op: 'unsupported' } : decoder(c);
+  return decoder === undefined ? unsupported : decoder(c);
 }
+
+const unsupported: Request = { op: 'unsupported' };
 
 const decoders: ReadonlyMap<number, (c: Cursor) => Request> = new Map<number, (c: Cursor) => Request>([
   [opcode.init, init],
@@ -94,7 +97,7 @@ const decoders: ReadonlyMap<number, (c: Cursor) => Request> = new Map<number, (c
   [opcode.rmdir, (c) => ({ op: 'rmdir', name: newName(c) })],
   [opcode.rename, (c) => rename(c, false)],
   [opcode.rename2, (c) => rename(c, true)],
-  [opcode.link, (c) => ({ op: 'link', nodeId: c.u64(), name: newName(c) })],
+  [opcode.link, (c) => ({ op: 'link', nodeId: node(c), name: newName(c) })],
   [opcode.open, (c) => ({ op: 'open', flags: c.u32(), killSuidgid: (c.u32() & openKillSuidgid) !== 0 })],
   [opcode.opendir, (c) => skipped(c, 8, { op: 'opendir' })],
   [opcode.create, create],
@@ -117,6 +120,16 @@ const decoders: ReadonlyMap<number, (c: Cursor) => Request> = new Map<number, (c
   [opcode.copyFileRange64, (c) => copyFileRange(c, true)],
   [opcode.interrupt, (c) => ({ op: 'interrupt', unique: c.u64() })],
   [opcode.ioctl, ioctl],
+  [opcode.notifyReply, () => ({ op: 'notifyReply' })],
+  // Whole, or refused as any other, although the answer is the same whatever they say (serve.ts).
+  [opcode.flush, (c) => skipped(c, 24, unsupported)],
+  [opcode.getlk, (c) => skipped(c, 48, unsupported)],
+  [opcode.setlk, (c) => skipped(c, 48, unsupported)],
+  [opcode.setlkw, (c) => skipped(c, 48, unsupported)],
+  [opcode.bmap, (c) => skipped(c, 16, unsupported)],
+  [opcode.poll, (c) => skipped(c, 24, unsupported)],
+  [opcode.setupMapping, (c) => skipped(c, 40, unsupported)],
+  [opcode.removeMapping, (c) => skipped(c, 4, unsupported)],
 ]);
 
 function init(c: Cursor): Request {
@@ -128,7 +141,7 @@ function batchForget(c: Cursor): Request {
   const count = c.u32();
   c.skip(4);
   const forgets: { nodeId: number; count: number }[] = [];
-  for (let i = 0; i < count; i++) forgets.push({ nodeId: c.u64(), count: c.u64() });
+  for (let i = 0; i < count; i++) forgets.push({ nodeId: node(c), count: c.u64() });
   return { op: 'batchForget', forgets };
 }
 
@@ -184,7 +197,7 @@ function mkdir(c: Cursor): Request {
 }
 
 function rename(c: Cursor, flagged: boolean): Request {
-  const toParent = c.u64();
+  const toParent = node(c);
   const flags = flagged ? c.u32() : 0;
   if (flagged) c.skip(4);
   const mode = renameMode(flags);
@@ -259,7 +272,7 @@ function lseek(c: Cursor): Request {
 function copyFileRange(c: Cursor, wide: boolean): Request {
   const from = handle(c);
   const fromOffset = c.u64();
-  const toNodeId = c.u64();
+  const toNodeId = node(c);
   const to = handle(c);
   const toOffset = c.u64();
   const length = c.u64();
@@ -280,6 +293,17 @@ function ioctl(c: Cursor): Request {
 function timespec(sec: number, nsec: number): Timespec {
   if (nsec > 999_999_999) throw new FsError('EINVAL', { op: 'setattr', detail: `${nsec} ns` });
   return { sec, nsec };
+}
+
+/** An inode's number, which the kernel got from a reply. @throws FsError ESTALE: no reply of ours held it */
+function node(c: Cursor): number {
+  const nodeId = c.u64();
+  requireNode(nodeId);
+  return nodeId;
+}
+
+function requireNode(nodeId: number): void {
+  if (nodeId > Number.MAX_SAFE_INTEGER) throw new FsError('ESTALE', { ino: nodeId });
 }
 
 /** The kernel gives back what a reply gave it; whether it names an open file is the filesystem's to say. */

@@ -6,13 +6,12 @@ import { kernelLimits } from './limits.ts';
 import type { RequestOf } from './request.ts';
 
 /**
- * Taken where the kernel offers it. Left out on purpose: the writeback cache (the kernel would own sizes and times
- * while peers change files), POSIX and BSD locks (the kernel keeps them itself), splice (replies are written from the device's memory, without a pipe), opens without a message (the
- * filesystem has to know its open files), and direct I/O opens (O_DIRECT goes the kernel's own way, as fast).
+ * Taken where the kernel offers it. docs/fuse.md gives the reason for every flag that there is, also for those left out:
+ * above all the writeback cache, since the kernel would own sizes and times while peers change files.
  */
 const wanted =
   initFlag.asyncRead |
-  initFlag.atomicTrunc |
+  initFlag.atomicOTrunc |
   initFlag.exportSupport |
   initFlag.bigWrites |
   // Pages go when size or mtime turn out to be new, even if nobody announced the change.
@@ -30,10 +29,10 @@ const wanted =
   initFlag.initExt;
 
 /**
- * The second word: the group that decides whether a new file keeps set-group-ID, and shared mappings of files that are
- * open past the page cache.
+ * The second word: the group that decides whether a new file keeps set-group-ID, names that expire instead of going, and
+ * shared mappings of files that are open past the page cache.
  */
-const wanted2 = initFlag2.createSuppGroup | initFlag2.directIoAllowMmap;
+const wanted2 = initFlag2.createSuppGroup | initFlag2.hasExpireOnly | initFlag2.directIoAllowMmap;
 
 /**
  * For a Vfs that keeps access control lists: the kernel asks for them to check access, leaves the umask to whoever

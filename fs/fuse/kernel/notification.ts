@@ -1,6 +1,6 @@
 /** Messages to the kernel that no request asked for, encoded: what it has cached is no longer true. Pure. */
 import { type Name, nameToBytes } from '../../name.ts';
-import { notify, outHeaderSize } from './abi.ts';
+import { expireOnly, notify, outHeaderSize } from './abi.ts';
 
 /**
  * FUSE_NOTIFY_INVAL_INODE: attributes, and the pages of the range (bytes). A length of Infinity reaches the end of the
@@ -15,12 +15,16 @@ export function encodeInvalInode(nodeId: number, offset: number, length: number)
   return bytes;
 }
 
-/** FUSE_NOTIFY_INVAL_ENTRY: a name in a directory. */
+/**
+ * FUSE_NOTIFY_INVAL_ENTRY: a name in a directory. It expires: the kernel looks it up again before it uses it, and then
+ * takes it away if it leads elsewhere. So what is mounted on it stays where the name stays. A kernel before 6.2 drops it.
+ */
 export function encodeInvalEntry(parentNodeId: number, name: Name): Buffer {
   const text = nameToBytes(name);
   const bytes = message(notify.invalEntry, 16 + text.length + 1);
   bytes.writeBigUInt64LE(BigInt(parentNodeId), 16);
   bytes.writeUInt32LE(text.length, 24);
+  bytes.writeUInt32LE(expireOnly, 28);
   text.copy(bytes, 32);
   return bytes;
 }

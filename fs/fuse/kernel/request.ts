@@ -106,6 +106,7 @@ interface Arguments {
     /** Bytes that the caller takes at most. */
     readonly outSize: number;
   };
+  readonly notifyReply: object;
   readonly unsupported: object;
 }
 

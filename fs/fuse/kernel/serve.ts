@@ -1,6 +1,7 @@
 /** Serves requests of the kernel: decodes, hands to the operation, and answers whatever goes wrong. */
 import { FsError } from '../../errors.ts';
 import type { Caller, Vfs } from '../../vfs.ts';
+import { opcode } from './abi.ts';
 import { accessTimes } from './access-times.ts';
 import { access, getattr, getxattr, listxattr, removexattr, setattr, setxattr, statfs, statx } from './attributes.ts';
 import type { Cursor } from './cursor.ts';
@@ -77,7 +78,7 @@ export class Server {
       const serving = this.#dispatch(header, request, by);
       return request.op === 'write' ? serving : undefined;
     } catch (error) {
-      this.#session.fail(header.unique, error);
+      if (!unanswered.has(header.opcode)) this.#session.fail(header.unique, error);
       return undefined;
     }
   }
@@ -167,8 +168,11 @@ export class Server {
         return s.done(h, undefined);
       case 'ioctl':
         return ioctl(s, h, r, by);
+      // The answer to a NOTIFY_RETRIEVE, which is never sent; it has none itself.
+      case 'notifyReply':
+        return undefined;
       // POLL, BMAP and locks: the kernel then does them itself. FLUSH: close(2) has nothing left to write back, and
-      // after one ENOSYS the kernel saves the round trip.
+      // after one ENOSYS the kernel saves the round trip. SETUPMAPPING: of virtio-fs alone. All in docs/fuse.md.
       case 'unsupported':
         throw new FsError('ENOSYS');
     }
@@ -187,6 +191,14 @@ export class Server {
     return undefined;
   }
 }
+
+/** The kernel waits for no reply, and takes none, not even a refusal (fuse.h). */
+const unanswered: ReadonlySet<number> = new Set([
+  opcode.forget,
+  opcode.batchForget,
+  opcode.interrupt,
+  opcode.notifyReply,
+]);
 
 /** What begins new work; what ends work (release, forget, interrupt) is served however much waits. */
 const starts: ReadonlySet<Operation> = new Set<Operation>([

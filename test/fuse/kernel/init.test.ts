@@ -60,7 +60,9 @@ describe('INIT', () => {
 
   test('asks for the group of the directory and for mappings of direct opens, where the kernel has a second word', async () => {
     const { payload } = await init(7, 45, everything).reply;
-    expect(payload.readUInt32LE(32)).toBe(initFlag2.createSuppGroup | initFlag2.directIoAllowMmap);
+    expect(payload.readUInt32LE(32)).toBe(
+      initFlag2.createSuppGroup | initFlag2.hasExpireOnly | initFlag2.directIoAllowMmap,
+    );
     const old = (await init(7, 35, everything & ~initFlag.initExt).reply).payload;
     expect(old.readUInt32LE(32)).toBe(0);
   });
