@@ -1,5 +1,5 @@
 /**
- * Imports point one way: tools → mds, client → layout, fs. `npm run imports` checks it, and test/imports.test.ts
+ * Imports point one way: bench → tools → mds, client → layout, fs. `npm run imports` checks it, and test/imports.test.ts
  * that it looks at all modules: with a wrong TypeScript the cruiser sees none and calls that success.
  */
 const inside = (folder) => `^${folder}/`;
@@ -19,6 +19,7 @@ module.exports = {
     only('mds', ['layout', 'fs']),
     only('client', ['layout', 'fs'], ['^mds/protocol/']),
     only('tools', ['mds', 'client', 'layout', 'fs']),
+    only('bench', ['tools', 'mds', 'client', 'layout', 'fs']),
     {
       name: 'layout-is-pure',
       comment: 'no I/O, no clock, no packages: it can be simulated',

@@ -1,25 +1,36 @@
 /** `npm run bench`: how fast the filesystem is beside others. docs/performance.md says how to read it. */
-import { cpus } from 'node:os';
+import { cpus, loadavg, release } from 'node:os';
 import { Command, Option } from 'commander';
 import { print, printJson, runProgram } from '../tools/lib/program.ts';
-import { peers } from './lib/peers.ts';
+import { bindfs, peers } from './lib/peers.ts';
 import { inPlace } from './lib/place.ts';
-import { microTable } from './lib/report.ts';
-import { rows, selectRows } from './lib/rows.ts';
+import { microTable, programsTable, times } from './lib/report.ts';
+import { rows, selectRows, syncRows } from './lib/rows.ts';
 import { backingItself, iopmemfs } from './lib/systems.ts';
 import { Workload } from './lib/workload.ts';
 import { measureMicro, type RowResult } from './micro.ts';
+import { measurePrograms } from './programs.ts';
 
-interface MicroCommand {
-  readonly rows?: string;
+interface MeasureCommand {
   readonly rounds: string;
-  readonly cores: '1' | '2' | 'both';
   readonly divide: string;
-  readonly alone?: true;
   readonly json?: true;
 }
 
-const imageBytes = 512 * 2 ** 20;
+interface MicroCommand extends MeasureCommand {
+  readonly rows?: string;
+  readonly cores: '1' | '2' | 'both';
+  readonly alone?: true;
+}
+
+const mib = 2 ** 20;
+/** For the rows; for the programs, with a hundred thousand small files. */
+const imageMiB = { rows: 512, programs: 1024 };
+
+/** A try makes do with less. */
+function imageBytes(whole: number, divisor: number): number {
+  return Math.max(64, Math.ceil(whole / divisor)) * mib;
+}
 
 async function micro(options: MicroCommand): Promise<void> {
   const counts: readonly (1 | 2)[] = options.cores === 'both' ? [1, 2] : [options.cores === '1' ? 1 : 2];
@@ -29,25 +40,72 @@ async function micro(options: MicroCommand): Promise<void> {
       measureMicro({
         place,
         workload: await Workload.compile(place.disk),
-        systems: options.alone === true ? [iopmemfs] : [iopmemfs, ...(await peers(place.disk)), backingItself],
+        systems: options.alone === true ? [iopmemfs] : [iopmemfs, ...(await peers(place.disk)), backingItself('tmpfs')],
         rows: options.rows === undefined ? rows : selectRows(options.rows),
         rounds: Number(options.rounds),
         cores,
         divisor: Number(options.divide),
-        imageBytes,
+        imageBytes: imageBytes(imageMiB.rows, Number(options.divide)),
+        backing: 'memory',
         progress,
       }),
     );
     results.push({ cores, rows: measured });
   }
   if (options.json === true) {
-    printJson({ processor: cpus()[0]?.model, rounds: Number(options.rounds), results });
+    printJson({ ...machine(), rounds: Number(options.rounds), results });
     return;
   }
   for (const { cores, rows: measured } of results) {
     print(cores === 1 ? 'Server and client on one core' : 'Server and client on a core each');
     print(microTable(measured));
   }
+}
+
+async function sync(options: MeasureCommand): Promise<void> {
+  const measured = await inPlace(async (place) =>
+    measureMicro({
+      place,
+      workload: await Workload.compile(place.disk),
+      systems: [iopmemfs, await bindfs(), backingItself('disk')],
+      rows: syncRows,
+      rounds: Number(options.rounds),
+      cores: 2,
+      divisor: Number(options.divide),
+      imageBytes: imageBytes(imageMiB.rows, Number(options.divide)),
+      backing: 'disk',
+      progress,
+    }),
+  );
+  const [one, , sixtyFour] = measured.map(({ figures: [ours] }) => ours?.operationsPerSecond);
+  const grouped = one === undefined || sixtyFour === undefined ? undefined : sixtyFour / one;
+  if (options.json === true) printJson({ ...machine(), rounds: Number(options.rounds), results: measured, grouped });
+  else print(`${microTable(measured)}\n64 threads sync ${times(grouped)} times as often as one.`);
+}
+
+async function programs(options: MeasureCommand): Promise<void> {
+  const results = await inPlace(async (place) =>
+    measurePrograms({
+      place,
+      systems: [iopmemfs, await bindfs()],
+      rounds: Number(options.rounds),
+      divisor: Number(options.divide),
+      imageBytes: imageBytes(imageMiB.programs, Number(options.divide)),
+      progress,
+    }),
+  );
+  if (options.json === true) printJson({ ...machine(), rounds: Number(options.rounds), results });
+  else print(programsTable(results));
+}
+
+function machine(): object {
+  return {
+    processor: cpus()[0]?.model,
+    cores: cpus().length,
+    kernel: release(),
+    node: process.version,
+    load: loadavg(),
+  };
 }
 
 /** On one line of a terminal, nowhere else. */
@@ -68,5 +126,19 @@ command
   .option('--alone', 'without the peers')
   .option('--json', 'print JSON')
   .action(micro);
+command
+  .command('sync')
+  .description('writes that are synced, from 1, 8 and 64 threads, beside bindfs over the disk')
+  .option('--rounds <count>', 'runs of each row, of which the median counts', '5')
+  .option('--divide <by>', 'so many times fewer operations: a try', '1')
+  .option('--json', 'print JSON')
+  .action(sync);
+command
+  .command('programs')
+  .description('git clone, tar, npm ci and sqlite3, beside bindfs over the disk')
+  .option('--rounds <count>', 'runs of each program, of which the median counts', '3')
+  .option('--divide <by>', 'so many times less work: a try', '1')
+  .option('--json', 'print JSON')
+  .action(programs);
 
 process.exitCode = await runProgram(command, { usage: 2, failure: 1 }, process.argv.slice(2));

@@ -1,6 +1,7 @@
 /** Results as tables. */
 import Table from 'cli-table3';
 import type { Figure, RowResult } from '../micro.ts';
+import type { ProgramResult } from '../programs.ts';
 
 /** Operations a second (or GB/s), and below them the processor time of an operation: server + client, in µs. */
 export function microTable(results: readonly RowResult[]): string {
@@ -29,4 +30,22 @@ function cpu({ serverCpuPerOperation, clientCpuPerOperation }: Figure): string {
 
 export function times(ratio: number | undefined): string {
   return ratio === undefined ? '' : ratio.toFixed(2);
+}
+
+/** Seconds of each program. */
+export function programsTable(results: readonly ProgramResult[]): string {
+  const systems = [...new Set(results.flatMap(({ seconds }) => Object.keys(seconds ?? {})))];
+  const table = new Table({
+    head: ['program', ...systems, 'ratio'],
+    colAligns: ['left', ...systems.map(() => 'right' as const), 'right'],
+    style: { head: [], border: [] },
+  });
+  for (const { title, seconds, ratio } of results) {
+    const cells = systems.map((system) => {
+      const value = seconds?.[system];
+      return value === undefined ? 'not run' : `${value.toFixed(2)} s`;
+    });
+    table.push([title, ...cells, times(ratio)]);
+  }
+  return table.toString();
 }

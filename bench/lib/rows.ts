@@ -5,7 +5,7 @@ export interface Row {
   /** As workload.c knows it. */
   readonly name: string;
   readonly title: string;
-  /** Operations of one run: a few tenths of a second. */
+  /** Operations of one run (of each thread): a few tenths of a second. */
   readonly count: number;
   /** Bytes of one operation, where throughput is what one wants to know. */
   readonly bytes?: number;
@@ -39,6 +39,13 @@ export const rows: readonly Row[] = [
   { name: 'read', title: '1 MiB read', count: pieces, bytes: mib, target: 1.5 },
   { name: 'rewrite-direct', title: '1 MiB rewrite, O_DIRECT', count: pieces, bytes: mib, target: 1.5 },
   { name: 'read-direct', title: '1 MiB read, O_DIRECT', count: pieces, bytes: mib, target: 1.5 },
+];
+
+/** Each thread writes 4 KiB to a file of its own and syncs it: those that wait together share a commit. */
+export const syncRows: readonly Row[] = [
+  { name: 'fsync-1', title: 'synced 4 KiB writes, 1 thread', count: 200, target: 1 },
+  { name: 'fsync-8', title: 'synced 4 KiB writes, 8 threads', count: 100, target: 1 },
+  { name: 'fsync-64', title: 'synced 4 KiB writes, 64 threads', count: 40, target: 1 },
 ];
 
 /** Rows that only work on the files of others. */

@@ -38,14 +38,16 @@ export interface System {
 }
 
 /** The limit of the peers: what they sit on, without FUSE. */
-export const backingItself: System = {
-  name: 'tmpfs',
-  start: async ({ backing }) => {
-    const directory = join(backing, 'itself');
-    await mkdir(directory);
-    return { name: 'tmpfs', directory, serverPid: 0, stop: () => Promise.resolve() };
-  },
-};
+export function backingItself(name: string): System {
+  return {
+    name,
+    start: async ({ backing }) => {
+      const directory = join(backing, 'itself');
+      await mkdir(directory);
+      return { name, directory, serverPid: 0, stop: () => Promise.resolve() };
+    },
+  };
+}
 
 /**
  * A filesystem in C on FUSE that hands on what another directory holds. `run` gives its command for the two directories;
