@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { cancelCommand } from './commands/cancel.ts';
 import { cloneCommand } from './commands/clone.ts';
+import { cowCommand } from './commands/cow.ts';
 import { defragmentCommand } from './commands/defragment.ts';
 import { evacuateCommand } from './commands/evacuate.ts';
 import { evictCommand } from './commands/evict.ts';
@@ -28,6 +29,7 @@ const command = new Command('iopmemfs')
   .addCommand(mapCommand())
   .addCommand(cloneCommand())
   .addCommand(snapshotCommand())
+  .addCommand(cowCommand())
   .addCommand(statusCommand())
   .addCommand(quotaCommand())
   .addCommand(tuneCommand())
