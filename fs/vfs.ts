@@ -108,6 +108,12 @@ export type FallocateMode =
   | 'collapse'
   | 'insert';
 
+/**
+ * Where a write goes: as the handle was opened, or to the offset whatever O_APPEND says: fcntl(2) F_SETFL changes that
+ * later, and the kernel writes pages of shared mappings back through any handle.
+ */
+export type WritePlace = 'as-opened' | 'offset';
+
 /** renameat2(2): at most one of them. */
 export type RenameMode = 'replace' | 'noreplace' | 'exchange';
 
@@ -157,9 +163,9 @@ export interface Vfs {
   ): Reply<T>;
   /**
    * Answers the bytes written, fewer than given only where the space ended (write(2)); O_APPEND handles write at the
-   * end. `data` belongs to the call until it settles.
+   * end, unless `at` is 'offset'. `data` belongs to the call until it settles.
    */
-  write(handle: Handle, offset: number, data: Uint8Array, by: Caller): Reply<number>;
+  write(handle: Handle, offset: number, data: Uint8Array, by: Caller, at?: WritePlace): Reply<number>;
   fallocate(handle: Handle, mode: FallocateMode, offset: number, length: number, by: Caller): Reply<void>;
   /** lseek(2) SEEK_DATA and SEEK_HOLE. @throws FsError ENXIO past the end */
   seek(handle: Handle, offset: number, whence: 'data' | 'hole', by: Caller): Reply<number>;

@@ -17,6 +17,7 @@ import type {
   SetAttr,
   StatFs,
   Vfs,
+  WritePlace,
 } from '../vfs.ts';
 import { R_OK, requireAccess, W_OK, X_OK } from './access.ts';
 import { accessed } from './atime.ts';
@@ -219,10 +220,11 @@ export class LocalVfs implements Vfs {
     });
   }
 
-  write(handle: Handle, offset: number, data: Uint8Array, by: Caller): Reply<number> {
+  write(handle: Handle, offset: number, data: Uint8Array, by: Caller, at?: WritePlace): Reply<number> {
     return run(() => {
       const { inode, flags } = this.#openForWriting(handle);
-      return write(this.#v, inode, (flags & constants.O_APPEND) === 0 ? offset : inode.size, data, by);
+      const appends = (flags & constants.O_APPEND) !== 0 && at !== 'offset';
+      return write(this.#v, inode, appends ? inode.size : offset, data, by);
     });
   }
 

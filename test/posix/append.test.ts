@@ -1,6 +1,18 @@
 /** open(2) with O_APPEND. */
 import { describe, expect, test } from 'vitest';
-import { O_APPEND, O_CREAT, O_DIRECT, O_RDWR, O_WRONLY, SEEK_CUR, SEEK_SET } from './support/constants.ts';
+import {
+  MAP_SHARED,
+  MS_SYNC,
+  O_APPEND,
+  O_CREAT,
+  O_DIRECT,
+  O_RDWR,
+  O_WRONLY,
+  PROT_READ,
+  PROT_WRITE,
+  SEEK_CUR,
+  SEEK_SET,
+} from './support/constants.ts';
 import { canMount, mounted } from './support/mounted.ts';
 import { must } from './support/process.ts';
 
@@ -19,6 +31,35 @@ describe.each(['rw', 'direct_io'])('on a mount with -o %s', (options) => {
       // Linux appends even with pwrite (pwrite(2), BUGS).
       await must(fs.alice.pwrite(fd, 'three', 0));
       expect(String(await fs.alice.pread(fd, 100, 0))).toBe('one two three');
+      await must(fs.alice.close(fd));
+    });
+
+    test('a mapping is written back to where it maps, not to the end', async () => {
+      const dir = await fs.directory();
+      const fd = await must(fs.alice.open(`${dir}/file`, O_CREAT | O_APPEND | O_RDWR, 0o644));
+      await must(fs.alice.write(fd, Buffer.alloc(3 * 4096, 'a')));
+      const address = await must(fs.alice.mmap(8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+      await fs.alice.poke(address + 4000, 'mapped');
+      await must(fs.alice.msync(address, 8192, MS_SYNC));
+      await must(fs.alice.munmap(address, 8192));
+      await must(fs.alice.close(fd));
+      await fs.remount(...(options === 'rw' ? [] : ['-o', options]));
+      const again = await must(fs.alice.open(`${dir}/file`, O_RDWR));
+      const content = await must(fs.alice.pread(again, 100_000, 0));
+      await must(fs.alice.close(again));
+      expect(content.length).toBe(3 * 4096);
+      expect(String(content.subarray(3999, 4007))).toBe('amappeda');
+    });
+
+    test('fcntl(2) F_SETFL takes it from an open file, and gives it', async () => {
+      const dir = await fs.directory();
+      const fd = await must(fs.alice.open(`${dir}/file`, O_CREAT | O_APPEND | O_RDWR, 0o644));
+      await must(fs.alice.write(fd, 'content'));
+      expect(await fs.alice.setFlags(fd, 0)).toBe(0);
+      await must(fs.alice.pwrite(fd, 'C', 0));
+      expect(await fs.alice.setFlags(fd, O_APPEND)).toBe(0);
+      await must(fs.alice.pwrite(fd, '!', 0));
+      expect(String(await fs.alice.pread(fd, 100, 0))).toBe('Content!');
       await must(fs.alice.close(fd));
     });
 

@@ -16,6 +16,7 @@ import type {
   StatFs,
   Timespec,
   Vfs,
+  WritePlace,
 } from '../../fs/vfs.ts';
 
 const typeMask = 0o170000;
@@ -216,9 +217,9 @@ export class MemoryVfs implements Vfs {
     return use([node.data.subarray(Math.min(offset, node.size), Math.min(offset + length, node.size))]);
   }
 
-  write(handle: Handle, offset: number, data: Uint8Array): number {
+  write(handle: Handle, offset: number, data: Uint8Array, _by?: Caller, place?: WritePlace): number {
     const { node, flags } = this.#file(handle);
-    const at = (flags & append) !== 0 ? node.size : offset;
+    const at = (flags & append) !== 0 && place !== 'offset' ? node.size : offset;
     if (at + data.byteLength > node.size) resize(node, at + data.byteLength);
     node.data.set(data, at);
     node.mtime = touch(node);

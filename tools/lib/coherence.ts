@@ -65,8 +65,8 @@ export function mountedVfs(vfs: Vfs, caches: KernelCaches): Vfs {
       const ino = files.find(handle);
       return ino === undefined ? serve() : caches.fill(ino, { offset, length }, serve);
     },
-    write: (handle, offset, data, by) => {
-      const serve = () => vfs.write(handle, offset, data, by);
+    write: (handle, offset, data, by, at) => {
+      const serve = () => vfs.write(handle, offset, data, by, at);
       const ino = files.find(handle);
       return ino === undefined ? serve() : caches.store(ino, { offset, length: data.byteLength }, serve);
     },

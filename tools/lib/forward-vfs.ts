@@ -25,7 +25,7 @@ export function forwardVfs(vfs: Vfs): Vfs {
     opendir: (ino, by) => vfs.opendir(ino, by),
     release: (handle) => vfs.release(handle),
     read: (handle, offset, length, by, use) => vfs.read(handle, offset, length, by, use),
-    write: (handle, offset, data, by) => vfs.write(handle, offset, data, by),
+    write: (handle, offset, data, by, at) => vfs.write(handle, offset, data, by, at),
     fallocate: (handle, mode, offset, length, by) => vfs.fallocate(handle, mode, offset, length, by),
     seek: (handle, offset, whence, by) => vfs.seek(handle, offset, whence, by),
     copyRange: (from, fromOffset, to, toOffset, length, by) =>

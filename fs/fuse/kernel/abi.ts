@@ -116,6 +116,8 @@ export const openReply = { directIo: 1 << 0, keepCache: 1 << 1, parallelDirectWr
 
 /** fuse_open_in.open_flags and fuse_write_in.write_flags: the writer lacks CAP_FSETID. */
 export const openKillSuidgid = 1 << 0;
+/** fuse_write_in.write_flags: pages of a shared mapping are written back, through whichever handle there is. */
+export const writeCache = 1 << 0;
 export const writeKillSuidgid = 1 << 2;
 /** fuse_setxattr_in.setxattr_flags: the caller is not in the group and lacks CAP_FSETID. */
 export const setxattrKillSgid = 1 << 0;
@@ -138,6 +140,7 @@ export const openFlag = {
   creat: 0o100,
   excl: 0o200,
   trunc: 0o1000,
+  append: 0o2000,
   direct: 0o40000,
 } as const;
 

@@ -39,10 +39,11 @@ export function write(s: Session, h: RequestHeader, r: RequestOf<'write'>, by: C
   const ino = s.swapRoot(h.nodeId);
   requireWithinFile('write', ino, r.offset, r.data.byteLength);
   const killed = killForWrite(s, ino, r.killSuidgid, by);
+  const at = r.appends ? 'as-opened' : 'offset';
   const written =
     killed instanceof Promise
-      ? killed.then(() => s.vfs.write(r.handle, r.offset, r.data, by))
-      : s.vfs.write(r.handle, r.offset, r.data, by);
+      ? killed.then(() => s.vfs.write(r.handle, r.offset, r.data, by, at))
+      : s.vfs.write(r.handle, r.offset, r.data, by, at);
   return s.answer(h, written, (count) => s.reply.count(count));
 }
 

@@ -11,11 +11,13 @@ import {
   fsyncDataOnly,
   initFlag,
   opcode,
+  openFlag,
   openKillSuidgid,
   seekData,
   seekHole,
   setattrValid,
   setxattrKillSgid,
+  writeCache,
   writeKillSuidgid,
   xattrFlag,
 } from './abi.ts';
@@ -223,8 +225,17 @@ function write(c: Cursor): Request {
   const offset = c.u64();
   const size = c.u32();
   const flags = c.u32();
-  c.skip(16); // lock owner, open flags
-  return { op: 'write', handle: fh, offset, data: c.bytes(size), killSuidgid: (flags & writeKillSuidgid) !== 0 };
+  c.skip(8); // lock owner
+  const openFlags = c.u32();
+  c.skip(4);
+  return {
+    op: 'write',
+    handle: fh,
+    offset,
+    data: c.bytes(size),
+    killSuidgid: (flags & writeKillSuidgid) !== 0,
+    appends: (openFlags & openFlag.append) !== 0 && (flags & writeCache) === 0,
+  };
 }
 
 function dataOnly(c: Cursor): boolean {

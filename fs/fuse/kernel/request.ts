@@ -73,6 +73,8 @@ interface Arguments {
     readonly offset: number;
     readonly data: Uint8Array;
     readonly killSuidgid: boolean;
+    /** At the end, wherever that is by now; else at the offset, though the file may have been opened with O_APPEND. */
+    readonly appends: boolean;
   };
   readonly fallocate: {
     readonly handle: Handle;

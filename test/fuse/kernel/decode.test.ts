@@ -97,7 +97,17 @@ const samples: readonly (readonly [OpcodeName, readonly Field[], object])[] = [
   [
     'write',
     [u64(4), u64(2 ** 40), u32(3), u32(4), u64(0), u32(1), u32(0), Buffer.from('abc')],
-    { op: 'write', handle: 4, offset: 2 ** 40, data: Buffer.from('abc'), killSuidgid: true },
+    { op: 'write', handle: 4, offset: 2 ** 40, data: Buffer.from('abc'), killSuidgid: true, appends: false },
+  ],
+  [
+    'write',
+    [u64(4), u64(7), u32(3), u32(0), u64(0), u32(0o2001), u32(0), Buffer.from('abc')],
+    { op: 'write', handle: 4, offset: 7, data: Buffer.from('abc'), killSuidgid: false, appends: true },
+  ],
+  [
+    'write',
+    [u64(4), u64(7), u32(3), u32(1), u64(0), u32(0o2001), u32(0), Buffer.from('abc')],
+    { op: 'write', handle: 4, offset: 7, data: Buffer.from('abc'), killSuidgid: false, appends: false },
   ],
   ['release', [u64(4), u32(2), u32(0), u64(0)], { op: 'release', handle: 4 }],
   ['releasedir', [u64(4), u32(2), u32(0), u64(0)], { op: 'releasedir', handle: 4 }],

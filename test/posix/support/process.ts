@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Order, Reply } from './actor.ts';
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW } from './constants.ts';
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, F_SETFL } from './constants.ts';
 import type { Identity } from './identity.ts';
 import { type Argument, type CallName, cString, type Errno } from './libc.ts';
 import {
@@ -221,6 +221,8 @@ export class Caller {
     return errno ?? decodeStatfs(bytes);
   };
 
+  /** fcntl(2) F_SETFL: O_APPEND, O_DIRECT, O_NOATIME and O_NONBLOCK of an open file. */
+  setFlags = (fd: number, flags: number) => this.#call('fcntl', fd, F_SETFL, flags);
   /** fcntl(2) with F_SETLK, F_SETLKW or their open-file-description kin. */
   setLock = (fd: number, command: number, lock: Lock) => this.#call('fcntl', fd, command, encodeLock(lock));
   /** fcntl(2) F_GETLK: the lock in the way of this one. */
