@@ -52,6 +52,7 @@ const prototypes = {
   link: 'int link(const void *path, const void *to)',
   linkat: 'int linkat(int dirfd, const void *path, int toDirfd, const void *to, int flags)',
   listxattr: 'int64_t listxattr(const void *path, void *list, size_t size)',
+  llistxattr: 'int64_t llistxattr(const void *path, void *list, size_t size)',
   lremovexattr: 'int lremovexattr(const void *path, const void *name)',
   lseek: 'int64_t lseek(int fd, int64_t offset, int whence)',
   lsetxattr: 'int lsetxattr(const void *path, const void *name, const void *value, size_t size, int flags)',

@@ -130,7 +130,7 @@ export interface Dirent {
   readonly name: string;
 }
 
-export function decodeDirents(b: Buffer): Dirent[] {
+export function decodeDirents(b: Buffer, encoding: 'utf8' | 'latin1' = 'utf8'): Dirent[] {
   const entries: Dirent[] = [];
   for (let at = 0; at < b.length; ) {
     const length = b.readUInt16LE(at + 16);
@@ -139,7 +139,7 @@ export function decodeDirents(b: Buffer): Dirent[] {
       ino: Number(b.readBigUInt64LE(at)),
       offset: Number(b.readBigInt64LE(at + 8)),
       type: b[at + 18] ?? 0,
-      name: name.subarray(0, name.indexOf(0)).toString('utf8'),
+      name: name.subarray(0, name.indexOf(0)).toString(encoding),
     });
     at += length;
   }

@@ -1,0 +1,77 @@
+/** `npm run exercise`: random operations on a mounted filesystem, compared with a model and with tmpfs. */
+import { readFile } from 'node:fs/promises';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { Exerciser, type Plan, report, scriptOf } from './exerciser.ts';
+
+interface Options {
+  readonly seed: number;
+  readonly ops: number;
+  readonly minutes?: number;
+  readonly processes: number;
+  readonly driver: Plan['driver'];
+  readonly remount: boolean;
+  readonly fsck: boolean;
+  readonly user: boolean;
+  readonly replay?: string;
+}
+
+function natural(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 0) throw new InvalidArgumentError('a number is wanted');
+  return number;
+}
+
+const options: Options = new Command('exercise')
+  .description('Does random operations on a filesystem of its own, compares each with a model and with tmpfs beside it')
+  .option('--seed <number>', 'of the first round; later ones count on', natural, Math.floor(Math.random() * 2 ** 31))
+  .option('--ops <number>', 'operations of each process in a round', natural, 2000)
+  .option('--minutes <number>', 'rounds go on for so long; one round without', Number)
+  .option('--processes <number>', 'each in a tree of its own', natural, 1)
+  .addOption(new Option('--driver <name>', 'FUSE driver').choices(['kernel', 'fuse-native']).default('kernel'))
+  .option('--remount', 'unmount and mount again from time to time', false)
+  .option('--fsck', 'check the filesystem whenever it is unmounted', false)
+  .option('--user', 'as an ordinary user', false)
+  .option(
+    '--replay <file>',
+    'do the operations of a script, one a line, instead, and find the fewest that show a difference',
+  )
+  .parse()
+  .opts();
+
+const exerciser = await Exerciser.start({
+  seed: options.seed,
+  count: options.ops,
+  processes: options.processes,
+  driver: options.driver,
+  isRoot: !options.user,
+  remounts: options.remount,
+  fsck: options.fsck,
+  shortenMs: 120_000,
+  say: (line) => console.log(line),
+});
+
+async function rounds(): Promise<boolean> {
+  const end = Date.now() + (options.minutes ?? 0) * 60_000;
+  for (let seed = options.seed, round = 1; ; seed += options.processes, round++) {
+    const mismatch = await exerciser.round(seed);
+    if (mismatch !== undefined) {
+      console.log(report(mismatch));
+      return false;
+    }
+    console.log(`round ${round}, seed ${seed}: ${options.processes} x ${options.ops} operations, no difference`);
+    if (Date.now() >= end) return true;
+  }
+}
+
+async function replay(file: string): Promise<boolean> {
+  const mismatch = await exerciser.shorten(scriptOf(await readFile(file, 'utf8')));
+  console.log(mismatch === undefined ? 'no difference' : report(mismatch));
+  return mismatch === undefined;
+}
+
+try {
+  const isSame = options.replay === undefined ? await rounds() : await replay(options.replay);
+  process.exitCode = isSame ? 0 : 1;
+} finally {
+  await exerciser.end();
+}

@@ -1,0 +1,618 @@
+/**
+ * What the manual pages say about files and names, in memory, for root: the answer of every operation and the tree that
+ * it leaves. For an ordinary user it does not foretell permissions; what these refuse is not applied to it.
+ */
+import {
+  NAME_MAX,
+  O_APPEND,
+  O_CREAT,
+  O_DIRECT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_TRUNC,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFREG,
+  S_IFSOCK,
+} from '../posix/support/constants.ts';
+import { type FallocateMode, isError, type Operation, type Outcome, pattern } from './operations.ts';
+
+const accessMask = 3;
+const umask = 0o022;
+/** MAXSYMLINKS of the kernel. */
+const symlinksMax = 40;
+
+export class Node {
+  readonly type: number;
+  permissions: number;
+  uid: number;
+  gid: number;
+  links: number;
+  /** Of a directory. */
+  readonly entries = new Map<string, Node>();
+  parent: Node | undefined;
+  bytes: Buffer = Buffer.alloc(0);
+  /** Of a symbolic link. */
+  readonly target: string;
+  readonly xattrs = new Map<string, Buffer>();
+  /** Made by O_TMPFILE and not named yet. */
+  isUnnamed = false;
+
+  constructor(type: number, permissions: number, owner: Owner, target = '') {
+    this.type = type;
+    this.permissions = permissions;
+    this.uid = owner.uid;
+    this.gid = owner.gid;
+    this.links = type === S_IFDIR ? 2 : 1;
+    this.target = target;
+  }
+
+  get isDirectory(): boolean {
+    return this.type === S_IFDIR;
+  }
+  get isFile(): boolean {
+    return this.type === S_IFREG;
+  }
+
+  get size(): number {
+    return this.type === S_IFLNK ? this.target.length : this.bytes.length;
+  }
+}
+
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+export interface OpenFile {
+  readonly node: Node;
+  readonly flags: number;
+  position: number;
+}
+
+export interface Mapping {
+  readonly node: Node;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** What only needs to know where a path leads. */
+type OnPath = Extract<
+  Operation,
+  {
+    op:
+      | 'truncate'
+      | 'readlink'
+      | 'stat'
+      | 'lstat'
+      | 'list'
+      | 'chmod'
+      | 'chown'
+      | 'utimens'
+      | 'setxattr'
+      | 'getxattr'
+      | 'removexattr'
+      | 'listxattr';
+  }
+>;
+
+interface Place {
+  readonly directory: Node;
+  readonly name: string;
+  readonly node: Node | undefined;
+}
+
+export class Model {
+  readonly root: Node;
+  readonly open = new Map<number, OpenFile>();
+  readonly maps = new Map<number, Mapping>();
+  readonly #owner: Owner;
+
+  constructor(owner: Owner) {
+    this.#owner = owner;
+    this.root = new Node(S_IFDIR, 0o755, owner);
+  }
+
+  /** Every path that leads to a node through directories only; the root is '.'. */
+  paths(): ReadonlyMap<string, Node> {
+    const found = new Map<string, Node>([['.', this.root]]);
+    for (const [path, node] of found) {
+      for (const [name, child] of node.entries) found.set(path === '.' ? name : `${path}/${name}`, child);
+    }
+    return found;
+  }
+
+  /** What a path leads to, if it does. */
+  nodeAt(path: string): Node | undefined {
+    const found = this.#there(path, false);
+    return isError(found) ? undefined : found;
+  }
+
+  /** Can this operation be done at all: what it needs is open, what it touches in memory is there. */
+  applies(operation: Operation): boolean {
+    const { op } = operation;
+    if (op === 'open' || op === 'tmpfile') return true;
+    if (op === 'unmap') return this.maps.has(operation.map);
+    if (op === 'peek' || op === 'poke') return this.mapped(operation.map) > 0;
+    if (!('slot' in operation)) return true;
+    const file = this.open.get(operation.slot);
+    if (file === undefined) return false;
+    if (op === 'copy') return this.open.has(operation.to);
+    if (op === 'lseek' || op === 'seekData' || op === 'seekHole') return file.node.isFile;
+    if (op === 'mapRead' || op === 'map' || op === 'mapWrite') return isMappable(file, op !== 'mapRead', operation);
+    return true;
+  }
+
+  /** Bytes of a mapping that lie within the file: touching more ends the process. */
+  mapped(map: number): number {
+    const mapping = this.maps.get(map);
+    return mapping === undefined ? 0 : Math.min(mapping.length, mapping.node.size - mapping.offset);
+  }
+
+  /** Does it, and answers what the system call has to answer. */
+  apply(operation: Operation): Outcome {
+    switch (operation.op) {
+      case 'open':
+        return this.#open(operation.slot, operation.path, operation.flags, operation.mode);
+      case 'tmpfile':
+        return this.#tmpfile(operation.slot, operation.path, operation.mode);
+      case 'close':
+        this.open.delete(operation.slot);
+        return 0;
+      case 'fsync':
+      case 'fdatasync':
+      case 'syncfs':
+        return 0;
+      case 'fstat':
+        return statOf(this.#file(operation.slot).node);
+      case 'read':
+      case 'pread':
+        return this.#read(
+          this.#file(operation.slot),
+          'offset' in operation ? operation.offset : undefined,
+          operation.length,
+        );
+      case 'write':
+      case 'pwrite':
+        return this.#write(
+          this.#file(operation.slot),
+          'offset' in operation ? operation.offset : undefined,
+          pattern(operation.length, operation.fill),
+        );
+      case 'mapRead':
+        return Buffer.from(
+          this.#file(operation.slot).node.bytes.subarray(operation.offset, operation.offset + operation.length),
+        );
+      case 'mapWrite':
+        this.#file(operation.slot).node.bytes.set(pattern(operation.length, operation.fill), operation.offset);
+        return 0;
+      case 'map':
+        this.maps.set(operation.map, {
+          node: this.#file(operation.slot).node,
+          offset: operation.offset,
+          length: operation.length,
+        });
+        return 0;
+      case 'unmap':
+        this.maps.delete(operation.map);
+        return 0;
+      case 'peek':
+      case 'poke':
+        return this.#touch(operation.map, operation.op === 'poke' ? operation.fill : undefined);
+      case 'lseek':
+        return this.#lseek(this.#file(operation.slot), operation.offset, operation.whence);
+      case 'ftruncate': {
+        const { node, flags } = this.#file(operation.slot);
+        if ((flags & accessMask) === 0 || !node.isFile) return 'EINVAL';
+        resize(node, operation.size);
+        return 0;
+      }
+      case 'fallocate':
+        return fallocate(this.#file(operation.slot), operation.mode, operation.offset, operation.length);
+      case 'copy':
+        return copy(
+          this.#file(operation.slot),
+          operation.offset,
+          this.#file(operation.to),
+          operation.toOffset,
+          operation.length,
+        );
+      case 'linkSlot':
+        return this.#link(this.#file(operation.slot).node, operation.to, true);
+      case 'link': {
+        const from = this.#there(operation.path, false);
+        return isError(from) ? from : this.#link(from, operation.to, false);
+      }
+      case 'symlink':
+        return this.#make(operation.path, () => new Node(S_IFLNK, 0o777, this.#owner, operation.to));
+      case 'mkdir':
+        return this.#make(operation.path, () => new Node(S_IFDIR, operation.mode & 0o1777 & ~umask, this.#owner));
+      case 'socket':
+        return this.#make(operation.path, () => new Node(S_IFSOCK, 0o666 & ~umask, this.#owner));
+      case 'rmdir':
+      case 'unlink':
+        return this.#remove(operation.path, operation.op === 'rmdir');
+      case 'rename':
+        return this.#rename(operation.path, operation.to, operation.flags);
+      case 'seekData':
+      case 'seekHole':
+      case 'remount':
+        return undefined;
+      case 'truncate':
+      case 'readlink':
+      case 'stat':
+      case 'lstat':
+      case 'list':
+      case 'chmod':
+      case 'chown':
+      case 'utimens':
+      case 'setxattr':
+      case 'getxattr':
+      case 'removexattr':
+      case 'listxattr':
+        return this.#onPath(operation);
+    }
+  }
+
+  #onPath(operation: OnPath): Outcome {
+    const follows = operation.op !== 'lstat' && operation.op !== 'readlink' && operation.op !== 'utimens';
+    const node = this.#there(operation.path, follows);
+    if (isError(node)) return node;
+    switch (operation.op) {
+      case 'truncate':
+        if (node.isDirectory) return 'EISDIR';
+        if (!node.isFile) return 'EINVAL';
+        resize(node, operation.size);
+        return 0;
+      case 'readlink':
+        return node.type === S_IFLNK ? Buffer.from(node.target, 'latin1') : 'EINVAL';
+      case 'stat':
+      case 'lstat':
+        return statOf(node);
+      case 'list':
+        return node.isDirectory ? listing(node) : 'ENOTDIR';
+      case 'chmod':
+        node.permissions = operation.mode;
+        return 0;
+      case 'chown':
+        chown(node, operation.uid, operation.gid);
+        return 0;
+      case 'utimens':
+        return [`atime ${operation.atime}`, `mtime ${operation.mtime}`];
+      case 'setxattr':
+      case 'getxattr':
+      case 'removexattr':
+      case 'listxattr':
+        return attribute(node, operation);
+    }
+  }
+
+  #file(slot: number): OpenFile {
+    const file = this.open.get(slot);
+    if (file === undefined) throw new Error(`slot ${slot} is not open`);
+    return file;
+  }
+
+  #open(slot: number, path: string, flags: number, mode: number): Outcome {
+    this.open.delete(slot);
+    const creates = (flags & O_CREAT) !== 0;
+    const exclusive = creates && (flags & O_EXCL) !== 0;
+    const place = this.#find(path, (flags & O_NOFOLLOW) === 0 && !exclusive);
+    if (isError(place)) return place;
+    let { node } = place;
+    if (node === undefined) {
+      if (!creates) return 'ENOENT';
+      node = this.#enter(place, new Node(S_IFREG, mode & ~umask, this.#owner));
+    } else {
+      if (exclusive) return 'EEXIST';
+      const error = opening(node, flags);
+      if (error !== undefined) return error;
+      if (node.isFile && (flags & O_TRUNC) !== 0) resize(node, 0);
+    }
+    this.open.set(slot, { node, flags, position: 0 });
+    return 0;
+  }
+
+  #tmpfile(slot: number, path: string, mode: number): Outcome {
+    this.open.delete(slot);
+    const directory = this.#there(path, true);
+    if (isError(directory)) return directory;
+    if (!directory.isDirectory) return 'ENOTDIR';
+    const node = new Node(S_IFREG, mode & ~umask, this.#owner);
+    if ((directory.permissions & 0o2000) !== 0) node.gid = directory.gid;
+    node.links = 0;
+    node.isUnnamed = true;
+    this.open.set(slot, { node, flags: 2, position: 0 });
+    return 0;
+  }
+
+  #read(file: OpenFile, offset: number | undefined, length: number): Outcome {
+    if ((file.flags & accessMask) === 1) return 'EBADF';
+    if (file.node.isDirectory) return 'EISDIR';
+    const at = offset ?? file.position;
+    const bytes = Buffer.from(file.node.bytes.subarray(at, at + length));
+    if (offset === undefined) file.position += bytes.length;
+    return bytes;
+  }
+
+  #write(file: OpenFile, offset: number | undefined, data: Buffer): Outcome {
+    if ((file.flags & accessMask) === 0) return 'EBADF';
+    const at = (file.flags & O_APPEND) === 0 ? (offset ?? file.position) : file.node.size;
+    if (data.length > 0) put(file.node, at, data);
+    if (offset === undefined && data.length > 0) file.position = at + data.length;
+    return data.length;
+  }
+
+  #touch(map: number, fill: number | undefined): Outcome {
+    const mapping = this.maps.get(map);
+    const length = this.mapped(map);
+    if (mapping === undefined) return undefined;
+    if (fill === undefined) return Buffer.from(mapping.node.bytes.subarray(mapping.offset, mapping.offset + length));
+    mapping.node.bytes.set(pattern(length, fill), mapping.offset);
+    return 0;
+  }
+
+  #lseek(file: OpenFile, offset: number, whence: number): Outcome {
+    const from = [0, file.position, file.node.size][whence] ?? 0;
+    if (from + offset < 0) return 'EINVAL';
+    return (file.position = from + offset);
+  }
+
+  #make(path: string, node: () => Node): Outcome {
+    const place = this.#find(path, false);
+    if (isError(place)) return place;
+    if (place.node !== undefined) return 'EEXIST';
+    this.#enter(place, node());
+    return 0;
+  }
+
+  /** @param fromSlot an open file without a name is linkable only if it never had one */
+  #link(node: Node, to: string, fromSlot: boolean): Outcome {
+    const place = this.#find(to, false);
+    if (isError(place)) return place;
+    if (place.node !== undefined) return 'EEXIST';
+    if (fromSlot && node.links === 0 && !node.isUnnamed) return 'ENOENT';
+    if (node.isDirectory) return 'EPERM';
+    node.links++;
+    node.isUnnamed = false;
+    place.directory.entries.set(place.name, node);
+    return 0;
+  }
+
+  #remove(path: string, isRmdir: boolean): Outcome {
+    if (path === '.') return isRmdir ? 'EINVAL' : 'EISDIR';
+    const place = this.#find(path, false);
+    if (isError(place)) return place;
+    const { directory, name, node } = place;
+    if (node === undefined) return 'ENOENT';
+    if (isRmdir && !node.isDirectory) return 'ENOTDIR';
+    if (!isRmdir && node.isDirectory) return 'EISDIR';
+    if (isRmdir && node.entries.size > 0) return 'ENOTEMPTY';
+    directory.entries.delete(name);
+    dropName(directory, node);
+    return 0;
+  }
+
+  #rename(path: string, to: string, flags: 0 | 1 | 2): Outcome {
+    const from = this.#find(path, false, true);
+    if (isError(from)) return from;
+    const target = this.#find(to, false, true);
+    if (isError(target)) return target;
+    if (path === '.' || to === '.') return 'EBUSY';
+    const long = [from, target].some(({ name }) => name.length > NAME_MAX);
+    if (from.name.length > NAME_MAX) return 'ENAMETOOLONG';
+    if (from.node === undefined) return 'ENOENT';
+    if (long) return 'ENAMETOOLONG';
+    if (flags === 1 && target.node !== undefined) return 'EEXIST';
+    if (flags === 2 && target.node === undefined) return 'ENOENT';
+    if (isBelow(target.directory, from.node)) return 'EINVAL';
+    if (target.node !== undefined && isBelow(from.directory, target.node)) return flags === 2 ? 'EINVAL' : 'ENOTEMPTY';
+    if (from.node === target.node) return 0;
+    if (flags === 2 && target.node !== undefined) {
+      moveTo(from.directory, target.directory, target.name, from.node);
+      moveTo(target.directory, from.directory, from.name, target.node);
+      return 0;
+    }
+    if (target.node !== undefined) {
+      if (from.node.isDirectory && !target.node.isDirectory) return 'ENOTDIR';
+      if (!from.node.isDirectory && target.node.isDirectory) return 'EISDIR';
+      if (target.node.entries.size > 0) return 'ENOTEMPTY';
+      dropName(target.directory, target.node);
+    }
+    from.directory.entries.delete(from.name);
+    moveTo(from.directory, target.directory, target.name, from.node);
+    return 0;
+  }
+
+  #enter({ directory, name }: Place, node: Node): Node {
+    directory.entries.set(name, node);
+    if ((directory.permissions & 0o2000) !== 0) {
+      node.gid = directory.gid;
+      if (node.isDirectory) node.permissions |= 0o2000;
+    }
+    if (node.isDirectory) {
+      node.parent = directory;
+      directory.links++;
+    }
+    return node;
+  }
+
+  #there(path: string, follows: boolean): Node | string {
+    const place = this.#find(path, follows);
+    if (isError(place)) return place;
+    return place.node ?? 'ENOENT';
+  }
+
+  /** path_resolution(7). @param laterName the caller looks at the length of the last name itself */
+  #find(path: string, follows: boolean, laterName = false): Place | string {
+    return this.#walk(this.root, path, follows, { count: 0 }, laterName);
+  }
+
+  #walk(start: Node, path: string, follows: boolean, symlinks: { count: number }, laterName: boolean): Place | string {
+    const components = path.split('/');
+    let at = start;
+    for (const [i, name] of components.entries()) {
+      if (!at.isDirectory) return 'ENOTDIR';
+      const isLast = i === components.length - 1;
+      if (name.length > NAME_MAX && !(isLast && laterName)) return 'ENAMETOOLONG';
+      const node = name === '.' ? at : at.entries.get(name);
+      if (node?.type === S_IFLNK && (follows || !isLast)) {
+        if (++symlinks.count > symlinksMax) return 'ELOOP';
+        const behind = this.#walk(at, node.target, true, symlinks, false);
+        if (isError(behind) || isLast) return behind;
+        if (behind.node === undefined) return 'ENOENT';
+        at = behind.node;
+      } else if (isLast) return { directory: at, name, node };
+      else if (node === undefined) return 'ENOENT';
+      else at = node;
+    }
+    return 'ENOENT';
+  }
+}
+
+function isMappable(
+  file: OpenFile,
+  writes: boolean,
+  range: { readonly offset: number; readonly length: number },
+): boolean {
+  const { node, flags } = file;
+  if (!node.isFile || range.length === 0 || range.offset + range.length > node.size) return false;
+  return (flags & accessMask) === 2 || (!writes && (flags & accessMask) === 0);
+}
+
+/** What open(2) refuses of something that is there. */
+function opening(node: Node, flags: number): string | undefined {
+  if (node.type === S_IFLNK) return (flags & O_DIRECTORY) === 0 ? 'ELOOP' : 'ENOTDIR';
+  if ((flags & O_CREAT) !== 0 && node.isDirectory) return 'EISDIR';
+  if ((flags & O_DIRECTORY) !== 0 && !node.isDirectory) return 'ENOTDIR';
+  if (node.isDirectory) {
+    if ((flags & accessMask) !== 0 || (flags & O_TRUNC) !== 0) return 'EISDIR';
+    return (flags & O_DIRECT) === 0 ? undefined : 'EINVAL';
+  }
+  return node.type === S_IFSOCK ? 'ENXIO' : undefined;
+}
+
+function put(node: Node, offset: number, data: Buffer): void {
+  if (offset + data.length > node.size) resize(node, offset + data.length);
+  node.bytes.set(data, offset);
+}
+
+function resize(node: Node, size: number): void {
+  const bytes = Buffer.alloc(size);
+  node.bytes.copy(bytes);
+  node.bytes = bytes;
+}
+
+function fallocate({ node, flags }: OpenFile, mode: FallocateMode, offset: number, length: number): Outcome {
+  if (offset < 0 || length <= 0) return 'EINVAL';
+  if ((flags & accessMask) === 0) return 'EBADF';
+  const end = offset + length;
+  switch (mode) {
+    case 'allocate':
+      if (end > node.size) resize(node, end);
+      return 0;
+    case 'keep':
+      return 0;
+    case 'zero':
+      if (end > node.size) resize(node, end);
+      node.bytes.fill(0, offset, end);
+      return 0;
+    case 'punch':
+    case 'zeroKeep':
+      node.bytes.fill(0, Math.min(offset, node.size), Math.min(end, node.size));
+      return 0;
+  }
+}
+
+function copy(from: OpenFile, offset: number, to: OpenFile, toOffset: number, length: number): Outcome {
+  if (from.node.isDirectory || to.node.isDirectory) return 'EISDIR';
+  if ((from.flags & accessMask) === 1 || (to.flags & accessMask) === 0) return 'EBADF';
+  if ((to.flags & O_APPEND) !== 0) return 'EBADF';
+  const count = Math.max(0, Math.min(length, from.node.size - offset));
+  if (from.node === to.node && toOffset + count > offset && toOffset < offset + count) return 'EINVAL';
+  if (count > 0) put(to.node, toOffset, Buffer.from(from.node.bytes.subarray(offset, offset + count)));
+  return count;
+}
+
+function chown(node: Node, uid: number, gid: number): void {
+  if (uid !== 0xffff_ffff) node.uid = uid;
+  if (gid !== 0xffff_ffff) node.gid = gid;
+  if (node.isDirectory) return;
+  // chown(2): what runs as somebody else must not do so for a new owner; mandatory locking keeps its bit.
+  node.permissions &= (node.permissions & 0o010) === 0 ? ~0o4000 : ~0o6000;
+}
+
+function attribute(
+  node: Node,
+  operation: Extract<Operation, { op: 'setxattr' | 'getxattr' | 'removexattr' | 'listxattr' }>,
+): Outcome {
+  const { xattrs } = node;
+  if (operation.op === 'listxattr') return [...xattrs.keys()].sort();
+  const { name } = operation;
+  const known = xattrs.get(name);
+  if (name.startsWith('user.') && !node.isFile && !node.isDirectory)
+    return operation.op === 'getxattr' ? 'ENODATA' : 'EPERM';
+  switch (operation.op) {
+    case 'getxattr':
+      return known ?? 'ENODATA';
+    case 'removexattr':
+      return xattrs.delete(name) ? 0 : 'ENODATA';
+    case 'setxattr':
+      if (operation.flags === 1 && known !== undefined) return 'EEXIST';
+      if (operation.flags === 2 && known === undefined) return 'ENODATA';
+      xattrs.set(name, pattern(operation.length, operation.fill));
+      return 0;
+  }
+}
+
+function dropName(directory: Node, node: Node): void {
+  if (node.isDirectory) {
+    directory.links--;
+    node.links = 0;
+  } else node.links--;
+}
+
+function moveTo(from: Node, to: Node, name: string, node: Node): void {
+  to.entries.set(name, node);
+  if (!node.isDirectory) return;
+  from.links--;
+  to.links++;
+  node.parent = to;
+}
+
+function isBelow(directory: Node, node: Node): boolean {
+  for (let at: Node | undefined = directory; at !== undefined; at = at.parent) if (at === node) return true;
+  return false;
+}
+
+/** The fields of stat(2) that follow from what was done. The size of a directory is the filesystem's own affair. */
+export function statOf(node: Node): readonly string[] {
+  const { uid, gid, size } = node;
+  return statLines({ mode: node.type | node.permissions, nlink: node.links, uid, gid, size });
+}
+
+export function statLines(stat: {
+  mode: number;
+  nlink: number;
+  uid: number;
+  gid: number;
+  size: number;
+}): readonly string[] {
+  const isDirectory = (stat.mode & S_IFDIR) === S_IFDIR && (stat.mode & 0o170000) === S_IFDIR;
+  return [
+    `mode ${stat.mode.toString(8)}`,
+    `links ${stat.nlink}`,
+    `owner ${stat.uid}:${stat.gid}`,
+    ...(isDirectory ? [] : [`size ${stat.size}`]),
+  ];
+}
+
+export function listing(node: Node): readonly string[] {
+  return [...node.entries].map(([name, child]) => entryLine(name, child.type >> 12)).sort();
+}
+
+/** @param type DT_* of readdir(3) */
+export function entryLine(name: string, type: number): string {
+  return `${name} ${type}`;
+}

@@ -1,0 +1,341 @@
+/**
+ * What the exerciser does: one system call each, as data that can be printed, left out and done again. Descriptors are
+ * slots, so that a script without some of its operations still has a meaning: what needs an empty slot is passed over.
+ * Paths are relative to the directory under test, as bytes in latin1.
+ */
+import { O_APPEND, O_CREAT, O_DIRECT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TRUNC } from '../posix/support/constants.ts';
+import type { Random } from './random.ts';
+
+/** An operation for each of the names `Op`. */
+type Call<Op extends string, Fields> = Op extends string ? { readonly op: Op } & Readonly<Fields> : never;
+
+interface Slot {
+  readonly slot: number;
+}
+interface Path {
+  readonly path: string;
+}
+interface Range {
+  readonly offset: number;
+  readonly length: number;
+}
+/** Bytes to write are made from a number. */
+interface Fill {
+  readonly fill: number;
+}
+
+export type Operation =
+  | Call<'open', Slot & Path & { flags: number; mode: number }>
+  | Call<'tmpfile', Slot & Path & { mode: number }>
+  | Call<'close' | 'fsync' | 'fdatasync' | 'syncfs' | 'fstat', Slot>
+  | Call<'read', Slot & { length: number }>
+  | Call<'pread' | 'mapRead', Slot & Range>
+  | Call<'write', Slot & Fill & { length: number }>
+  | Call<'pwrite' | 'mapWrite', Slot & Range & Fill>
+  | Call<'map', Slot & Range & { map: number }>
+  | Call<'unmap' | 'peek', { map: number }>
+  | Call<'poke', Fill & { map: number }>
+  | Call<'lseek', Slot & { offset: number; whence: number }>
+  | Call<'seekData' | 'seekHole', Slot & { offset: number }>
+  | Call<'ftruncate', Slot & { size: number }>
+  | Call<'truncate', Path & { size: number }>
+  | Call<'fallocate', Slot & Range & { mode: FallocateMode }>
+  | Call<'copy', Slot & Range & { to: number; toOffset: number }>
+  | Call<'mkdir' | 'chmod', Path & { mode: number }>
+  | Call<'rmdir' | 'unlink' | 'socket' | 'readlink' | 'stat' | 'lstat' | 'list' | 'listxattr', Path>
+  | Call<'link' | 'symlink', Path & { to: string }>
+  | Call<'linkSlot', Slot & { to: string }>
+  | Call<'rename', Path & { to: string; flags: 0 | 1 | 2 }>
+  | Call<'chown', Path & { uid: number; gid: number }>
+  | Call<'utimens', Path & { atime: number; mtime: number }>
+  | Call<'setxattr', Path & Fill & { name: string; length: number; flags: 0 | 1 | 2 }>
+  | Call<'getxattr' | 'removexattr', Path & { name: string }>
+  | { readonly op: 'remount' };
+
+/** The kernel hands no others to a FUSE filesystem (fuse_file_fallocate). */
+export type FallocateMode = 'allocate' | 'keep' | 'punch' | 'zero' | 'zeroKeep';
+
+/** What a call answers: an errno, a number, bytes, or lines of text. Undefined: passed over. */
+export type Outcome = string | number | Buffer | readonly string[] | undefined;
+
+export function isError(outcome: unknown): outcome is string {
+  return typeof outcome === 'string';
+}
+
+export function isSame(a: Outcome, b: Outcome): boolean {
+  if (Buffer.isBuffer(a)) return Buffer.isBuffer(b) && a.equals(b);
+  if (Array.isArray(a)) return Array.isArray(b) && a.join('\n') === b.join('\n');
+  return a === b;
+}
+
+/** Bytes to write: never zero, and each fill another pattern. */
+export function pattern(length: number, fill: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let i = 0; i < length; i++) bytes[i] = 1 + ((fill + i * 7) % 255);
+  return bytes;
+}
+
+/** One operation as a line of a script, and as a person reads it. */
+export function printed(operation: Operation): string {
+  return JSON.stringify(operation);
+}
+
+export interface Features {
+  /** fallocate, O_TMPFILE, SEEK_DATA, renameat2, special files' times: what only the kernel driver has. */
+  readonly isFull: boolean;
+  /** An ordinary user: no chown, no trusted attributes. */
+  readonly isRoot: boolean;
+}
+
+const slots = 6;
+const maps = 3;
+const farEnough = 260_000;
+const depthMax = 4;
+const longest = `${'n'.repeat(254)}x`;
+/** Bytes that are no UTF-8 among them. */
+const names: readonly [string, ...string[]] = ['a', 'b', 'c', 'd', 'a', 'b', 'c', '\xff\xfe \n'];
+
+/** Names for a driver that knows UTF-8 only. */
+const plainNames: readonly [string, ...string[]] = ['a', 'b', 'c', 'd', 'e e'];
+
+export interface Known {
+  /** Paths that lead somewhere now. */
+  readonly paths: readonly string[];
+  readonly directories: readonly string[];
+}
+
+export class Generator {
+  readonly #random: Random;
+  readonly #features: Features;
+  #fill = 0;
+
+  constructor(random: Random, features: Features) {
+    this.#random = random;
+    this.#features = features;
+  }
+
+  next(known: Known): Operation {
+    const random = this.#random;
+    const weight = random.below(100);
+    if (weight < 50) return this.#data(known);
+    if (weight < 85) return this.#name(known);
+    return this.#attribute(known);
+  }
+
+  #data(known: Known): Operation {
+    const random = this.#random;
+    const slot = random.below(slots);
+    const offset = this.#offset();
+    const length = this.#length();
+    switch (random.below(this.#features.isFull ? 21 : 14)) {
+      case 0:
+      case 1:
+      case 2:
+        return {
+          op: 'open',
+          slot,
+          path: this.#path(known),
+          flags: this.#flags(),
+          mode: random.pick([0o644, 0o600, 0o777]),
+        };
+      case 3:
+        return { op: 'close', slot };
+      case 4:
+        return { op: 'read', slot, length };
+      case 5:
+        return { op: 'pread', slot, offset, length };
+      case 6:
+        return { op: 'write', slot, length, fill: this.#newFill() };
+      case 7:
+      case 8:
+        return { op: 'pwrite', slot, offset, length, fill: this.#newFill() };
+      case 9:
+        return { op: 'ftruncate', slot, size: offset };
+      case 10:
+        return { op: 'lseek', slot, offset: random.oneIn(4) ? -offset : offset, whence: random.below(3) };
+      case 11:
+        return { op: random.pick(['fsync', 'fdatasync', 'fstat', 'syncfs']), slot };
+      case 12:
+        return random.oneIn(3) ? { op: 'mapRead', slot, offset, length } : this.#mapped(slot, offset, length);
+      case 13:
+        return { op: 'mapWrite', slot, offset, length, fill: this.#newFill() };
+      case 14:
+      case 15:
+        return {
+          op: 'fallocate',
+          slot,
+          mode: random.pick(['allocate', 'keep', 'punch', 'punch', 'zero', 'zeroKeep']),
+          offset,
+          length,
+        };
+      case 16:
+      case 17:
+        return this.#copy(slot, offset, length);
+      case 18:
+        return { op: random.pick(['seekData', 'seekHole']), slot, offset };
+      case 19:
+        return { op: 'tmpfile', slot, path: random.pickAny(known.directories) ?? '.', mode: 0o640 };
+      default:
+        return { op: 'linkSlot', slot, to: this.#path(known) };
+    }
+  }
+
+  #mapped(slot: number, offset: number, length: number): Operation {
+    const map = this.#random.below(maps);
+    switch (this.#random.below(5)) {
+      case 0:
+      case 1:
+        return { op: 'map', map, slot, offset, length };
+      case 2:
+        return { op: 'peek', map };
+      case 3:
+        return { op: 'poke', map, fill: this.#newFill() };
+      default:
+        return { op: 'unmap', map };
+    }
+  }
+
+  #copy(slot: number, offset: number, length: number): Operation {
+    const to = this.#random.below(slots);
+    const toOffset = this.#offset();
+    if (this.#random.oneIn(3)) return { op: 'copy', slot, offset, to, toOffset, length };
+    const count = this.#random.oneIn(2) ? farEnough : blocks(length) + 4096;
+    return { op: 'copy', slot, offset: blocks(offset), to, toOffset: blocks(toOffset), length: count };
+  }
+
+  #name(known: Known): Operation {
+    const random = this.#random;
+    const path = this.#path(known);
+    switch (random.below(13)) {
+      case 0:
+      case 1:
+        return { op: 'mkdir', path, mode: random.pick([0o755, 0o700, 0o777, 0o2775]) };
+      case 2:
+        return { op: 'rmdir', path };
+      case 3:
+        return { op: 'unlink', path };
+      case 4:
+        return { op: this.#features.isFull ? 'socket' : 'stat', path };
+      case 5:
+        return { op: 'link', path, to: this.#path(known) };
+      case 6:
+        return { op: 'symlink', path: this.#path(known), to: this.#target() };
+      case 7:
+        return { op: random.pick(['readlink', 'stat', 'lstat']), path };
+      case 8:
+        return { op: 'list', path: random.pickAny(known.directories) ?? path };
+      case 9:
+        return { op: 'truncate', path, size: this.#offset() };
+      default:
+        return {
+          op: 'rename',
+          path,
+          to: this.#path(known),
+          flags: this.#features.isFull ? random.pick([0, 0, 0, 1, 2, 2]) : 0,
+        };
+    }
+  }
+
+  #attribute(known: Known): Operation {
+    const random = this.#random;
+    const path = this.#path(known);
+    const name = random.pick(
+      this.#features.isRoot ? ['user.a', 'user.b', 'trusted.c'] : ['user.a', 'user.b', 'user.c'],
+    );
+    switch (random.below(9)) {
+      case 0:
+        return { op: 'chmod', path, mode: random.pick([0o644, 0o755, 0o4755, 0o2755, 0o2644, 0o1777, 0o600]) };
+      case 1:
+        if (!this.#features.isRoot) return { op: 'stat', path };
+        return {
+          op: 'chown',
+          path,
+          // Not both left alone: the kernel then does not say that a chown asks (fuse_do_setattr), and the bits stay.
+          uid: random.pick([0, 4001]),
+          gid: random.pick([0, 4100, 0xffff_ffff]),
+        };
+      case 2:
+        return { op: 'utimens', path, atime: 1 + random.below(2 ** 31), mtime: random.below(2 ** 31) - 2 ** 30 };
+      case 3:
+      case 4:
+      case 5:
+        return {
+          op: 'setxattr',
+          path,
+          name,
+          length: random.pick([0, 1, 20, 1000, 3000]),
+          fill: this.#newFill(),
+          flags: random.pick([0, 0, 1, 2]),
+        };
+      case 6:
+        return { op: 'getxattr', path, name };
+      case 7:
+        return { op: 'removexattr', path, name };
+      default:
+        return { op: 'listxattr', path };
+    }
+  }
+
+  /** Of something that is there, more often than not, or up to three names deep. */
+  #path(known: Known): string {
+    const random = this.#random;
+    const there = random.oneIn(2) ? random.pickAny(known.paths) : undefined;
+    if (there !== undefined && !random.oneIn(10)) return there;
+    const shallow = known.directories.filter((path) => path.split('/').length < depthMax);
+    const directory = random.oneIn(3) ? undefined : random.pickAny(shallow);
+    if (random.oneIn(60)) return join(directory, 'm'.repeat(256));
+    if (random.oneIn(6) && there !== undefined) return join(there, this.#component());
+    return join(directory, this.#component());
+  }
+
+  #component(): string {
+    if (this.#random.oneIn(50)) return longest;
+    return this.#random.pick(this.#features.isFull ? names : plainNames);
+  }
+
+  /** Never upwards: what a link leads to stays in the directory under test. */
+  #target(): string {
+    const component = (): string => this.#component();
+    return this.#random.oneIn(3) ? `${component()}/${component()}` : component();
+  }
+
+  #flags(): number {
+    const random = this.#random;
+    let flags = random.pick([0, 1, 2, 2, 2]);
+    if (random.oneIn(2)) flags |= O_CREAT;
+    if (random.oneIn(10) && (flags & O_CREAT) !== 0) flags |= O_EXCL;
+    if (random.oneIn(8)) flags |= O_TRUNC;
+    if (random.oneIn(8)) flags |= O_APPEND;
+    if (random.oneIn(6) && this.#features.isFull) flags |= O_DIRECT;
+    if (random.oneIn(20)) flags |= O_NOFOLLOW;
+    if (random.oneIn(30) && (flags & O_CREAT) === 0) flags |= O_DIRECTORY;
+    return flags;
+  }
+
+  #offset(): number {
+    const random = this.#random;
+    const far = random.pick([5000, 20_000, 70_000, farEnough]);
+    const offset = random.below(far);
+    if (random.oneIn(3)) return Math.floor(offset / 4096) * 4096;
+    return random.oneIn(20) ? Math.floor(offset / 4096) * 4096 + random.pick([1, 4095]) : offset;
+  }
+
+  #length(): number {
+    const random = this.#random;
+    const length = random.below(random.pick([10, 5000, 20_000, 70_000]));
+    return random.oneIn(3) ? Math.ceil(length / 4096) * 4096 : length;
+  }
+
+  #newFill(): number {
+    return (this.#fill = (this.#fill + 1 + this.#random.below(50)) % 255);
+  }
+}
+
+/** The offset of the block that holds it. */
+function blocks(bytes: number): number {
+  return Math.floor(bytes / 4096) * 4096;
+}
+
+function join(directory: string | undefined, name: string): string {
+  return directory === undefined || directory === '.' ? name : `${directory}/${name}`;
+}

@@ -1,0 +1,137 @@
+/** One of the processes that exercise a filesystem: it makes up operations, or does those of a script again. */
+import { openSync, writeSync } from 'node:fs';
+import { chown, mkdir, rm } from 'node:fs/promises';
+import { alice } from '../posix/support/identity.ts';
+import { Episode } from './episode.ts';
+import { type Features, Generator, type Known, type Operation, printed } from './operations.ts';
+import { Random } from './random.ts';
+import { Side } from './side.ts';
+
+export interface Bases {
+  readonly mount: string;
+  readonly reference: string;
+}
+
+export type Order =
+  | {
+      readonly order: 'exercise';
+      readonly bases: Bases;
+      readonly seed: number;
+      readonly count: number;
+      readonly features: Features;
+      readonly remounts: boolean;
+      /** Each operation is written here before it is done. */
+      readonly log: string;
+    }
+  | {
+      readonly order: 'replay';
+      readonly bases: Bases;
+      readonly script: readonly Operation[];
+      readonly features: Features;
+    }
+  | { readonly order: 'continue' };
+
+export type Report =
+  | { readonly report: 'ready' | 'remount' | 'alive' | 'same' }
+  | { readonly report: 'differs'; readonly detail: string; readonly script: readonly Operation[] };
+
+/** Everything is compared after so many operations, and one time in four after a remount. */
+const stretch = 250;
+
+let resume: (() => void) | undefined;
+
+function tell(report: Report): void {
+  process.send?.(report);
+}
+
+async function remount(): Promise<void> {
+  const done = new Promise<void>((resolve) => {
+    resume = resolve;
+  });
+  tell({ report: 'remount' });
+  await done;
+}
+
+async function begin(bases: Bases, { isRoot }: Features): Promise<Episode> {
+  for (const base of [bases.mount, bases.reference]) {
+    await rm(base, { recursive: true, force: true });
+    await mkdir(base, { recursive: true, mode: 0o755 });
+    if (!isRoot) await chown(base, alice.uid, alice.gid);
+  }
+  return new Episode(new Side('the filesystem', bases.mount), new Side('tmpfs', bases.reference), isRoot);
+}
+
+async function step(episode: Episode, operation: Operation): Promise<string | undefined> {
+  if (operation.op !== 'remount') return episode.step(operation);
+  episode.closeAll();
+  await remount();
+  return episode.verify();
+}
+
+async function exercise(order: Extract<Order, { order: 'exercise' }>): Promise<void> {
+  const random = new Random(order.seed);
+  const generator = new Generator(random, order.features);
+  const episode = await begin(order.bases, order.features);
+  const log = openSync(order.log, 'w');
+  const script: Operation[] = [];
+  let known = knownBy(episode);
+  for (let i = 1; i <= order.count; i++) {
+    const isEnd = i % stretch === 0;
+    const operation: Operation = isEnd && order.remounts ? { op: 'remount' } : generator.next(known);
+    script.push(operation);
+    writeSync(log, `${printed(operation)}\n`);
+    const differs = (await step(episode, operation)) ?? (isEnd || i === order.count ? episode.verify() : undefined);
+    if (differs !== undefined) {
+      episode.closeAll();
+      tell({ report: 'differs', detail: differs, script });
+      return;
+    }
+    if (i % 8 === 0) known = knownBy(episode);
+    if (i % 50 === 0) {
+      tell({ report: 'alive' });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+  episode.closeAll();
+  tell({ report: 'same' });
+}
+
+async function replay({ bases, script, features }: Extract<Order, { order: 'replay' }>): Promise<void> {
+  const episode = await begin(bases, features);
+  let detail: string | undefined;
+  for (const operation of script) {
+    detail = await step(episode, operation);
+    if (detail !== undefined) break;
+  }
+  detail ??= episode.verify();
+  episode.closeAll();
+  tell(detail === undefined ? { report: 'same' } : { report: 'differs', detail, script });
+}
+
+function knownBy({ model }: Episode): Known {
+  const paths = [...model.paths()].filter(([path]) => path !== '.');
+  return {
+    paths: paths.map(([path]) => path),
+    directories: paths.filter(([, node]) => node.isDirectory).map(([path]) => path),
+  };
+}
+
+async function carryOut(order: Order): Promise<void> {
+  switch (order.order) {
+    case 'exercise':
+      return exercise(order);
+    case 'replay':
+      return replay(order);
+    case 'continue':
+      resume?.();
+  }
+}
+
+process.on('message', (order: Order) => {
+  carryOut(order).catch((error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  });
+});
+process.once('disconnect', () => process.exit());
+tell({ report: 'ready' });
