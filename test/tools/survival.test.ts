@@ -41,7 +41,7 @@ class Load {
   error: string | undefined;
   readonly ended: Promise<number | null>;
   readonly #child: ChildProcess;
-  readonly #waiting: { readonly until: number; readonly done: () => void }[] = [];
+  readonly #waiting: { readonly round: number; readonly done: () => void }[] = [];
 
   constructor(directory: string) {
     const child = spawn('python3', ['-c', load, directory], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -50,13 +50,13 @@ class Load {
     createInterface(child.stdout).on('line', (line) => {
       if (!/^\d+$/.test(line)) this.error = line;
       else this.synced = Number(line);
-      for (const { until, done } of this.#waiting) if (this.synced >= until) done();
+      for (const { round, done } of this.#waiting) if (this.synced >= round) done();
     });
   }
 
   /** Resolves when it has got on so many rounds further. */
   rounds(count: number): Promise<void> {
-    return new Promise((done) => this.#waiting.push({ until: this.synced + count, done }));
+    return new Promise((done) => this.#waiting.push({ round: this.synced + count, done }));
   }
 
   async kill(): Promise<void> {
