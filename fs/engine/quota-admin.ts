@@ -47,11 +47,13 @@ function startSetting(v: Volume, ino: number, to: QuotaLimits): Promise<void> {
 
 /** @throws FsError ENOTDIR, ENODATA (none is set on this directory), EROFS */
 export async function removeQuota(v: Volume, ino: number): Promise<void> {
-  await run(() => {
+  const walk = await run(() => {
     const tree = v.quotas.at(requireLiving(v, ino));
     if (tree === undefined) throw new FsError('ENODATA', { ino, detail: 'no quota is set on this directory' });
     giveUp(v, tree);
+    return v.quotas.walk?.tree === tree ? v.quotas.walk : undefined;
   });
+  await walk?.done.catch(() => undefined); // whoever was setting it has been told
   return v.sync();
 }
 
