@@ -148,7 +148,7 @@ export function zeroBytes(v: Volume, inode: Inode, from: number, to: number): vo
 export function copiesToZero(v: Volume, inode: Inode, from: number, to: number): number {
   let blocks = 0;
   for (const written of writtenParts(v, inode, from, to)) {
-    for (const part of byShares(v, written)) if (mustCopy(inode, part)) blocks += part.length;
+    for (const part of byShares(v, written)) if (mustCopy(v, inode, part)) blocks += part.length;
   }
   return blocks;
 }
@@ -199,7 +199,7 @@ function store(v: Volume, inode: Inode, offset: number, data: Uint8Array, taker:
   }
   const { parts, needed, end } = plan(v, inode, offset, offset + data.length, taker);
   if (needed > 0) v.requireRecords(inode.ino);
-  const missing = parts.find((part) => needsBlocks(inode, part))?.fileBlock ?? first;
+  const missing = parts.find((part) => needsBlocks(v, inode, part))?.fileBlock ?? first;
   const pieces = needed === 0 ? [] : v.space.allocate(needed, placement(v, inode, missing, needed));
   if (pieces === undefined) v.noSpace(inode.ino);
 
@@ -222,7 +222,7 @@ function plan(
   let needed = 0;
   for (const extent of v.extentsOf(inode.ino).cover(Math.floor(offset / bs), blocksOf(end))) {
     for (const part of extent.block === undefined ? [extent] : byShares(v, extent)) {
-      if (needsBlocks(inode, part)) {
+      if (needsBlocks(v, inode, part)) {
         // A copy of a shared block takes room on the device; the file has no more blocks than before.
         const isMore = part.block === undefined;
         const fits = Math.min(part.length, free, isMore ? allowed : Infinity);
@@ -251,16 +251,16 @@ function requireSomeRoom(v: Volume, inode: Inode, noSpace: boolean, none: boolea
   if (!noSpace && (whole || v.getsQuota)) v.noQuota(inode, 'blocks');
 }
 
-function needsBlocks(inode: Inode, part: Part): boolean {
-  return part.block === undefined || (!isUnwritten(part) && mustCopy(inode, part));
+function needsBlocks(v: Volume, inode: Inode, part: Part): boolean {
+  return part.block === undefined || (!isUnwritten(part) && mustCopy(v, inode, part));
 }
 
-function mustCopy(inode: Inode, part: SharedPart): boolean {
-  return !part.isOwn || isCow(inode);
+function mustCopy(v: Volume, inode: Inode, part: SharedPart): boolean {
+  return !part.isOwn || (isCow(inode) && !v.fresh.has(part));
 }
 
 function storePart(v: Volume, inode: Inode, part: Part, offset: number, data: Uint8Array, blocks: BlockQueue): void {
-  if (!needsBlocks(inode, part)) {
+  if (!needsBlocks(v, inode, part)) {
     const { block } = part;
     if (block === undefined) return;
     if (isUnwritten(part)) {
@@ -280,6 +280,7 @@ function storePart(v: Volume, inode: Inode, part: Part, offset: number, data: Ui
     fill(v, fileBlock, taken, offset, data, old);
     if (old !== undefined) unmapBlocks(v, inode, fileBlock, fileBlock + taken.length);
     mapBlocks(v, inode, fileBlock, taken, 0);
+    if (isCow(inode)) v.fresh.add(taken);
     done += taken.length;
   }
 }

@@ -7,6 +7,7 @@ import { EXTENT_SHARED, EXTENT_UNWRITTEN } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import type { BlockRange } from '../space/space.ts';
 import type { Extent } from './extents.ts';
+import { isCow } from './file-flags.ts';
 import { holdBlocks } from './holds.ts';
 import type { Inode } from './inode.ts';
 import type { Volume } from './volume.ts';
@@ -36,19 +37,23 @@ export function allocate(v: Volume, inode: Inode, fileBlock: number, count: numb
   return v.space.allocate(count, placement(v, inode, fileBlock, count)) ?? v.noSpace(inode.ino);
 }
 
+/** What follows may be overwritten next, and then be one extent with it. */
+const cowRoom = limits.hugePage / bs;
+
 /** Where new blocks of a file would best lie: in continuation of the file, else large ones on a huge page. */
 export function placement(
   v: Volume,
   inode: Inode,
   fileBlock: number,
   count: number,
-): { goal?: number; align?: number } {
+): { goal?: number; align?: number; room?: number } {
+  const room = isCow(inode) ? cowRoom : 0;
   const before = v.extents.get(inode.ino)?.find(fileBlock - 1);
   if (before !== undefined && before.fileBlock < fileBlock) {
-    return { goal: before.block + fileBlock - before.fileBlock };
+    return { goal: before.block + fileBlock - before.fileBlock, room };
   }
   const huge = limits.hugePage / bs;
-  return count >= huge && fileBlock % huge === 0 ? { align: huge } : {};
+  return count >= huge && fileBlock % huge === 0 ? { align: huge } : { room };
 }
 
 /** Maps blocks that were just allocated. */

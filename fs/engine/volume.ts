@@ -19,6 +19,7 @@ import type { Dentry, Directory } from './directory.ts';
 import { DirectoryTable, residentNamesMax } from './directory.ts';
 import { ExtentTable, type LoadedExtents } from './extent-table.ts';
 import { ExtentMap } from './extents.ts';
+import { Fresh } from './fresh.ts';
 import { type Inode, InodeTable } from './inode.ts';
 import type { BreakReason, ByteRange, Leases } from './leases.ts';
 import { noLeases } from './leases.ts';
@@ -60,6 +61,7 @@ export class Volume {
   readonly device: BarDevice;
   readonly space: Space;
   readonly unsharing: Unsharing;
+  readonly fresh = new Fresh();
   readonly inodes: InodeTable;
   readonly directories: DirectoryTable;
   /** Of every file that has blocks. */
@@ -344,6 +346,7 @@ export class Volume {
     if (this.#nextNumber > this.#binding.nextIno || this.#nextClientId > this.#binding.nextClientId)
       this.touchBinding();
     for (const tree of this.quotas.takeChanged()) this.changes.record(quotaKey(tree.id), encodeQuota(tree));
+    this.fresh.clear();
     const { ops, directories } = this.changes.collect();
     if (this.inodeCount !== this.#countedInodes) {
       this.#countedInodes = this.inodeCount;

@@ -31,10 +31,7 @@ export interface AllocateOptions {
   readonly align?: number;
   /** It lies this many blocks after such a multiple instead; less than `align`. */
   readonly phase?: number;
-}
-
-export interface SetAsideOptions extends AllocateOptions {
-  /** Where possible this many blocks are free from the first one on: what follows is to be set aside next. */
+  /** Where possible this many blocks are free from the first one on: what follows is to be taken next. */
   readonly room?: number;
 }
 
@@ -189,7 +186,7 @@ export class Space {
    */
   setAside(
     length: number,
-    { goal, room = length, align = 1, phase = 0 }: SetAsideOptions = {},
+    { goal, room = length, align = 1, phase = 0 }: AllocateOptions = {},
   ): BlockRange | undefined {
     const atGoal = goal === undefined ? undefined : this.#freeFrom(goal, length, 1);
     const found =
@@ -301,7 +298,7 @@ export class Space {
     return this.#free.count;
   }
 
-  #allocate(length: number, role: Role, { goal, contiguous = false, align = 1, phase = 0 }: AllocateOptions) {
+  #allocate(length: number, role: Role, { goal, contiguous = false, align = 1, phase = 0, room = 0 }: AllocateOptions) {
     assert(Number.isSafeInteger(length) && length > 0, `allocation of ${length} blocks`);
     assert(Number.isSafeInteger(align) && align > 0, `alignment to ${align} blocks`);
     if (length > this.#counts.free) return undefined;
@@ -315,7 +312,7 @@ export class Space {
     const pieces: BlockRange[] = [];
     let missing = length;
     for (let next = atGoal; missing > 0; next = undefined) {
-      next ??= this.#nextPiece(missing, align, phase);
+      next ??= this.#nextPiece(missing, align, phase, room);
       this.#take(next, role);
       pieces.push(next);
       missing -= next.length;
@@ -331,7 +328,9 @@ export class Space {
     return { block: goal, length: Math.min(length, start + around - goal) };
   }
 
-  #nextPiece(missing: number, align: number, phase: number): BlockRange {
+  #nextPiece(missing: number, align: number, phase: number, room: number): BlockRange {
+    const roomy = room > missing ? this.#free.bestFit(room, 1) : undefined;
+    if (roomy !== undefined) return { block: roomy.block, length: missing };
     const piece =
       this.#free.bestFit(missing, align, phase) ?? this.#free.bestFit(missing, 1) ?? this.#free.largestExtent();
     assert(piece !== undefined, 'more blocks are counted free than the free extents hold');

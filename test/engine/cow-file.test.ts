@@ -144,6 +144,29 @@ describe('a write', () => {
     expect(await lab.fs.map(ino)).toHaveLength(1);
   });
 
+  test('takes one new block however often it is written before a sync, and another one after it', async ({ lab }) => {
+    const ino = await cowFile(lab, pattern(4 * bs));
+    await lab.vfs.syncfs();
+    await withHandle(lab.vfs, ino, 2, async (handle) => {
+      for (let i = 0; i < 20; i++) await lab.vfs.write(handle, 100, pattern(10, i), root);
+      expect(lab.fs.status().blocks).toMatchObject({ file: 4, freeing: 1 });
+      const [place] = await placesOf(lab, ino);
+      await lab.vfs.syncfs();
+      await lab.vfs.write(handle, 100, pattern(10, 1), root);
+      expect((await placesOf(lab, ino))[0]).not.toBe(place);
+    });
+  });
+
+  test('to a block that a clone came to share before the sync is the writer’s alone', async ({ lab }) => {
+    const ino = await cowFile(lab, pattern(bs));
+    await withHandle(lab.vfs, ino, 2, async (handle) => {
+      await lab.vfs.write(handle, 0, pattern(bs, 2), root);
+      const { ino: clone } = await lab.fs.cloneFile(ino, lab.vfs.rootIno, n('clone'), root);
+      await lab.vfs.write(handle, 0, pattern(bs, 3), root);
+      expect((await readAll(lab.vfs, clone)).equals(pattern(bs, 2))).toBe(true);
+    });
+  });
+
   test('ENOSPC, and nothing of it, where there is not room for all of it', async ({ lab }) => {
     const { free } = lab.fs.status().blocks;
     const filler = await writeFile(lab.vfs, 'filler', Buffer.alloc(0));

@@ -1,6 +1,6 @@
 /** What the jobs that move data have in common: a place to move to, layouts kept off, one slice after the other. */
 import { limits } from '../../limits.ts';
-import type { BlockRange, SetAsideOptions } from '../../space/space.ts';
+import type { AllocateOptions, BlockRange } from '../../space/space.ts';
 import type { Volume } from '../volume.ts';
 import { run } from '../wait.ts';
 import type { Progress } from './job.ts';
@@ -26,7 +26,7 @@ export class Relocator {
    * Runs `use` with free blocks to move to, closed to everybody else meanwhile: as many as asked for, or fewer.
    * @throws FsError ENOSPC: not a single block is free
    */
-  async withTarget<T>(length: number, options: SetAsideOptions, use: (target: BlockRange) => Promise<T>): Promise<T> {
+  async withTarget<T>(length: number, options: AllocateOptions, use: (target: BlockRange) => Promise<T>): Promise<T> {
     const { v } = this;
     const target = await run(() => v.space.setAside(length, options) ?? v.noSpace(this.progress.ino ?? 0));
     try {
