@@ -47,6 +47,8 @@ export const limits = {
   sharedExtentsMax: 64,
   /** Whoever waits for the blocks of trees being removed looks again each time so many inodes are gone. */
   reapedInodesMax: 8192,
+  /** A directory that was asked for so many names which are not there is loaded: each of them costs a look into the store. */
+  directoryMissesMax: 64,
   /** Inodes kept in memory beyond those in use; about 300 bytes each. */
   inodeCacheMax: 200_000,
   /** Extent maps kept ready beyond those with several extents; the others are packed. About 150 bytes each. */

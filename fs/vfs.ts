@@ -123,6 +123,11 @@ export interface Vfs {
   readonly hasAcls?: boolean;
 
   lookup(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr>;
+  /**
+   * As lookup, but undefined where there is no such name: programs ask for what is not there as often as for what is, and
+   * an error costs as much as the whole answer.
+   */
+  find(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr | undefined>;
   /** The kernel holds `count` more (or fewer) references on the inode; one without names lives on until the last goes. */
   remember(ino: number, count: number): void;
   forget(ino: number, count: number): void;

@@ -23,6 +23,8 @@ export class Directory {
   complete: boolean;
   /** Group that holds its last change. */
   group = 0;
+  /** Names asked for that neither it nor the store had. */
+  missed = 0;
   /** The load under way. */
   loading: Promise<void> | undefined;
   /** Open handles: a listing goes on over many calls and must not be loaded again for each. */
@@ -159,6 +161,7 @@ export class DirectoryTable {
     this.grew();
     if (record === undefined) {
       directory.absent(name);
+      if (++directory.missed === limits.directoryMissesMax) this.#loadSoon(directory);
       return undefined;
     }
     const entry = { ...record, name };
@@ -176,15 +179,28 @@ export class DirectoryTable {
     throw new Wait(directory.loading);
   }
 
+  /** Whoever asks for many names that are not there creates files: what a directory does not have it knows at once when it is complete. */
+  #loadSoon(directory: Directory): void {
+    directory.loading ??= this.#loadAll(directory, this.#options.capacity >> 3).finally(() => {
+      directory.loading = undefined;
+    });
+    // Nobody waits for it; what fails fails again for whoever needs it.
+    directory.loading.catch(() => undefined);
+  }
+
   /** One more name is resident. */
   grew(): void {
     if (++this.#names > this.#options.capacity) this.#options.overfull();
   }
 
-  async #loadAll(directory: Directory): Promise<void> {
+  /** `most`: a larger directory stays incomplete. */
+  async #loadAll(directory: Directory, most = Infinity): Promise<void> {
+    let loaded = 0;
     for await (const page of this.#options.loadAll(directory.ino)) {
       for (const entry of page) directory.fill(entry);
       this.#names += page.length;
+      loaded += page.length;
+      if (loaded > most) return;
     }
     directory.complete = true;
     if (this.#names > this.#options.capacity) this.#options.overfull();

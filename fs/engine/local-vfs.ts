@@ -69,6 +69,13 @@ export class LocalVfs implements Vfs {
     return run(() => this.#attr(namespace.lookup(this.#v, parent, name, by)));
   }
 
+  find(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr | undefined> {
+    return run(() => {
+      const inode = namespace.find(this.#v, parent, name, by);
+      return inode === undefined ? undefined : this.#attr(inode);
+    });
+  }
+
   remember(ino: number, count: number): void {
     const refs = this.#v.kernelRefs;
     refs.set(ino, (refs.get(ino) ?? 0) + count);

@@ -17,6 +17,13 @@ import { putXattr, removeAllXattrs, residentXattrs } from './xattr-records.ts';
 
 /** @throws FsError ENOENT, ENOTDIR, EACCES */
 export function lookup(v: Volume, parent: number, name: Name | '.' | '..', by: Caller): Inode {
+  const found = find(v, parent, name, by);
+  if (found === undefined) throw new FsError('ENOENT', { ino: parent, name });
+  return found;
+}
+
+/** undefined: no such name. @throws FsError ENOTDIR, EACCES */
+export function find(v: Volume, parent: number, name: Name | '.' | '..', by: Caller): Inode | undefined {
   const directory = requireDirectory(v, parent);
   requireAccess(v, directory, X_OK, by);
   if (name === '.') return directory;
@@ -26,8 +33,7 @@ export function lookup(v: Volume, parent: number, name: Name | '.' | '..', by: C
     if (snapshots !== undefined) return snapshots;
   }
   const entry = v.directories.lookup(parent, name);
-  if (entry === undefined) throw new FsError('ENOENT', { ino: parent, name });
-  return v.inodes.get(entry.ino);
+  return entry === undefined ? undefined : v.inodes.get(entry.ino);
 }
 
 export interface NewInode {

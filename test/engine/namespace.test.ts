@@ -438,3 +438,19 @@ test('a read-only mount refuses every change with EROFS and changes nothing', as
   await vfs.release(handle);
   expect(await list(vfs, top)).toEqual(['.', '..', 'f', 'd']);
 });
+
+test('a directory asked for many names that it does not have loads itself, and misses nothing', async ({ lab }) => {
+  const made = lab.vfs;
+  for (let i = 0; i < 300; i++) await makeFile(made, `there-${i}`);
+  await made.syncfs();
+  await lab.remount();
+  const { vfs } = lab;
+  for (let i = 0; i < 200; i++) expect(await vfs.find(vfs.rootIno, n(`missing-${i}`), root)).toBeUndefined();
+  await makeFile(vfs, 'missing-7');
+  await vfs.unlink(vfs.rootIno, n('there-7'), root);
+  // Whatever the load under way meets meanwhile: what is newer stays.
+  expect((await list(vfs, vfs.rootIno)).length).toBe(302);
+  expect((await vfs.find(vfs.rootIno, n('missing-7'), root))?.nlink).toBe(1);
+  expect(await vfs.find(vfs.rootIno, n('there-7'), root)).toBeUndefined();
+  expect((await vfs.find(vfs.rootIno, n('there-299'), root))?.nlink).toBe(1);
+});

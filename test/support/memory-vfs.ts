@@ -80,6 +80,15 @@ export class MemoryVfs implements Vfs {
     return attrOf(this.#child(dir, name));
   }
 
+  find(parent: number, name: Name | '.' | '..'): Attr | undefined {
+    try {
+      return this.lookup(parent, name);
+    } catch (error) {
+      if (error instanceof FsError && error.code === 'ENOENT') return undefined;
+      throw error;
+    }
+  }
+
   remember(ino: number, count: number): void {
     this.#node(ino).held += count;
   }

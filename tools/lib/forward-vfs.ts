@@ -6,6 +6,7 @@ export function forwardVfs(vfs: Vfs): Vfs {
     rootIno: vfs.rootIno,
     hasAcls: vfs.hasAcls === true,
     lookup: (parent, name, by) => vfs.lookup(parent, name, by),
+    find: (parent, name, by) => vfs.find(parent, name, by),
     remember: (ino, count) => vfs.remember(ino, count),
     forget: (ino, count) => vfs.forget(ino, count),
     getattr: (ino, by) => vfs.getattr(ino, by),

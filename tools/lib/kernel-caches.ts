@@ -161,6 +161,7 @@ export class KernelCaches {
 
   /** undefined: go on. Otherwise to be asked again afterwards. */
   #admit(ino: number, span: Span): Promise<void> | undefined {
+    if (this.#changes.isEmpty) return undefined;
     for (const change of this.#changes.overlapping(ino, span)) {
       if (change.flushing === undefined || !overlap(change.flushing, span)) return change.done;
       change.filled = hull(change.filled, span);
@@ -196,6 +197,10 @@ export class KernelCaches {
 /** Spans of each inode; there are only as many as operations under way. */
 class Spans<T extends Span> {
   readonly #of = new Map<number, Set<T>>();
+
+  get isEmpty(): boolean {
+    return this.#of.size === 0;
+  }
 
   add(ino: number, span: T): void {
     const spans = this.#of.get(ino) ?? new Set();

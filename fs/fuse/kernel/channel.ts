@@ -31,8 +31,12 @@ export class Channel implements ReplySink {
   #poll: node.PollHandle | undefined;
   #closed = false;
 
-  readonly #iovecs = new BigUint64Array(2 * kernelLimits.iovecsMax);
+  /** struct iovec of each piece: address and length, each as its low and its high half. */
+  readonly #iovecs = new Uint32Array(4 * kernelLimits.iovecsMax);
   readonly #iovecsAddress = Number(addressOf(new Uint8Array(this.#iovecs.buffer)));
+  /** The memory that the last piece was of, and where it is: mostly the same window of the device. */
+  #memory: ArrayBufferLike | undefined;
+  #memoryAddress = 0;
   #replyBytes: Buffer | undefined;
   #replyAddress = 0;
 
@@ -65,16 +69,29 @@ export class Channel implements ReplySink {
     if (pieces.length >= kernelLimits.iovecsMax) {
       return this.sendPieces(bytes, headerLength, [Buffer.concat(pieces)]);
     }
-    const iovecs = this.#iovecs;
-    iovecs[0] = BigInt(this.#addressOfReply(bytes));
-    iovecs[1] = BigInt(headerLength);
-    let at = 2;
+    this.#setIovec(0, this.#addressOfReply(bytes), headerLength);
+    let count = 1;
     for (const piece of pieces) {
-      if (piece.byteLength === 0) continue;
-      iovecs[at++] = addressOf(piece);
-      iovecs[at++] = BigInt(piece.byteLength);
+      if (piece.byteLength > 0) this.#setIovec(count++, this.#addressOfPiece(piece), piece.byteLength);
     }
-    return this.#taken(writev(this.fd, this.#iovecsAddress, at / 2));
+    return this.#taken(writev(this.fd, this.#iovecsAddress, count));
+  }
+
+  #setIovec(index: number, address: number, length: number): void {
+    const iovecs = this.#iovecs;
+    iovecs[4 * index] = address;
+    iovecs[4 * index + 1] = address / 2 ** 32;
+    iovecs[4 * index + 2] = length;
+    iovecs[4 * index + 3] = length / 2 ** 32;
+  }
+
+  #addressOfPiece(piece: Uint8Array): number {
+    const { buffer } = piece;
+    if (buffer !== this.#memory) {
+      this.#memory = buffer;
+      this.#memoryAddress = Number(addressOf(new Uint8Array(buffer)));
+    }
+    return this.#memoryAddress + piece.byteOffset;
   }
 
   /** Ends the connection from this side: whatever the kernel still asks answers ENOTCONN. */

@@ -46,13 +46,15 @@ export function decodeHeader(c: Cursor): RequestHeader {
   return header;
 }
 
+const noGroups: readonly number[] = [];
+
 /**
  * Supplementary groups of the caller that stand behind the arguments, which are cut off there: of those that make a
  * file the one that the directory has (FUSE_CREATE_SUPP_GROUP).
  * @throws FsError EPROTO for what was not negotiated
  */
 export function decodeGroups(header: RequestHeader, c: Cursor): readonly number[] {
-  if (header.extensions === 0) return [];
+  if (header.extensions === 0) return noGroups;
   const groups: number[] = [];
   const tail = c.cut(header.extensions * 8);
   while (tail.remaining > 0) {

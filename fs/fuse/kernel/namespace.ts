@@ -9,7 +9,10 @@ type Served = Promise<void> | undefined;
 /** '.' is asked of files too: the kernel has a number, of a file handle, and wants its inode (fuse_get_dentry). */
 export function lookup(s: Session, h: RequestHeader, r: RequestOf<'lookup'>, by: Caller): Served {
   const ino = s.swapRoot(h.nodeId);
-  return s.entry(h, r.name === '.' ? s.vfs.getattr(ino, by) : s.vfs.lookup(ino, r.name, by));
+  if (r.name === '.') return s.entry(h, s.vfs.getattr(ino, by));
+  const found = s.vfs.find(ino, r.name, by);
+  if (found === undefined) return s.absent(h);
+  return s.entry(h, found instanceof Promise ? found.then((attr) => attr ?? s.vfs.lookup(ino, r.name, by)) : found);
 }
 
 export function mknod(s: Session, h: RequestHeader, r: RequestOf<'mknod'>, by: Caller): Served {

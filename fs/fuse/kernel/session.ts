@@ -136,6 +136,12 @@ export class Session {
     );
   }
 
+  /** Answers that there is no such name. */
+  absent(h: RequestHeader): undefined {
+    this.#sink.send(this.reply.bytes, this.reply.finish(h.unique, errnoOf('ENOENT'), 0));
+    return undefined;
+  }
+
   /** Answers with an open file, which is the kernel's from then on. */
   opened(h: RequestHeader, reply: Reply<Opened>): Promise<void> | undefined {
     return this.answer(
