@@ -1,3 +1,4 @@
+import { leaseNow } from './clock.ts';
 import type { Lease } from './lease.ts';
 
 export interface LeaseKeeperEvents {
@@ -35,7 +36,7 @@ export class LeaseKeeper {
 
   #look(): void {
     clearTimeout(this.#timer);
-    const now = performance.now();
+    const now = leaseNow();
     const live = now < this.#lease.endsAt;
     if (this.#wasLive && !live) this.#events.ended();
     this.#wasLive = live;

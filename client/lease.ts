@@ -1,3 +1,5 @@
+import { leaseNow } from './clock.ts';
+
 /**
  * What this side can prove of its lease. It counts from the *sending* of the last request that renewed it, since the
  * server can only have begun later (RFC 8881 §8.3, §12.7.2), and ends early by a margin for clocks that run apart.
@@ -9,7 +11,7 @@ export class Lease {
   readonly #now: () => number;
 
   /** `now`: milliseconds of a clock that never goes back. */
-  constructor(now: () => number = () => performance.now()) {
+  constructor(now: () => number = leaseNow) {
     this.#now = now;
   }
 

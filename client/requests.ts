@@ -1,5 +1,6 @@
 import { frameKind, type ReplyFrame, type StatusName, status } from '../mds/protocol/index.ts';
 import type { Call } from './call.ts';
+import { leaseNow } from './clock.ts';
 import { type Connection, errorOfReply } from './connection.ts';
 import { ClientError, type ClientStatus } from './errors.ts';
 import { clientLimits } from './limits.ts';
@@ -193,7 +194,7 @@ export class Requests {
       args,
       null,
     ];
-    call.sentAt = performance.now();
+    call.sentAt = leaseNow();
     this.#sent.set(this.#xid, { call, slot });
     this.#connection.send(call.frame);
     return true;

@@ -15,6 +15,7 @@ import {
 } from '../mds/protocol/index.ts';
 import { onAbort } from './abort.ts';
 import { Call, type CallOptions } from './call.ts';
+import { leaseNow } from './clock.ts';
 import { Connection } from './connection.ts';
 import { dial } from './dial.ts';
 import { ClientError } from './errors.ts';
@@ -295,7 +296,7 @@ export class Session {
     if (this.#server !== undefined && Buffer.compare(this.#server.uuid, uuid) !== 0) {
       throw new ClientError('OTHER_FILESYSTEM', `${connection.address} serves another filesystem than before`);
     }
-    const sentAt = performance.now();
+    const sentAt = leaseNow();
     const [sessionId, slots, , dataMax] = await connection.call(
       operations.CREATE_SESSION,
       [clientId, sequence, clientLimits.slotsWanted],
