@@ -67,6 +67,8 @@ export const limits = {
   ownerIndexesMax: 64,
   /** Free bytes on the disk of the metadata store below which only deletions go on: several of LevelDB's compactions. */
   storeReserve: 64 * 2 ** 20,
+  /** What a small file takes on that disk: inode, name and extent, and what LevelDB keeps of them until it compacts. */
+  storeBytesPerFile: 512,
   /** How often that is looked at, while there are writes. */
   storeReserveLookMs: 250,
   /** Batches that wait in the metadata store; group commit has one under way, mount and mkfs one before that. */

@@ -248,7 +248,7 @@ function plan(
 function requireSomeRoom(v: Volume, inode: Inode, noSpace: boolean, none: boolean): void {
   const whole = none || isCow(inode);
   if (noSpace && (whole || v.getsSpace)) v.noSpace(inode.ino);
-  if (!noSpace && (whole || v.getsQuota)) v.noQuota(inode, 'blocks');
+  if (!noSpace && (whole || v.getsQuota(inode))) v.noQuota(inode, 'blocks');
 }
 
 function needsBlocks(v: Volume, inode: Inode, part: Part): boolean {

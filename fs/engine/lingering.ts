@@ -29,6 +29,11 @@ export class Lingering {
     return false;
   }
 
+  /** Some of those that may go soon are as `is` says. */
+  some(is: (ino: number) => boolean): boolean {
+    return this.isAny && [...this.#since.keys()].some(is);
+  }
+
   /** Settles when all are gone, or soon; undefined where there are none. */
   soon(): Promise<void> | undefined {
     if (!this.isAny) return undefined;

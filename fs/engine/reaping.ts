@@ -71,6 +71,11 @@ export class Reaping {
     this.#settle();
   }
 
+  /** Some of the roots of what is being removed are as `is` says. */
+  some(is: (ino: number) => boolean): boolean {
+    return !this.#isStopped && [...this.#roots].some(is);
+  }
+
   /** Settles when more blocks are free; undefined where none are to be expected. */
   soon(): Promise<void> | undefined {
     if (this.#isStopped || this.#roots.size === 0) return undefined;

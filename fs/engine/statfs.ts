@@ -15,13 +15,15 @@ function ofFilesystem(v: Volume): StatFs {
   const counts = v.space.counts();
   // What is being freed is free to everyone who waits a moment, as writes do; what is in quarantine is not.
   const free = counts.free + counts.freeing;
+  // Inodes take no blocks: what limits their number is the disk of the metadata.
+  const filesFree = Math.floor(Math.min(v.store.room, Number.MAX_SAFE_INTEGER) / limits.storeBytesPerFile);
   return {
     blockSize: limits.blockSize,
     blocks: counts.total - counts.reserved - counts.bad,
     blocksFree: free,
     blocksAvailable: Math.max(0, free - v.reservedBlocks),
-    files: v.inodeCount + free,
-    filesFree: free,
+    files: v.inodeCount + filesFree,
+    filesFree,
     nameMax: limits.nameMax,
   };
 }

@@ -227,7 +227,7 @@ export class Volume {
 
   /** Blocks become free, or may be written in place and need no copy, with the open group or with files that go. */
   get getsSpace(): boolean {
-    return this.#settles || this.getsQuota;
+    return this.#settles || this.lingering.isAny || this.reaping.soon() !== undefined;
   }
 
   /** When the open group is durable there is more space. */
@@ -245,7 +245,7 @@ export class Volume {
 
   /** Before something new: its records will have room. What deletes needs no leave. @throws FsError ENOSPC */
   requireRecords(ino: number): void {
-    if (!this.store.isNearlyFull) return;
+    if (this.store.room > 0) return;
     throw new FsError('ENOSPC', { ino, detail: 'the disk of the metadata directory is nearly full' });
   }
 
@@ -285,14 +285,15 @@ export class Volume {
     return this.quotas.of(inode)?.room ?? Infinity;
   }
 
-  /** Files are about to go, and count no more then. */
-  get getsQuota(): boolean {
-    return this.lingering.isAny || this.reaping.soon() !== undefined;
+  /** Files of the same quota are about to go, and count no more then. */
+  getsQuota({ quota }: Pick<Inode, 'quota'>): boolean {
+    const counts = (ino: number): boolean => this.inodes.peek(ino)?.quota === quota;
+    return this.lingering.some(counts) || this.reaping.some(counts);
   }
 
   /** The quota is used up now. @throws Wait where files that go may make room, FsError EDQUOT */
   noQuota(inode: Pick<Inode, 'ino' | 'quota'>, of: 'blocks' | 'inodes'): never {
-    const leaving = this.lingering.soon() ?? this.reaping.soon();
+    const leaving = this.getsQuota(inode) ? (this.lingering.soon() ?? this.reaping.soon()) : undefined;
     if (leaving !== undefined) throw new Wait(leaving);
     throw new FsError('EDQUOT', { ino: inode.ino, detail: `the quota of its directory tree has no ${of} left` });
   }

@@ -54,7 +54,7 @@ class LevelStore implements MetaStore {
   #waiting = 0;
   /** The first failed write. LevelDB's log may end in half a batch then, so nothing may follow it. */
   #failure: FsError | undefined;
-  #isNearlyFull = false;
+  #room = Infinity;
   #lookedAt = Number.NEGATIVE_INFINITY;
 
   constructor(db: Db, dir: string) {
@@ -62,8 +62,8 @@ class LevelStore implements MetaStore {
     this.#dir = dir;
   }
 
-  get isNearlyFull(): boolean {
-    return this.#isNearlyFull;
+  get room(): number {
+    return this.#room;
   }
 
   /** Looks at the disk, at most every limits.storeReserveLookMs. A full one would end in G5, for good. */
@@ -73,7 +73,7 @@ class LevelStore implements MetaStore {
     this.#lookedAt = now;
     try {
       const { bavail, bsize } = await statfs(this.#dir);
-      this.#isNearlyFull = bavail * bsize < limits.storeReserve;
+      this.#room = Math.max(0, bavail * bsize - limits.storeReserve);
     } catch (error) {
       throw storeError(error, 'statfs', this.#dir);
     }

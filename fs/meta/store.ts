@@ -11,8 +11,11 @@ export interface StoreOp {
 export type StoreEntry = readonly [key: Uint8Array, value: Uint8Array];
 
 export interface MetaStore {
-  /** What is left on its disk is kept for deletions, and for its own housekeeping: nothing new should be taken on. */
-  readonly isNearlyFull: boolean;
+  /**
+   * Bytes that new records may still take on its disk, as it was found last; what is left besides is kept for deletions,
+   * and for its own housekeeping. 0: nothing new should be taken on.
+   */
+  readonly room: number;
   /** @throws FsError EIO */
   get(key: Uint8Array): Uint8Array | undefined;
   /** Entries from `from` (inclusive) to `to` (exclusive) in key order, a page at a time, of one moment. */

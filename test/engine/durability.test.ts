@@ -375,7 +375,7 @@ test('with the metadata disk nearly full nothing new begins, and what deletes go
   const { lab, store } = gated;
   const { vfs } = lab;
   const ino = await writeFile(vfs, 'f', pattern(bs));
-  vi.spyOn(store, 'isNearlyFull', 'get').mockReturnValue(true);
+  vi.spyOn(store, 'room', 'get').mockReturnValue(0);
   expect(await errnoOfCall(() => vfs.create(vfs.rootIno, n('g'), 0o644, 2, root))).toBe('ENOSPC');
   expect(await errnoOfCall(() => vfs.link(ino, vfs.rootIno, n('g'), root))).toBe('ENOSPC');
   expect(await errnoOfCall(() => vfs.setxattr(ino, 'user.a', Buffer.from('1'), 'either', root))).toBe('ENOSPC');

@@ -12,8 +12,8 @@ const test = base.extend<{ written: Map<string, StoreOp> }>({
     await lab.unmount();
     await lab.mount(undefined, {
       store: (store: MetaStore): MetaStore => ({
-        get isNearlyFull() {
-          return store.isNearlyFull;
+        get room() {
+          return store.room;
         },
         get: (key) => store.get(key),
         range: (from, to) => store.range(from, to),

@@ -40,8 +40,8 @@ async function withLab(use: (lab: Lab) => Promise<void>): Promise<void> {
 /** A store that tells where each listing of it begins. */
 function watched(store: MetaStore, onRange: (from: Uint8Array) => void): MetaStore {
   return {
-    get isNearlyFull() {
-      return store.isNearlyFull;
+    get room() {
+      return store.room;
     },
     get: (key) => store.get(key),
     range: (from, to) => {

@@ -20,8 +20,8 @@ class SlowListing implements MetaStore {
     return this.#gate;
   }
 
-  get isNearlyFull(): boolean {
-    return this.#store.isNearlyFull;
+  get room(): number {
+    return this.#store.room;
   }
 
   get(key: Uint8Array): Uint8Array | undefined {

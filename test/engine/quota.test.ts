@@ -375,7 +375,8 @@ describe('statfs', () => {
     expect(await lab.vfs.statfs(dir)).toMatchObject(stat);
     expect(await lab.vfs.statfs(file)).toMatchObject(stat);
     expect((await lab.vfs.statfs()).blocks).toBe((16 << 20) / bs - 2);
-    expect(await lab.vfs.statfs(lab.vfs.rootIno)).toEqual(await lab.vfs.statfs());
+    const { blocks, blocksFree } = await lab.vfs.statfs();
+    expect(await lab.vfs.statfs(lab.vfs.rootIno)).toMatchObject({ blocks, blocksFree });
   });
 
   test('available is no more than the filesystem has; over the limit there is nothing', async ({ lab }) => {

@@ -32,8 +32,8 @@ export class GatedStore implements MetaStore {
     this.#failing = error;
   }
 
-  get isNearlyFull(): boolean {
-    return this.#store.isNearlyFull;
+  get room(): number {
+    return this.#store.room;
   }
 
   get(key: Uint8Array): Uint8Array | undefined {

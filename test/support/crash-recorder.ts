@@ -53,7 +53,7 @@ export class MemoryDevice implements BarDevice {
 }
 
 export class MemoryStore implements MetaStore {
-  readonly isNearlyFull = false;
+  readonly room = Infinity;
   readonly records: Map<string, Uint8Array>;
 
   constructor(records: ReadonlyMap<string, Uint8Array> = new Map()) {
