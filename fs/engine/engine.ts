@@ -38,6 +38,7 @@ import { LocalVfs } from './local-vfs.ts';
 import { reap } from './namespace.ts';
 import { quotaStatus, removeQuota, setQuota } from './quota-admin.ts';
 import { holdForFormer, Reaper } from './reaper.ts';
+import type { NameListener } from './reaping.ts';
 import { measureFragmentation } from './relocation/fragmentation.ts';
 import { type JobStatus, Jobs } from './relocation/job.ts';
 import { jobOf } from './relocation/jobs.ts';
@@ -283,6 +284,10 @@ class Engine implements Filesystem {
 
   quotas(ino?: number): Promise<readonly QuotaStatus[]> {
     return quotaStatus(this.#volume, ino);
+  }
+
+  onNameRemoved(listener: NameListener): void {
+    this.#volume.reaping.onNameRemoved(listener);
   }
 
   status(): FilesystemStatus {

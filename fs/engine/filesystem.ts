@@ -5,6 +5,7 @@ import type { MetaStore } from '../meta/store.ts';
 import type { Name } from '../name.ts';
 import type { Attr, Caller, MappedExtent, Reply, Vfs } from '../vfs.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
+import type { NameListener } from './reaping.ts';
 import type { JobStatus } from './relocation/job.ts';
 
 /** A directory with a limit on all that it holds. */
@@ -115,6 +116,11 @@ export interface Filesystem {
   removeQuota(ino: number): Promise<void>;
   /** All, or the one that an inode counts in. @throws FsError ESTALE */
   quotas(ino?: number): Promise<readonly QuotaStatus[]>;
+  /**
+   * Called with names that go without anybody asking, those of a tree that is being removed, where the kernel knows the
+   * inode: it has to let go of it before its blocks can come back.
+   */
+  onNameRemoved(listener: NameListener): void;
   status(): FilesystemStatus;
   /** How scattered files and free space are now; looks at every file, in slices. */
   fragmentation(): Promise<Fragmentation>;

@@ -1,7 +1,7 @@
 /** Names: what directories hold, and the inodes that come and go with them (POSIX.1-2017; the manual pages of Linux). */
 import { FsError } from '../errors.ts';
 import { INODE_SNAPSHOTS } from '../format/records.ts';
-import { snapshotsIno, snapshotsName } from '../format/snapshots.ts';
+import { isSnapshotsIno, snapshotsIno, snapshotsName } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
 import type { Name } from '../name.ts';
 import type { Caller, DirEntry, RenameMode, Timespec } from '../vfs.ts';
@@ -28,7 +28,7 @@ export function find(v: Volume, parent: number, name: Name | '.' | '..', by: Cal
   requireAccess(v, directory, X_OK, by);
   if (name === '.') return directory;
   if (name === '..') return v.inodes.get(directory.parent);
-  if (name === snapshotsName) {
+  if (name === snapshotsName && !isSnapshotsIno(parent)) {
     const snapshots = v.inodes.peek(snapshotsIno(parent));
     if (snapshots !== undefined) return snapshots;
   }

@@ -5,6 +5,7 @@
  */
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { Name } from '../name.ts';
 import type { Directory } from './directory.ts';
 import { holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
@@ -72,7 +73,8 @@ export class Reaper {
       for (let level = levels.at(-1); level !== undefined && !this.#isStopped; level = levels.at(-1)) {
         const current = level;
         const reply = run(() => this.#step(current, levels));
-        if (reply instanceof Promise) await reply;
+        const removed = reply instanceof Promise ? await reply : reply;
+        if (removed !== undefined) await v.reaping.nameRemoved(current.ino, removed);
         const slice = this.#slices.step();
         if (slice !== undefined) await slice;
         if (this.#removed >= limits.reapedInodesMax || v.changes.size >= limits.longWorkRecordsMax) await this.#tell();
@@ -90,8 +92,8 @@ export class Reaper {
     return { ino, listing, cookie: 2 };
   }
 
-  /** One name goes, or the one directory that is empty now. @throws Wait, FsError; nothing was changed then */
-  #step(level: Level, levels: Level[]): void {
+  /** One name goes; answered if somebody knows it. @throws Wait, FsError; nothing was changed then */
+  #step(level: Level, levels: Level[]): Name | undefined {
     const v = this.#v;
     v.requireWritable();
     const directory = v.inodes.get(level.ino);
@@ -99,12 +101,12 @@ export class Reaper {
     if (entry === undefined) {
       levels.pop();
       level.listing.opens--;
-      return;
+      return undefined;
     }
     const inode = v.inodes.get(entry.ino);
     if (inode.isDirectory && v.directories.requireComplete(inode.ino).size > 0) {
       levels.push(this.#open(inode.ino));
-      return;
+      return undefined;
     }
     requireReleasable(v, inode);
     if (inode.nlink === 1) holdForFormer(v, inode);
@@ -115,6 +117,7 @@ export class Reaper {
     else dropName(v, inode, now);
     level.cookie = entry.cookie;
     this.#count();
+    return v.kernelRefs.has(inode.ino) ? entry.name : undefined;
   }
 
   /** All below it is gone. Where somebody has it open it goes with the last user (namespace.reap). */

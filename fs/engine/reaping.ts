@@ -2,6 +2,12 @@
  * Trees without a name whose inodes and blocks are being given back in the background: deleted snapshots, copies that
  * came to nothing, and what a crash left of either. Their roots are on record as orphans. Who needs space waits for it.
  */
+import type { Name } from '../name.ts';
+import type { Reply } from '../vfs.ts';
+
+/** Answers soon, and never rejects. */
+export type NameListener = (parent: number, name: Name) => Reply<void>;
+
 export class Reaping {
   readonly #roots = new Set<number>();
   /** Those that could not go. */
@@ -9,6 +15,7 @@ export class Reaping {
   #wake: () => void = () => {};
   #isStopped = true;
   #removed = 0;
+  #told: NameListener = () => undefined;
   #next: Promise<void> | undefined;
   #settle: () => void = () => {};
 
@@ -63,6 +70,15 @@ export class Reaping {
   /** Inodes given back since there was nothing to do. */
   get inodes(): number {
     return this.#removed;
+  }
+
+  /** Who has to know of names that went while somebody still knew the inode; the reaper waits for what it answers. */
+  onNameRemoved(listener: NameListener): void {
+    this.#told = listener;
+  }
+
+  nameRemoved(parent: number, name: Name): Reply<void> {
+    return this.#told(parent, name);
   }
 
   /** Some blocks are free by now. */

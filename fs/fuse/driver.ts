@@ -38,6 +38,8 @@ export interface Mounted {
   invalidateAttributes(ino: number): Promise<void>;
   /** A name in a directory appeared, went or leads elsewhere below the mount: the kernel looks it up again. */
   invalidateEntry(parent: number, name: Name): Promise<void>;
+  /** A name went below the mount: the kernel lets go of it, of what it led to, and of what it knows below that, as soon as nobody uses it. */
+  removeEntry(parent: number, name: Name): Promise<void>;
 }
 
 /** Resolves when the mount answers. @throws FsError when it cannot be mounted, with what to do in its detail */

@@ -34,6 +34,7 @@ function withLayouts(fs: Filesystem, layouts: LayoutBackend): Filesystem {
     setQuota: (ino, bytesMax, inodesMax) => fs.setQuota(ino, bytesMax, inodesMax),
     removeQuota: (ino) => fs.removeQuota(ino),
     quotas: (ino) => fs.quotas(ino),
+    onNameRemoved: (listener) => fs.onNameRemoved(listener),
     status: () => fs.status(),
     fragmentation: () => fs.fragmentation(),
     startJob: (request) => fs.startJob(request),

@@ -17,6 +17,7 @@ const wholeFile: ByteRange = { offset: 0, length: Infinity };
 
 /** The filesystem as the metadata server gets it. */
 export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem {
+  fs.onNameRemoved((parent, name) => caches.gone(parent, name));
   return {
     vfs: peersVfs(fs.vfs, caches),
     layouts: coherentLayouts(fs.layouts, caches),
@@ -40,6 +41,7 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
     setQuota: (ino, bytesMax, inodesMax) => fs.setQuota(ino, bytesMax, inodesMax),
     removeQuota: (ino) => fs.removeQuota(ino),
     quotas: (ino) => fs.quotas(ino),
+    onNameRemoved: (listener) => fs.onNameRemoved(listener),
     status: () => fs.status(),
     fragmentation: () => fs.fragmentation(),
     startJob: (request) => fs.startJob(request),
@@ -110,11 +112,12 @@ function peersVfs(vfs: Vfs, caches: KernelCaches): Vfs {
     names: readonly (readonly [parent: number, name: Name])[],
     inodes: readonly (number | undefined)[],
     operation: () => Reply<T>,
+    how: 'changed' | 'gone' = 'changed',
   ): Promise<T> => {
     const value = await operation();
     const touched = new Set([...names.map(([parent]) => parent), ...inodes]);
     await Promise.all([
-      ...names.map(([parent, name]) => caches.name(parent, name)),
+      ...names.map(([parent, name]) => (how === 'gone' ? caches.gone(parent, name) : caches.name(parent, name))),
       ...[...touched].map((ino) => (ino === undefined ? undefined : caches.attributes(ino))),
     ]);
     return value;
@@ -178,9 +181,9 @@ function peersVfs(vfs: Vfs, caches: KernelCaches): Vfs {
     symlink: (parent, name, to, by) => rename([[parent, name]], [], () => vfs.symlink(parent, name, to, by)),
     link: (ino, parent, name, by) => rename([[parent, name]], [ino], () => vfs.link(ino, parent, name, by)),
     unlink: async (parent, name, by) =>
-      rename([[parent, name]], [await target(parent, name, by)], () => vfs.unlink(parent, name, by)),
+      rename([[parent, name]], [await target(parent, name, by)], () => vfs.unlink(parent, name, by), 'gone'),
     rmdir: async (parent, name, by) =>
-      rename([[parent, name]], [await target(parent, name, by)], () => vfs.rmdir(parent, name, by)),
+      rename([[parent, name]], [await target(parent, name, by)], () => vfs.rmdir(parent, name, by), 'gone'),
     rename: async (parent, name, toParent, toName, mode, by) => {
       const inodes = await Promise.all([target(parent, name, by), target(toParent, toName, by)]);
       const names = [[parent, name] as const, [toParent, toName] as const];

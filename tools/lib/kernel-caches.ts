@@ -154,6 +154,11 @@ export class KernelCaches {
     return this.#believed((mounted) => mounted.invalidateEntry(parent, name));
   }
 
+  /** A name is gone for good, and the kernel is to let go of what it led to. Never rejects. */
+  gone(parent: number, name: Name): Promise<void> {
+    return this.#believed((mounted) => mounted.removeEntry(parent, name));
+  }
+
   async #flush(ino: number, { start, end }: Span): Promise<void> {
     const mounted = await this.#mounting;
     await mounted?.invalidate(ino, start, end - start);

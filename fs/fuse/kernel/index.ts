@@ -21,6 +21,8 @@ import { Server } from './serve.ts';
 export interface KernelMounted extends Mounted {
   /** The name in the directory changed below the mount. */
   invalidateEntry(parent: number, name: Name): Promise<void>;
+  /** The name in the directory went below the mount. */
+  removeEntry(parent: number, name: Name): Promise<void>;
 }
 
 /** @throws FsError when it cannot be mounted, with what to do in its detail */
@@ -110,6 +112,10 @@ class KernelMount implements KernelMounted {
 
   async invalidateEntry(parent: number, name: Name): Promise<void> {
     await this.#notifier.sendBlocking(parent, encodeInvalEntry(this.#server.nodeId(parent), name));
+  }
+
+  async removeEntry(parent: number, name: Name): Promise<void> {
+    await this.#notifier.sendBlocking(parent, encodeInvalEntry(this.#server.nodeId(parent), name, 'gone'));
   }
 
   /** A busy mount disappears from the tree at once; its open files are served for a while, then answer ENOTCONN. */

@@ -18,13 +18,14 @@ export function encodeInvalInode(nodeId: number, offset: number, length: number)
 /**
  * FUSE_NOTIFY_INVAL_ENTRY: a name in a directory. It expires: the kernel looks it up again before it uses it, and then
  * takes it away if it leads elsewhere. So what is mounted on it stays where the name stays. A kernel before 6.2 drops it.
+ * One that is gone is dropped at once, since nobody might ever look again.
  */
-export function encodeInvalEntry(parentNodeId: number, name: Name): Buffer {
+export function encodeInvalEntry(parentNodeId: number, name: Name, how: 'changed' | 'gone' = 'changed'): Buffer {
   const text = nameToBytes(name);
   const bytes = message(notify.invalEntry, 16 + text.length + 1);
   bytes.writeBigUInt64LE(BigInt(parentNodeId), 16);
   bytes.writeUInt32LE(text.length, 24);
-  bytes.writeUInt32LE(expireOnly, 28);
+  bytes.writeUInt32LE(how === 'gone' ? 0 : expireOnly, 28);
   text.copy(bytes, 32);
   return bytes;
 }

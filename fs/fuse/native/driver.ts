@@ -62,6 +62,7 @@ export const mountFuseNative: MountDriver = async (vfs, options) => {
     invalidate: (ino) => pages.invalidate(ino),
     invalidateAttributes: async () => {}, // attributes are not believed at all
     invalidateEntry: async () => {}, // names are believed for a second at most
+    removeEntry: async () => {},
   };
 };
 

@@ -22,6 +22,7 @@ test('attributes alone have a negative offset for the kernel', () => {
 });
 
 test('a name ends with NUL and its length does not count it', () => {
+  expect(encodeInvalEntry(1, nameFromText('ä'), 'gone').readUInt32LE(28)).toBe(0);
   const bytes = encodeInvalEntry(1, nameFromText('ä'));
   expect([bytes.readInt32LE(4), bytes.readUInt32LE(24), bytes.toString('hex', 32)]).toEqual([3, 2, 'c3a400']);
   expect(bytes.readUInt32LE(28)).toBe(1); // FUSE_EXPIRE_ONLY
