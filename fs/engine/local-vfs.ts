@@ -230,7 +230,10 @@ export class LocalVfs implements Vfs {
   write(handle: Handle, offset: number, data: Uint8Array, by: Caller, at?: WritePlace): Reply<number> {
     return run(() => {
       const { inode, flags } = this.#openForWriting(handle);
-      const appends = (flags & constants.O_APPEND) !== 0 && at !== 'offset';
+      const opened = (flags & constants.O_APPEND) !== 0;
+      const appends = opened && at !== 'offset';
+      // Elsewhere the kernel lets nobody take O_APPEND off an append-only file, nor map it for writing (setfl, do_mmap).
+      if (opened && !appends) requireUnprotected(inode);
       return write(this.#v, inode, appends ? inode.size : offset, data, by);
     });
   }

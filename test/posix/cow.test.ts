@@ -56,6 +56,8 @@ describe.skipIf(!canMount)('a file that has it', () => {
     const fd = await must(fs.alice.open(path, O_CREAT | O_RDWR | O_APPEND, 0o644));
     await must(fs.alice.write(fd, 'one'));
     await must(fs.alice.write(fd, 'two'));
+    // What is not durable yet may be overwritten where it is.
+    await must(fs.alice.fsync(fd));
     await must(fs.alice.close(fd));
     const before = await placeOf(path);
     const again = await must(fs.alice.open(path, O_RDWR));

@@ -208,6 +208,9 @@ describe.skipIf(!canMount)('an append-only file', () => {
     expect(await fs.alice.fallocate(fd, keepSize, 0, 40_960)).toBe(0);
     expect(await fs.alice.fallocate(fd, punchHole | keepSize, 0, 4096)).toBe('EPERM');
     expect(await fs.alice.ftruncate(fd, 0)).toBe('EPERM');
+    // Elsewhere already the fcntl(2) would be EPERM.
+    await must(fs.alice.setFlags(fd, 0));
+    expect(await fs.alice.pwrite(fd, 'x', 0)).toBe('EPERM');
     await must(fs.alice.close(fd));
     expect(await root.truncate(path, 1)).toBe('EPERM');
     expect(await root.chmod(path, 0o600)).toBe('EPERM');
