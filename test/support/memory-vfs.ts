@@ -69,6 +69,13 @@ export class MemoryVfs implements Vfs {
     return this.#nodes.size;
   }
 
+  /** Lookups that a front end has not forgotten, and open files. */
+  get held(): number {
+    let sum = 0;
+    for (const { held } of this.#nodes.values()) sum += held;
+    return sum;
+  }
+
   get openFiles(): number {
     return this.#open.size;
   }

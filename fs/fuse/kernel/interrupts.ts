@@ -76,11 +76,20 @@ function isDying(pid: number): boolean {
   try {
     status = readFileSync(`/proc/${pid}/status`, 'latin1');
   } catch {
-    return true; // gone altogether
+    return !exists(pid); // gone altogether, or another user's in a /proc with hidepid
   }
   return [...status.matchAll(/^(?:SigPnd|ShdPnd):\t([0-9a-f]+)$/gm)].some(
     ([, mask]) => (BigInt(`0x${mask}`) & sigkillBit) !== 0n,
   );
+}
+
+/** kill(2) with signal 0: EPERM means that somebody is there. */
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
 }
 
 const sigkillBit = 1n << 8n;

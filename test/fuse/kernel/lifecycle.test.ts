@@ -34,7 +34,21 @@ describe.skipIf(process.getuid?.() !== 0)('a mount', () => {
     expect(await mounted.ended).toBeUndefined();
     expect(await isMounted()).toBe(false);
     // The root and the file, which has a name; no open files.
-    expect(await mounted.ask({ ask: 'held' })).toEqual({ told: 'held', inodes: 2, openFiles: 0 });
+    expect(await mounted.ask({ ask: 'held' })).toEqual({ told: 'held', inodes: 2, openFiles: 0, held: 0 });
+  });
+
+  test('is forgotten by the kernel to the last lookup, whatever told it of inodes', async () => {
+    const script = `cd "$1" && mkdir -p d/e && for i in $(seq 150); do echo $i > d/f$i; done && ls -lR . && ls -l d/e
+      ln d/f1 d/e/again; mv d/f2 d/e/moved; cat d/f* > /dev/null; ln -s f1 d/link; cat d/link; mknod d/null c 1 3; mkfifo d/fifo
+      rm d/f3 d/f4; cp -r d copy; rm -r copy; find . -newer d/f5 > /dev/null`;
+    await run('sh', ['-c', script, 'sh', mounted.dir]);
+    const held = async (): Promise<number> => {
+      const told = await mounted.ask({ ask: 'held' });
+      return told.told === 'held' ? told.held : -1;
+    };
+    expect(await held()).toBeGreaterThan(150);
+    while ((await held()) !== 0) await run('sh', ['-c', 'echo 2 > /proc/sys/vm/drop_caches']);
+    expect(await readFile(mounted.path('d/e/moved'), 'utf8')).toBe('2\n');
   });
 
   test('ended by its server is gone when the server says so', async () => {

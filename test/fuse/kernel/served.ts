@@ -24,7 +24,7 @@ export type Ask =
 export type Told =
   | { readonly told: 'ready' }
   | { readonly told: 'done' }
-  | { readonly told: 'held'; readonly inodes: number; readonly openFiles: number }
+  | { readonly told: 'held'; readonly inodes: number; readonly openFiles: number; readonly held: number }
   | { readonly told: 'unmounted'; readonly error: string | undefined };
 
 const [kind, mountPoint = '', ...options] = process.argv.slice(2);
@@ -81,7 +81,7 @@ async function answer(ask: Ask): Promise<Told> {
       await mount.unmount();
       return { told: 'done' };
     case 'held':
-      return { told: 'held', inodes: memory.inodes, openFiles: memory.openFiles };
+      return { told: 'held', inodes: memory.inodes, openFiles: memory.openFiles, held: memory.held };
     case 'overwrite': {
       const { ino } = await vfs.lookup(vfs.rootIno, nameFromText(ask.name), by);
       const handle = await vfs.open(ino, 1, by);
