@@ -368,8 +368,10 @@ export function dropDirectory(v: Volume, parent: Inode, inode: Inode, now: Times
   const quota = v.quotas.at(inode);
   if (quota !== undefined) giveUp(v, quota);
   changed(v, inode, now);
-  if (inUse(v, inode)) v.changes.orphan(inode.ino, true);
-  else remove(v, inode);
+  if (inUse(v, inode)) {
+    v.changes.orphan(inode.ino, true);
+    v.lingering.add(inode.ino); // it counts in its quota until then
+  } else remove(v, inode);
 }
 
 /** Of an inode without names and users whose attributes are resident. */

@@ -34,3 +34,15 @@ test('EDQUOT does not wait for what goes elsewhere, but for what goes in the tre
   });
   await vfs.release(outside);
 });
+
+test('a directory that the kernel is about to let go of makes room for another', async ({ lab }) => {
+  const { vfs } = lab;
+  const dir = await makeDir(vfs, 'd');
+  await lab.fs.setQuota(dir, Infinity, 2);
+  const { ino } = await vfs.mkdir(dir, n('old'), 0o755, root);
+  vfs.remember(ino, 1);
+  await vfs.rmdir(dir, n('old'), root);
+  const made = vfs.mkdir(dir, n('new'), 0o755, root);
+  vfs.forget(ino, 1);
+  expect((await made).nlink).toBe(2);
+});

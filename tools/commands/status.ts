@@ -73,6 +73,7 @@ function textOf({ server, status, job, fragmentation }: Shown): string {
     `  ${counters.requests} requests, ${counters.layoutsGranted} layouts granted, ${counters.recallsSent} recalls, ${counters.layoutsRevoked} revoked`,
   ];
   if (filesystem.copying !== undefined) lines.push(`  a tree is being copied: ${filesystem.copying} inodes so far`);
+  if (filesystem.reserve > 0) lines.push(`  ${filesystem.reserve / 100}% of the blocks are kept for root`);
   const { trees, inodes } = filesystem.reaping;
   if (trees > 0) lines.push(`  ${trees} deleted trees are being removed: ${inodes} inodes so far`);
   if (filesystem.shutdown !== undefined) lines.push(`  SHUT DOWN: ${filesystem.shutdown}`);
