@@ -57,6 +57,9 @@ export const limits = {
   hugePage: 2 ** 21,
   /** Free extents looked at for an aligned start before one is taken that is large enough for any alignment. */
   alignedFitTriesMax: 32,
+  /** Free space kept behind a file that is being written: at least so much, as XFS, and at most so much. */
+  keptMin: 2 ** 16,
+  keptMax: 2 ** 23,
   /** Copied at most in one synchronous operation, however fast the device is. */
   moveMax: 2 ** 23,
   /** Set aside at most as the place that data moves to: others cannot have it meanwhile. */

@@ -16,8 +16,8 @@ import {
   isUnwritten,
   mapBlocks,
   markBlocks,
-  placement,
   type SharedPart,
+  takeBlocks,
   unmapBlocks,
 } from './file-space.ts';
 import type { Inode } from './inode.ts';
@@ -58,7 +58,7 @@ export function read<T>(
       const from = Math.max(offset, part.fileBlock * bs);
       const to = Math.min(end, (part.fileBlock + part.length) * bs);
       if (part.block === undefined || isUnwritten(part)) pushZeros(pieces, to - from);
-      else pieces.push(...bytesAt(v, part.block * bs + from - part.fileBlock * bs, to - from));
+      else pieces.push(...bytesAt(v, part.block * bs + (from - part.fileBlock * bs), to - from));
     }
   }
   return use(pieces);
@@ -200,7 +200,7 @@ function store(v: Volume, inode: Inode, offset: number, data: Uint8Array, taker:
   const { parts, needed, end } = plan(v, inode, offset, offset + data.length, taker);
   if (needed > 0) v.requireRecords(inode.ino);
   const missing = parts.find((part) => needsBlocks(v, inode, part))?.fileBlock ?? first;
-  const pieces = needed === 0 ? [] : v.space.allocate(needed, placement(v, inode, missing, needed));
+  const pieces = needed === 0 ? [] : takeBlocks(v, inode, missing, needed);
   if (pieces === undefined) v.noSpace(inode.ino);
 
   const blocks = new BlockQueue(pieces);
@@ -269,7 +269,7 @@ function storePart(v: Volume, inode: Inode, part: Part, offset: number, data: Ui
     } else {
       const from = Math.max(offset, part.fileBlock * bs);
       const to = Math.min(offset + data.length, (part.fileBlock + part.length) * bs);
-      put(v, block * bs + from - part.fileBlock * bs, data.subarray(from - offset, to - offset));
+      put(v, block * bs + (from - part.fileBlock * bs), data.subarray(from - offset, to - offset));
     }
     return;
   }
@@ -298,15 +298,16 @@ function fill(
   const end = start + blocks.length * bs;
   const from = Math.max(offset, start);
   const to = Math.min(offset + data.length, end);
+  // Offsets in the file first: a sum with one on the device need not be exact any more (limits.fileSizeMax).
   const at = blocks.block * bs;
   if (old === undefined) {
     if (from > start) v.device.zero(at, from - start);
-    if (to < end) v.device.zero(at + to - start, end - to);
+    if (to < end) v.device.zero(at + (to - start), end - to);
   } else {
     if (from > start) v.device.copy(old * bs, at, from - start);
-    if (to < end) v.device.copy(old * bs + to - start, at + to - start, end - to);
+    if (to < end) v.device.copy(old * bs + (to - start), at + (to - start), end - to);
   }
-  v.device.write(at + from - start, data.subarray(from - offset, to - offset));
+  v.device.write(at + (from - start), data.subarray(from - offset, to - offset));
   v.wrote(at, end - start);
 }
 
@@ -338,7 +339,7 @@ function pastEnd(v: Volume, inode: Inode): { offset: number; length: number; sto
   const offset = inode.size;
   const last = v.extents.get(inode.ino)?.find(Math.floor(offset / bs));
   if (offset % bs === 0 || last === undefined || last.fileBlock * bs > offset || isUnwritten(last)) return undefined;
-  const storageOffset = last.block * bs + offset - last.fileBlock * bs;
+  const storageOffset = last.block * bs + (offset - last.fileBlock * bs);
   // Zeroed before it was shared, and nobody writes to a shared block.
   const block = Math.floor(storageOffset / bs);
   if (v.space.isShared(block) || v.unsharing.has(block)) return undefined;

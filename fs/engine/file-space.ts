@@ -5,7 +5,7 @@
 import { assert } from '../errors.ts';
 import { EXTENT_SHARED, EXTENT_UNWRITTEN } from '../format/records.ts';
 import { limits } from '../limits.ts';
-import type { BlockRange } from '../space/space.ts';
+import type { AllocateOptions, BlockRange } from '../space/space.ts';
 import type { Extent } from './extents.ts';
 import { isCow } from './file-flags.ts';
 import { holdBlocks } from './holds.ts';
@@ -13,6 +13,11 @@ import type { Inode } from './inode.ts';
 import type { Volume } from './volume.ts';
 
 const bs = limits.blockSize;
+const huge = limits.hugePage / bs;
+/** Blocks: the least that is kept, and the least first write that looks like the beginning of more. */
+const keepFrom = limits.keptMin / bs;
+/** What follows in a file that is copied on each write may be overwritten next, and then be one extent with it. */
+const cowRoom = huge;
 
 export function blocksOf(bytes: number): number {
   return Math.ceil(bytes / bs);
@@ -30,30 +35,60 @@ export function copyBlocks(v: Volume, from: number, to: BlockRange): void {
 
 /**
  * Free blocks for `count` blocks of the file from `fileBlock` on, behind what comes before them in the file; in several
- * pieces if need be.
- * @throws FsError ENOSPC; Wait while freed blocks wait for their group
+ * pieces if need be. What passes a huge page of the file goes to one of the device, if there is one free, so that a peer
+ * can map it as such. Behind the end of a file that is being written some are kept for what comes next.
+ * @returns undefined when not enough are free
  */
-export function allocate(v: Volume, inode: Inode, fileBlock: number, count: number): readonly BlockRange[] {
-  return v.space.allocate(count, placement(v, inode, fileBlock, count)) ?? v.noSpace(inode.ino);
-}
-
-/** What follows may be overwritten next, and then be one extent with it. */
-const cowRoom = limits.hugePage / bs;
-
-/** Where new blocks of a file would best lie: in continuation of the file, else large ones on a huge page. */
-export function placement(
+export function takeBlocks(
   v: Volume,
   inode: Inode,
   fileBlock: number,
   count: number,
-): { goal?: number; align?: number; room?: number } {
-  const room = isCow(inode) ? cowRoom : 0;
-  const before = v.extents.get(inode.ino)?.find(fileBlock - 1);
-  if (before !== undefined && before.fileBlock < fileBlock) {
-    return { goal: before.block + fileBlock - before.fileBlock, room };
-  }
-  const huge = limits.hugePage / bs;
-  return count >= huge && fileBlock % huge === 0 ? { align: huge } : { room };
+): readonly BlockRange[] | undefined {
+  const place = placement(v, inode, fileBlock, count);
+  const { goal } = place;
+  if (goal === undefined || (goal - fileBlock) % huge === 0) return v.space.allocate(count, place);
+  const whole = Math.max(huge, Math.ceil(fileBlock / huge) * huge);
+  if (fileBlock + count <= whole || count > v.space.free) return v.space.allocate(count, place);
+
+  const head = whole - fileBlock;
+  const rest = count - head;
+  const before = head === 0 ? [] : v.space.allocate(head, { goal, owner: inode.ino });
+  if (before === undefined) return undefined;
+  const keep = Math.max(place.keep ?? 0, (huge - (rest % huge)) % huge);
+  const after =
+    v.space.allocate(rest, { owner: inode.ino, contiguous: true, align: huge, keep }) ??
+    v.space.allocate(rest, { ...place, goal: goal + head });
+  return after === undefined ? undefined : [...before, ...after];
+}
+
+/**
+ * As `takeBlocks`.
+ * @throws FsError ENOSPC; Wait while freed blocks wait for their group
+ */
+export function allocate(v: Volume, inode: Inode, fileBlock: number, count: number): readonly BlockRange[] {
+  return takeBlocks(v, inode, fileBlock, count) ?? v.noSpace(inode.ino);
+}
+
+/** Where new blocks of a file would best lie: in continuation of the file, else large ones on a huge page. */
+export function placement(v: Volume, inode: Inode, fileBlock: number, count: number): AllocateOptions {
+  const map = v.extents.get(inode.ino);
+  const before = map?.find(fileBlock - 1);
+  const goal =
+    before !== undefined && before.fileBlock < fileBlock ? before.block + fileBlock - before.fileBlock : undefined;
+  const last = map?.last;
+  // Only at the end of the file, and not for what is written at once and then, most likely, closed.
+  const grows = inode.opens > 0 && (last === undefined || last.fileBlock < fileBlock);
+  const keep = grows && (goal !== undefined || count >= keepFrom) ? keepFor(fileBlock + count) : 0;
+  const owner = grows ? inode.ino : undefined;
+  const isLarge = fileBlock >= huge || (goal === undefined && count >= huge / 2);
+  const room = isCow(inode) ? cowRoom : undefined;
+  return { goal, owner, keep, room, align: isLarge ? huge : undefined, phase: isLarge ? fileBlock % huge : undefined };
+}
+
+/** As much as the file has already, so that its extents are few however many files are written at the same time. */
+function keepFor(blocks: number): number {
+  return Math.min(limits.keptMax / bs, Math.max(keepFrom, blocks));
 }
 
 /** Maps blocks that were just allocated. */

@@ -205,6 +205,7 @@ export class LocalVfs implements Vfs {
     this.#handles.delete(handle);
     const { inode } = open;
     inode.opens--;
+    if (inode.opens === 0) this.#v.space.letGoOfKept(inode.ino);
     if (inode.isDirectory) this.#v.directories.get(inode.ino).opens--;
     if (inode.nlink > 0) return;
     this.#v.lingering.add(inode.ino);

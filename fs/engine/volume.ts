@@ -260,7 +260,7 @@ export class Volume {
 
   /** Blocks that may be taken now on behalf of somebody. */
   freeTo(taker: Taker): number {
-    const { free } = this.space.counts();
+    const { free } = this.space;
     const mayTakeAll = taker === 'system' || (taker !== 'client' && taker.uid === 0);
     return mayTakeAll ? free : Math.max(0, free - this.reservedBlocks);
   }

@@ -7,6 +7,8 @@ export interface BlockRange {
 /** What a block is for. Each has exactly one role. */
 export type Role =
   | { readonly role: 'free' }
+  /** Free, and kept for a file that is being written, until it is closed or space is short. */
+  | { readonly role: 'kept' }
   /** Free, and closed to allocation: the range is being evacuated, or something is about to move in. */
   | { readonly role: 'withheld' }
   /** Nothing is ever put there: its memory cells are not to be trusted. */
@@ -24,6 +26,7 @@ export type Role =
 
 export const free: Role = { role: 'free' };
 export const reserved: Role = { role: 'reserved' };
+export const kept: Role = { role: 'kept' };
 export const withheld: Role = { role: 'withheld' };
 export const bad: Role = { role: 'bad' };
 const unshared: Role = { role: 'file', count: 1 };

@@ -16,7 +16,7 @@ import { SpaceBuilder } from './builder.ts';
 import { FreeExtents } from './free-extents.ts';
 import { type Access, type Hold, Holds } from './holds.ts';
 import { type Piece, RangeMap } from './range-map.ts';
-import { type BlockRange, bad, describeRole, fileRole, free, type Role, reserved, withheld } from './role.ts';
+import { type BlockRange, bad, describeRole, fileRole, free, kept, type Role, reserved, withheld } from './role.ts';
 
 export type { SpaceBuilder } from './builder.ts';
 export type { Access, Hold } from './holds.ts';
@@ -24,15 +24,19 @@ export type { BlockRange, Role } from './role.ts';
 
 export interface AllocateOptions {
   /** Preferred first block: if it is free, the range from there on is used first, so that an extent grows in place. */
-  readonly goal?: number;
+  readonly goal?: number | undefined;
   /** One piece or nothing. */
-  readonly contiguous?: boolean;
+  readonly contiguous?: boolean | undefined;
   /** The first block is a multiple of this: always with `contiguous`, otherwise where that keeps it in one piece. */
-  readonly align?: number;
+  readonly align?: number | undefined;
   /** It lies this many blocks after such a multiple instead; less than `align`. */
-  readonly phase?: number;
+  readonly phase?: number | undefined;
+  /** Inode number of the file: what is kept for it is used first, if it begins at the goal, and otherwise let go. */
+  readonly owner?: number | undefined;
+  /** Up to so many blocks behind these are kept for the owner, whose file grows. */
+  readonly keep?: number | undefined;
   /** Where possible this many blocks are free from the first one on: what follows is to be taken next. */
-  readonly room?: number;
+  readonly room?: number | undefined;
 }
 
 /** Blocks by role; `shared` is part of `file`, the others add up to `total`. */
@@ -62,8 +66,20 @@ export class Space {
   readonly #holds: Holds;
   readonly #openness: RangeMap<Openness>;
   readonly #free = new FreeExtents();
-  readonly #counts = { reserved: 0, free: 0, file: 0, provisional: 0, quarantined: 0, freeing: 0, withheld: 0, bad: 0 };
+  readonly #counts = {
+    reserved: 0,
+    free: 0,
+    file: 0,
+    provisional: 0,
+    quarantined: 0,
+    freeing: 0,
+    withheld: 0,
+    bad: 0,
+    kept: 0,
+  };
   #shared = 0;
+  /** Blocks behind files that grow, by inode number: free, but not for others while there is enough. */
+  readonly #kept = new Map<number, { block: number; length: number }>();
   /** Ranges that became freeing, by group; some may have left that role since. */
   readonly #freeing = new Map<number, BlockRange[]>();
   #durable = settledGroup;
@@ -134,6 +150,14 @@ export class Space {
     }
   }
 
+  /** The file does not grow any more: what was kept for it is free for all. */
+  letGoOfKept(owner: number): void {
+    const own = this.#kept.get(owner);
+    if (own === undefined) return;
+    this.#kept.delete(owner);
+    this.#setFree({ start: own.block, length: own.length, value: kept });
+  }
+
   /** All groups up to this one are durable: what they gave up is free. */
   durable(group: number): void {
     this.#durable = Math.max(this.#durable, group);
@@ -150,6 +174,7 @@ export class Space {
 
   /** A fenced client may still touch the range: none of it becomes free before the hold is dropped. */
   hold(range: BlockRange, client: number, access: Access): void {
+    this.#letGoOfKeptIn(range);
     const pieces = this.#roles.slice(range.block, range.length);
     for (const piece of pieces) assert(piece.value.role !== 'reserved', `hold over ${describePiece(piece)}`);
     this.#holds.add(range, client, access);
@@ -184,18 +209,12 @@ export class Space {
    * many as asked for, or the largest free extent.
    * @returns undefined when nothing is free
    */
-  setAside(
-    length: number,
-    { goal, room = length, align = 1, phase = 0 }: AllocateOptions = {},
-  ): BlockRange | undefined {
-    const atGoal = goal === undefined ? undefined : this.#freeFrom(goal, length, 1);
-    const found =
-      (atGoal?.length === length ? atGoal : undefined) ??
-      this.#free.bestFit(Math.max(room, length), align, phase) ??
-      this.#free.bestFit(Math.max(room, length), 1) ??
-      this.#free.bestFit(length, align, phase) ??
-      this.#free.bestFit(length, 1) ??
-      this.#free.largestExtent();
+  setAside(length: number, options: AllocateOptions = {}): BlockRange | undefined {
+    let found = this.#roomFor(length, options);
+    if ((found?.length ?? 0) < length && this.#kept.size > 0) {
+      this.#letGoOfAllKept();
+      found = this.#roomFor(length, options);
+    }
     if (found === undefined) return undefined;
     const range = { block: found.block, length: Math.min(found.length, length) };
     this.close(range);
@@ -212,6 +231,7 @@ export class Space {
 
   /** From now on nothing is put into the range; what is in use there stays until it is given up. */
   close(range: BlockRange): void {
+    this.#letGoOfKeptIn(range);
     for (const { start, length, value } of this.#openness.slice(range.block, range.length)) {
       if (value !== 'open') continue;
       this.#openness.set(start, length, 'withheld');
@@ -230,6 +250,7 @@ export class Space {
 
   /** Nothing is ever put into the range again; what is in use there stays until it is given up. */
   retire(range: BlockRange): void {
+    this.#letGoOfKeptIn(range);
     this.#openness.set(range.block, range.length, 'bad');
     this.#turn(range, 'free', bad);
     this.#turn(range, 'withheld', bad);
@@ -272,7 +293,24 @@ export class Space {
   }
 
   counts(): SpaceCounts {
-    return { total: this.#roles.size, ...this.#counts, shared: this.#shared };
+    const { reserved: superblocks, free: ofNobody, file, provisional, quarantined, freeing } = this.#counts;
+    return {
+      total: this.#roles.size,
+      reserved: superblocks,
+      free: ofNobody + this.#counts.kept,
+      file,
+      shared: this.#shared,
+      provisional,
+      quarantined,
+      freeing,
+      withheld: this.#counts.withheld,
+      bad: this.#counts.bad,
+    };
+  }
+
+  /** Blocks that can be handed out now. */
+  get free(): number {
+    return this.#counts.free + this.#counts.kept;
   }
 
   /** How many extents map the blocks of a range that belongs to files. */
@@ -298,26 +336,88 @@ export class Space {
     return this.#free.count;
   }
 
-  #allocate(length: number, role: Role, { goal, contiguous = false, align = 1, phase = 0, room = 0 }: AllocateOptions) {
+  #allocate(length: number, role: Role, options: AllocateOptions): readonly BlockRange[] | undefined {
+    const { contiguous = false, align = 1, phase = 0, owner, keep = 0, room = 0 } = options;
     assert(Number.isSafeInteger(length) && length > 0, `allocation of ${length} blocks`);
     assert(Number.isSafeInteger(align) && align > 0, `alignment to ${align} blocks`);
-    if (length > this.#counts.free) return undefined;
-    const atGoal = goal === undefined ? undefined : this.#freeFrom(goal, length, contiguous ? align : 1);
-    if (contiguous || atGoal?.length === length) {
-      const whole = atGoal?.length === length ? atGoal : this.#free.bestFit(length, align, phase);
+    if (length > this.free) return undefined;
+    const pieces: BlockRange[] = [];
+    let { goal } = options;
+    let missing = length;
+    if (owner !== undefined && contiguous) this.letGoOfKept(owner);
+    const own = owner === undefined ? undefined : this.#takeKept(owner, goal, length, role);
+    if (own !== undefined) {
+      pieces.push(own);
+      missing -= own.length;
+      goal = own.block + own.length;
+      if (missing === 0) return pieces;
+    }
+    if (missing > this.#counts.free) this.#letGoOfAllKept();
+    const atGoal = goal === undefined ? undefined : this.#freeFrom(goal, missing, contiguous ? align : 1);
+    if (contiguous) {
+      const whole = atGoal?.length === missing ? atGoal : this.#bestFit(missing, keep, align, phase);
       if (whole === undefined) return undefined;
       this.#take(whole, role);
-      return [whole];
+      pieces.push(whole);
+    } else {
+      for (let next = atGoal; missing > 0; next = undefined) {
+        // Where the first block would lie if all were in one piece.
+        next ??= this.#nextPiece(missing, Math.max(keep, room - missing), align, (phase + length - missing) % align);
+        this.#take(next, role);
+        pieces.push(next);
+        missing -= next.length;
+      }
     }
-    const pieces: BlockRange[] = [];
-    let missing = length;
-    for (let next = atGoal; missing > 0; next = undefined) {
-      next ??= this.#nextPiece(missing, align, phase, room);
-      this.#take(next, role);
-      pieces.push(next);
-      missing -= next.length;
-    }
+    const last = pieces.at(-1);
+    if (owner !== undefined && keep > 0 && last !== undefined) this.#keep(owner, last.block + last.length, keep);
     return pieces;
+  }
+
+  /** A free extent, or the part of one, that holds as much as possible of what is wanted. */
+  #roomFor(length: number, { goal, room = length, align = 1, phase = 0 }: AllocateOptions): BlockRange | undefined {
+    const atGoal = goal === undefined ? undefined : this.#freeFrom(goal, length, 1);
+    if (atGoal?.length === length) return atGoal;
+    const whole = Math.max(room, length);
+    return (
+      this.#free.bestFit(whole, align, phase) ??
+      this.#free.bestFit(whole, 1) ??
+      this.#free.bestFit(length, align, phase) ??
+      this.#free.bestFit(length, 1) ??
+      this.#free.largestExtent()
+    );
+  }
+
+  /** Blocks kept for the owner, from the first one on, if they are what it wants. */
+  #takeKept(owner: number, goal: number | undefined, length: number, role: Role): BlockRange | undefined {
+    const own = this.#kept.get(owner);
+    if (own === undefined) return undefined;
+    if (own.block !== goal) {
+      this.letGoOfKept(owner);
+      return undefined;
+    }
+    const taken = { block: own.block, length: Math.min(length, own.length) };
+    this.#set({ start: taken.block, length: taken.length, value: kept }, role);
+    own.block += taken.length;
+    own.length -= taken.length;
+    if (own.length === 0) this.#kept.delete(owner);
+    return taken;
+  }
+
+  #keep(owner: number, from: number, most: number): void {
+    const behind = this.#freeFrom(from, most, 1);
+    if (behind === undefined) return;
+    this.#set({ start: behind.block, length: behind.length, value: free }, kept);
+    this.#kept.set(owner, behind);
+  }
+
+  #letGoOfKeptIn({ block, length }: BlockRange): void {
+    for (const [owner, own] of this.#kept) {
+      if (own.block < block + length && block < own.block + own.length) this.letGoOfKept(owner);
+    }
+  }
+
+  #letGoOfAllKept(): void {
+    for (const owner of this.#kept.keys()) this.letGoOfKept(owner);
   }
 
   /** Up to `length` free blocks from `goal` on. */
@@ -328,13 +428,21 @@ export class Space {
     return { block: goal, length: Math.min(length, start + around - goal) };
   }
 
-  #nextPiece(missing: number, align: number, phase: number, room: number): BlockRange {
-    const roomy = room > missing ? this.#free.bestFit(room, 1) : undefined;
-    if (roomy !== undefined) return { block: roomy.block, length: missing };
-    const piece =
-      this.#free.bestFit(missing, align, phase) ?? this.#free.bestFit(missing, 1) ?? this.#free.largestExtent();
-    assert(piece !== undefined, 'more blocks are counted free than the free extents hold');
-    return piece;
+  #nextPiece(missing: number, behind: number, align: number, phase: number): BlockRange {
+    const piece = this.#bestFit(missing, behind, align, phase) ?? this.#free.bestFit(missing, 1);
+    if (piece !== undefined) return piece;
+    // Rather whole than kept for others.
+    if (this.#kept.size > 0) this.#letGoOfAllKept();
+    const whole = this.#free.bestFit(missing, align, phase) ?? this.#free.bestFit(missing, 1);
+    const largest = whole ?? this.#free.largestExtent();
+    assert(largest !== undefined, 'more blocks are counted free than the free extents hold');
+    return largest;
+  }
+
+  /** Aligned, with as much free behind them as is wanted, or without. */
+  #bestFit(length: number, behind: number, align: number, phase: number): BlockRange | undefined {
+    const roomy = behind <= 0 ? undefined : this.#free.bestFit(length + behind, align, phase);
+    return roomy === undefined ? this.#free.bestFit(length, align, phase) : { block: roomy.block, length };
   }
 
   #take({ block, length }: BlockRange, role: Role): void {
@@ -364,6 +472,10 @@ export class Space {
 
   /** Free, or what that is where the range is closed. */
   #setFree(piece: Piece<Role>): void {
+    if (this.#openness.pieceCount === 1) {
+      this.#set(piece, openRoles[this.#openness.get(0)]);
+      return;
+    }
     for (const { start, length, value } of this.#openness.slice(piece.start, piece.length)) {
       this.#set({ start, length, value: piece.value }, openRoles[value]);
     }

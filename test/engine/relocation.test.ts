@@ -31,9 +31,10 @@ async function done(fs: Filesystem, request: JobRequest): Promise<JobStatus> {
 /** Two files written block by block in turn, so that neither lies together. */
 async function interleaved(lab: Lab, blocks: number): Promise<readonly [a: number, b: number]> {
   const inos = [await makeFile(lab.vfs, 'a'), await makeFile(lab.vfs, 'b')] as const;
+  const contents = [pattern(blocks * bs, 1), pattern(blocks * bs, 2)] as const;
   for (let block = 0; block < blocks; block++) {
-    for (const [seed, ino] of inos.entries()) {
-      const data = pattern(blocks * bs, seed + 1).subarray(block * bs, (block + 1) * bs);
+    for (const [i, ino] of inos.entries()) {
+      const data = contents[i === 0 ? 0 : 1].subarray(block * bs, (block + 1) * bs);
       await withHandle(lab.vfs, ino, 2, (handle) => lab.vfs.write(handle, block * bs, data, root));
     }
   }
@@ -46,6 +47,29 @@ async function expectContent(lab: Lab, ino: number, content: Buffer): Promise<vo
 
 async function places(lab: Lab, ino: number): Promise<number[]> {
   return (await lab.fs.map(ino)).map(({ storageOffset }) => storageOffset);
+}
+
+/** Writes the files a piece at a time, in turn, and answers how many pieces each has before they are closed. */
+async function grow(lab: Lab, files: number, size: number, piece: number): Promise<readonly number[]> {
+  const before = (await lab.vfs.statfs()).blocksFree;
+  const contents = Array.from({ length: files }, (_, i) => pattern(size, i));
+  const opened = [];
+  for (const [i, content] of contents.entries()) {
+    const made = await lab.vfs.create(lab.vfs.rootIno, n(`g${i}`), 0o644, 2, root);
+    opened.push({ ...made, content });
+  }
+  for (let at = 0; at < size; at += piece) {
+    for (const { handle, content } of opened) {
+      expect(await lab.vfs.write(handle, at, content.subarray(at, at + piece), root)).toBe(piece);
+    }
+  }
+  const { blocksFree } = await lab.vfs.statfs();
+  expect(before - blocksFree, 'what is kept counts as free').toBe((files * size) / bs);
+  const pieces: number[] = [];
+  for (const { attr } of opened) pieces.push((await lab.fs.map(attr.ino)).length);
+  for (const { attr, content } of opened) await expectContent(lab, attr.ino, content);
+  for (const { handle } of opened) await lab.vfs.release(handle);
+  return pieces;
 }
 
 /** The filesystem as it would be found after a kill at this moment, on a device that is going to lose its power. */
@@ -356,5 +380,45 @@ describe('jobs', () => {
     lab.fs.startJob({ kind: 'defragment', ino: undefined });
     await lab.remount();
     for (const [i, ino] of inos.entries()) await expectContent(lab, ino, pattern(200 * bs, i + 1));
+  });
+});
+
+describe('space kept for files that grow', () => {
+  test('files written at the same time in small pieces have few extents', async ({ lab }) => {
+    for (const pieces of await grow(lab, 4, 1 << 20, bs)) expect(pieces).toBeLessThanOrEqual(8);
+    expect((await lab.fs.fragmentation()).freeExtents, 'given back at close').toBeLessThanOrEqual(24);
+  });
+
+  test('what is kept goes to whoever needs it: a device is full when its last block is', async ({ lab }) => {
+    const { attr, handle } = await lab.vfs.create(lab.vfs.rootIno, n('open'), 0o644, 2, root);
+    for (let at = 0; at < 2 << 20; at += 1 << 18) await lab.vfs.write(handle, at, pattern(1 << 18, 1), root);
+    const { free } = lab.fs.status().blocks;
+    const rest = await writeFile(lab.vfs, 'rest', pattern(free * bs, 2));
+    expect(lab.fs.status().blocks.free).toBe(0);
+    await expectContent(lab, rest, pattern(free * bs, 2));
+    await expect(async () => lab.vfs.write(handle, 2 << 20, pattern(bs), root)).rejects.toThrow(/ENOSPC/);
+    await lab.vfs.unlink(lab.vfs.rootIno, n('rest'), root);
+    expect(await lab.vfs.write(handle, 2 << 20, pattern(bs), root)).toBe(bs);
+    expect((await lab.vfs.getattr(attr.ino, root)).size).toBe((2 << 20) + bs);
+    await lab.vfs.release(handle);
+  });
+
+  test('what a file writes past its first 2 MiB can be mapped by huge pages', async () => {
+    const lab = await Lab.create(64 << 20);
+    try {
+      await writeFile(lab.vfs, 'first', pattern(3 * bs));
+      const [a, b] = await grow(lab, 2, 10 << 20, 1 << 17);
+      expect(Math.max(a ?? 0, b ?? 0)).toBeLessThanOrEqual(10);
+      const { hugePageBytes, hugeMappableBytes } = await lab.fs.fragmentation();
+      expect(hugePageBytes).toBe(20 << 20);
+      expect(hugeMappableBytes).toBeGreaterThanOrEqual(16 << 20);
+      const { attr, handle } = await lab.vfs.create(lab.vfs.rootIno, n('reserved'), 0o644, 2, root);
+      await lab.vfs.fallocate(handle, 'allocate', 0, 8 << 20, root);
+      await lab.vfs.release(handle);
+      expect((await lab.fs.map(attr.ino)).map(({ storageOffset }) => storageOffset % (2 << 20))).toEqual([0]);
+      expect(await lab.problems()).toEqual([]);
+    } finally {
+      await lab.remove();
+    }
   });
 });

@@ -20,6 +20,11 @@ const operation = fc.record({
     'durable',
     'hold',
     'dropHolds',
+    'close',
+    'reopen',
+    'retire',
+    'moveIn',
+    'letGoOfKept',
   ),
   at: fc.nat(totalBlocks - 1),
   length: fc.integer({ min: 1, max: 24 }),
@@ -28,12 +33,15 @@ const operation = fc.record({
   contiguous: fc.boolean(),
   align: fc.constantFrom(1, 4, 8),
   goal: fc.option(fc.nat(totalBlocks - 1), { nil: undefined }),
+  owner: fc.option(fc.nat(3), { nil: undefined }),
+  keep: fc.nat(16),
 });
 export type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
 export const operations = () => fc.array(operation, { maxLength: 60, size: 'max' });
 
 interface ModelBlock {
   role: Role;
+  openness: 'open' | 'withheld' | 'bad';
   readonly holders: Map<number, 'read' | 'write'>;
 }
 
@@ -51,17 +59,21 @@ export class Model {
     ).finish();
     this.blocks = Array.from({ length: totalBlocks }, (_, block) => ({
       role: reservedBlocks.includes(block) ? { role: 'reserved' } : { role: 'free' },
+      openness: 'open',
       holders: new Map(),
     }));
   }
 
   apply(op: Operation): void {
     switch (op.kind) {
-      case 'allocate':
-        return this.#allocated(this.space.allocate(op.length, op), op, { role: 'file', count: 1 });
+      case 'allocate': {
+        const isKept = this.#isKept();
+        return this.#allocated(this.space.allocate(op.length, op), op, { role: 'file', count: 1 }, isKept);
+      }
       case 'allocateProvisional': {
+        const isKept = this.#isKept();
         const got = this.space.allocateProvisional(op.length, op.client, op);
-        return this.#allocated(got, op, { role: 'provisional', client: op.client });
+        return this.#allocated(got, op, { role: 'provisional', client: op.client }, isKept);
       }
       case 'provisionalToFile':
         return this.#onRange(op, provisionalOf(op.client), (range) => {
@@ -100,8 +112,8 @@ export class Model {
       case 'durable':
         this.#durable = Math.max(this.#durable, this.#group - 1 - (op.at % 3));
         this.space.durable(this.#durable);
-        this.#change({ block: 0, length: totalBlocks }, ({ role }) =>
-          role.role === 'freeing' && role.group <= this.#durable ? { role: 'free' } : role,
+        this.#change({ block: 0, length: totalBlocks }, (block) =>
+          block.role.role === 'freeing' && block.role.group <= this.#durable ? freed(block) : block.role,
         );
         return;
       case 'hold':
@@ -112,7 +124,7 @@ export class Model {
             this.space.hold(range, op.client, op.access);
             this.#change(range, ({ role, holders }) => {
               if (holders.get(op.client) !== 'write') holders.set(op.client, op.access);
-              if (role.role === 'free') return { role: 'quarantined', group: -1 };
+              if (role.role === 'free' || role.role === 'withheld') return { role: 'quarantined', group: -1 };
               return role.role === 'freeing' ? { role: 'quarantined', group: role.group } : role;
             });
           },
@@ -120,12 +132,49 @@ export class Model {
       case 'dropHolds': {
         const held = this.#runsOf(({ holders }) => holders.has(op.client));
         expect(this.space.dropHolds(op.client)).toEqual(held);
-        this.#change({ block: 0, length: totalBlocks }, ({ role, holders }) => {
+        this.#change({ block: 0, length: totalBlocks }, (block) => {
+          const { role, holders } = block;
           const last = holders.delete(op.client) && holders.size === 0;
           if (!last || role.role !== 'quarantined') return role;
-          return role.group <= this.#durable ? { role: 'free' } : { role: 'freeing', group: role.group };
+          return role.group <= this.#durable ? freed(block) : { role: 'freeing', group: role.group };
         });
+        return;
       }
+      case 'close':
+        return this.#onRange(op, anyBlock, (range) => this.#close(range, () => this.space.close(range)));
+      case 'reopen':
+        return this.#onRange(op, anyBlock, (range) => {
+          this.space.reopen(range);
+          this.#change(range, (block) => {
+            if (block.openness === 'withheld') block.openness = 'open';
+            return block.role.role === 'withheld' ? freed(block) : block.role;
+          });
+        });
+      case 'retire':
+        return this.#onRange(op, anyBlock, (range) => {
+          this.space.retire(range);
+          this.#change(range, (block) => {
+            block.openness = 'bad';
+            return block.role.role === 'free' || block.role.role === 'withheld' ? freed(block) : block.role;
+          });
+        });
+      case 'moveIn': {
+        const target = this.space.setAside(op.length, op);
+        if (target === undefined) {
+          expect(this.#runsOf(({ role }) => role.role === 'free')).toEqual([]);
+          return;
+        }
+        expect(target.length).toBeLessThanOrEqual(op.length);
+        this.#close(target, () => undefined);
+        this.space.occupy(target, 2);
+        this.#change(target, ({ role }) => {
+          expect(role).toEqual({ role: 'withheld' });
+          return { role: 'file', count: 2 };
+        });
+        return;
+      }
+      case 'letGoOfKept':
+        return this.space.letGoOfKept(op.at % 4);
     }
   }
 
@@ -144,16 +193,24 @@ export class Model {
       bad: 0,
     };
     for (const { role } of this.blocks) {
-      expected[role.role]++;
+      expect(role.role, 'what is kept is free to the model').not.toBe('kept');
+      if (role.role !== 'kept') expected[role.role]++;
       if (role.role === 'file' && role.count > 1) expected.shared++;
     }
-    expect(this.blocks.map((_, block) => this.space.roleOf(block))).toEqual(this.blocks.map(({ role }) => role));
+    const roles = this.blocks.map((_, block) => this.space.roleOf(block));
+    const isKept = roles.some(({ role }) => role === 'kept');
+    expect(roles.map((role) => (role.role === 'kept' ? { role: 'free' } : role))).toEqual(
+      this.blocks.map(({ role }) => role),
+    );
     expect(this.#runsOf(({ role, holders }) => role.role === 'free' && holders.size > 0)).toEqual([]);
     expect(this.space.counts()).toEqual(expected);
 
-    const free = this.#runsOf(({ role }) => role.role === 'free');
-    expect(this.space.freeExtents()).toBe(free.length);
-    expect(this.space.largestFree()).toBe(Math.max(0, ...free.map(({ length }) => length)));
+    expect(this.space.free).toBe(expected.free);
+    if (!isKept) {
+      const free = this.#runsOf(({ role }) => role.role === 'free');
+      expect(this.space.freeExtents()).toBe(free.length);
+      expect(this.space.largestFree()).toBe(Math.max(0, ...free.map(({ length }) => length)));
+    }
 
     const holders = this.blocks.map(() => new Map<number, string>());
     for (const { range, client, access } of this.space.holds()) {
@@ -162,20 +219,33 @@ export class Model {
     expect(holders).toEqual(this.blocks.map((block) => block.holders));
   }
 
-  #allocated(got: readonly BlockRange[] | undefined, op: Operation, role: Role): void {
+  #isKept(): boolean {
+    return this.blocks.some((_, block) => this.space.roleOf(block).role === 'kept');
+  }
+
+  #close(range: BlockRange, close: () => void): void {
+    close();
+    this.#change(range, (block) => {
+      if (block.openness === 'open') block.openness = 'withheld';
+      return block.role.role === 'free' ? freed(block) : block.role;
+    });
+  }
+
+  /** @param isKept something was kept for files, which may have a goal, or an extent, that is free otherwise */
+  #allocated(got: readonly BlockRange[] | undefined, op: Operation, role: Role, isKept: boolean): void {
     const free = this.#runsOf((block) => block.role.role === 'free');
     if (got === undefined) {
       const total = free.reduce((sum, run) => sum + run.length, 0);
       if (!op.contiguous) expect(total, 'refused although enough is free').toBeLessThan(op.length);
       const fits = free.some((run) => Math.ceil(run.block / op.align) * op.align + op.length <= run.block + run.length);
-      expect(fits && op.contiguous, 'refused although an extent holds it').toBe(false);
+      if (!isKept) expect(fits && op.contiguous, 'refused although an extent holds it').toBe(false);
       return;
     }
     expect(got.reduce((sum, range) => sum + range.length, 0)).toBe(op.length);
     if (op.contiguous) {
       expect(got).toHaveLength(1);
       expect((got[0]?.block ?? Number.NaN) % op.align).toBe(0);
-    } else if (op.goal !== undefined && this.blocks[op.goal]?.role.role === 'free') {
+    } else if (op.goal !== undefined && !isKept && this.blocks[op.goal]?.role.role === 'free') {
       expect(got[0]?.block, 'a free goal is used first').toBe(op.goal);
     }
     for (const range of got) {
@@ -215,6 +285,8 @@ export class Model {
   }
 }
 
+const freed = ({ openness }: ModelBlock): Role => ({ role: openness === 'open' ? 'free' : openness });
+const anyBlock = ({ role }: ModelBlock) => role.role !== 'reserved';
 const ofFile = ({ role }: ModelBlock) => role.role === 'file';
 const provisionalOf =
   (client: number) =>
