@@ -26,7 +26,15 @@ import {
   provisionalKey,
   xattrKey,
 } from '../../fs/format/keys.ts';
-import { type CountsRecord, EXTENT_SHARED, type ExtentRecord, type InodeRecord } from '../../fs/format/records.ts';
+import {
+  type CountsRecord,
+  EXTENT_SHARED,
+  type ExtentRecord,
+  INODE_SNAPSHOT,
+  INODE_SNAPSHOTS,
+  type InodeRecord,
+} from '../../fs/format/records.ts';
+import { snapshotsIno } from '../../fs/format/snapshots.ts';
 import { type CheckSummary, checkFilesystem } from '../../fs/fsck/check.ts';
 import { problemText } from '../../fs/fsck/problem.ts';
 import { limits } from '../../fs/limits.ts';
@@ -87,6 +95,11 @@ async function damage(ops: (store: MetaStore) => readonly StoreOp[]): Promise<vo
 function inodeChange(store: MetaStore, ino: number, change: Partial<InodeRecord>): StoreOp {
   const key = inodeKey(ino);
   return { key, value: encodeInode({ ...decodeInode(key, present(store.get(key))), ...change }) };
+}
+
+function flagsOf(store: MetaStore, ino: number): number {
+  const key = inodeKey(ino);
+  return decodeInode(key, present(store.get(key))).flags;
 }
 
 function extentOf(store: MetaStore, ino: number): ExtentRecord {
@@ -331,5 +344,80 @@ describe('superblocks and binding', () => {
     } finally {
       await other.remove();
     }
+  });
+});
+
+describe('snapshots', () => {
+  /** /dir has a snapshot `s`; its parts: the root, `inner` and `file`. */
+  let snapshot: { top: number; inner: number; file: number };
+
+  beforeEach(async () => {
+    await lab.mount();
+    const { vfs } = lab;
+    const top = (await vfs.mkdir(snapshotsIno(at.dir), n('s'), 0o755, root)).ino;
+    const [inner, file] = await Promise.all(['inner', 'file'].map(async (name) => vfs.lookup(top, n(name), root)));
+    snapshot = { top, inner: inner?.ino ?? 0, file: file?.ino ?? 0 };
+    await lab.unmount();
+  });
+
+  test('are reached by way of their directory', async () => {
+    const summary = await check();
+    expect(summary.problems).toEqual([]);
+    expect(summary).toMatchObject({ inodes: 9, usage: { fileBlocks: 4 } });
+  });
+
+  test('problems in them are named with their path', async () => {
+    await damage((store) => [inodeChange(store, snapshot.file, { nlink: 2 })]);
+    expect(await problems()).toEqual([
+      `4 link-count: inode ${snapshot.file} (/dir/.snapshots/s/file): has link count 2, should be 1`,
+    ]);
+  });
+
+  test('parts that may change are found', async () => {
+    await damage((store) => [
+      inodeChange(store, snapshot.file, { flags: flagsOf(store, snapshot.file) & ~INODE_SNAPSHOT }),
+    ]);
+    const detail = `entry "file": inode ${snapshot.top} is part of a snapshot, inode ${snapshot.file} is not`;
+    expect(await problems()).toEqual([`3 snapshot: inode ${snapshot.top}: ${detail}`]);
+  });
+
+  test('a root that is not marked, and a directory that does not say that it has some, are found', async () => {
+    await damage((store) => [inodeChange(store, at.dir, { flags: flagsOf(store, at.dir) & ~INODE_SNAPSHOTS })]);
+    expect(await problems()).toEqual([
+      expect.stringMatching(/^3 snapshot: .* has a snapshot "s" and does not say so$/),
+    ]);
+    await damage((store) => [
+      inodeChange(store, at.dir, { flags: flagsOf(store, at.dir) | INODE_SNAPSHOTS }),
+      ...[snapshot.top, snapshot.inner, snapshot.file].map((ino) =>
+        inodeChange(store, ino, { flags: flagsOf(store, ino) & ~INODE_SNAPSHOT }),
+      ),
+    ]);
+    expect(await problems()).toEqual([expect.stringMatching(/^3 snapshot: .* is not marked as one$/)]);
+  });
+
+  test('a root that says another parent is found', async () => {
+    await damage((store) => [inodeChange(store, snapshot.top, { parent: at.dir })]);
+    expect(await problems()).toEqual([expect.stringContaining(`3 parent: inode ${snapshot.top}`)]);
+  });
+
+  test('one that lost its name is sound as an orphan with all that is below it, and only so', async () => {
+    await damage((store) => [
+      { key: dentryKey(snapshotsIno(at.dir), n('s')), value: undefined },
+      inodeChange(store, snapshot.top, { nlink: 0 }),
+    ]);
+    expect(await problems()).toEqual([
+      expect.stringContaining('3 disconnected'),
+      expect.stringContaining('3 disconnected'),
+    ]);
+    await damage(() => [{ key: orphanKey(snapshot.top), value: encodeOrphan() }]);
+    expect(await problems()).toEqual([]);
+  });
+
+  test('of a directory that does not exist are found', async () => {
+    await damage((store) => {
+      const key = dentryKey(snapshotsIno(at.dir), n('s'));
+      return [{ key: dentryKey(snapshotsIno(99_999), n('s')), value: store.get(key) }];
+    });
+    expect(await problems()).toEqual(expect.arrayContaining([expect.stringContaining('3 parent')]));
   });
 });
