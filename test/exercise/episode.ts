@@ -22,7 +22,7 @@ export class Episode {
     this.#mount = mount;
     this.#reference = reference;
     this.#identity = isRoot ? root : alice;
-    this.model = new Model(this.#identity);
+    this.model = new Model(this.#identity, isRoot);
   }
 
   /** Does it everywhere. Answers in words what differs. */

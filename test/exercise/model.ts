@@ -108,9 +108,11 @@ export class Model {
   readonly open = new Map<number, OpenFile>();
   readonly maps = new Map<number, Mapping>();
   readonly #owner: Owner;
+  readonly #isRoot: boolean;
 
-  constructor(owner: Owner) {
+  constructor(owner: Owner, isRoot: boolean) {
     this.#owner = owner;
+    this.#isRoot = isRoot;
     this.root = new Node(S_IFDIR, 0o755, owner);
   }
 
@@ -206,18 +208,21 @@ export class Model {
         const { node, flags } = this.#file(operation.slot);
         if ((flags & accessMask) === 0 || !node.isFile) return 'EINVAL';
         resize(node, operation.size);
+        this.#written(node);
         return 0;
       }
-      case 'fallocate':
-        return fallocate(this.#file(operation.slot), operation.mode, operation.offset, operation.length);
-      case 'copy':
-        return copy(
-          this.#file(operation.slot),
-          operation.offset,
-          this.#file(operation.to),
-          operation.toOffset,
-          operation.length,
-        );
+      case 'fallocate': {
+        const file = this.#file(operation.slot);
+        const done = fallocate(file, operation.mode, operation.offset, operation.length);
+        if (!isError(done)) this.#written(file.node);
+        return done;
+      }
+      case 'copy': {
+        const to = this.#file(operation.to);
+        const done = copy(this.#file(operation.slot), operation.offset, to, operation.toOffset, operation.length);
+        if (typeof done === 'number' && done > 0) this.#written(to.node);
+        return done;
+      }
       case 'linkSlot':
         return this.#link(this.#file(operation.slot).node, operation.to, true);
       case 'link': {
@@ -264,6 +269,7 @@ export class Model {
         if (node.isDirectory) return 'EISDIR';
         if (!node.isFile) return 'EINVAL';
         resize(node, operation.size);
+        this.#written(node);
         return 0;
       case 'readlink':
         return node.type === S_IFLNK ? Buffer.from(node.target, 'latin1') : 'EINVAL';
@@ -308,7 +314,10 @@ export class Model {
       if (exclusive) return 'EEXIST';
       const error = opening(node, flags);
       if (error !== undefined) return error;
-      if (node.isFile && (flags & O_TRUNC) !== 0) resize(node, 0);
+      if (node.isFile && (flags & O_TRUNC) !== 0) {
+        resize(node, 0);
+        this.#written(node);
+      }
     }
     this.open.set(slot, { node, flags, position: 0 });
     return 0;
@@ -339,9 +348,17 @@ export class Model {
   #write(file: OpenFile, offset: number | undefined, data: Buffer): Outcome {
     if ((file.flags & accessMask) === 0) return 'EBADF';
     const at = (file.flags & O_APPEND) === 0 ? (offset ?? file.position) : file.node.size;
-    if (data.length > 0) put(file.node, at, data);
+    if (data.length > 0) {
+      put(file.node, at, data);
+      this.#written(file.node);
+    }
     if (offset === undefined && data.length > 0) file.position = at + data.length;
     return data.length;
+  }
+
+  /** Whoever writes without CAP_FSETID takes what lets the file run as somebody else (write(2), truncate(2)). */
+  #written(node: Node): void {
+    if (!this.#isRoot) dropPrivileges(node);
   }
 
   #touch(map: number, fill: number | undefined): Outcome {
@@ -538,8 +555,12 @@ function copy(from: OpenFile, offset: number, to: OpenFile, toOffset: number, le
 function chown(node: Node, uid: number, gid: number): void {
   if (uid !== 0xffff_ffff) node.uid = uid;
   if (gid !== 0xffff_ffff) node.gid = gid;
-  if (node.isDirectory) return;
-  // chown(2): what runs as somebody else must not do so for a new owner; mandatory locking keeps its bit.
+  // chown(2): what runs as somebody else must not do so for a new owner.
+  if (!node.isDirectory) dropPrivileges(node);
+}
+
+/** Mandatory locking, set-group-ID without execution, keeps its bit. */
+function dropPrivileges(node: Node): void {
   node.permissions &= (node.permissions & 0o010) === 0 ? ~0o4000 : ~0o6000;
 }
 

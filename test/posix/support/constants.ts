@@ -4,6 +4,7 @@ import { constants } from 'node:fs';
 const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_DIRECT, O_DIRECTORY, O_NOFOLLOW } = constants;
 
 export { O_APPEND, O_CREAT, O_DIRECT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY };
+export const O_CLOEXEC = 0o2000000;
 export const O_NONBLOCK = 0o4000;
 export const O_DSYNC = 0o10000;
 export const O_NOATIME = 0o1000000;
@@ -13,6 +14,8 @@ export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_REMOVEDIR = 0x200;
+/** faccessat(2): as the effective user. */
+export const AT_EACCESS = 0x200;
 export const AT_SYMLINK_FOLLOW = 0x400;
 export const AT_EMPTY_PATH = 0x1000;
 
@@ -34,6 +37,23 @@ export const FALLOC_PUNCH_HOLE = 2;
 export const FALLOC_COLLAPSE_RANGE = 8;
 export const FALLOC_ZERO_RANGE = 16;
 export const FALLOC_INSERT_RANGE = 32;
+
+export const RWF_DSYNC = 2;
+export const RWF_NOWAIT = 8;
+export const RWF_APPEND = 16;
+
+export const IN_ACCESS = 1;
+export const IN_MODIFY = 2;
+export const IN_ATTRIB = 4;
+export const IN_MOVED_FROM = 0x40;
+export const IN_MOVED_TO = 0x80;
+export const IN_CREATE = 0x100;
+export const IN_DELETE = 0x200;
+
+export const RESOLVE_NO_XDEV = 1;
+export const RESOLVE_NO_SYMLINKS = 4;
+export const RESOLVE_BENEATH = 8;
+export const RESOLVE_IN_ROOT = 16;
 
 export const SEEK_SET = 0;
 export const SEEK_CUR = 1;
@@ -57,6 +77,8 @@ export const F_GETLK = 5;
 export const F_SETLK = 6;
 export const F_SETLKW = 7;
 export const F_OFD_SETLK = 37;
+export const F_SETLEASE = 1024;
+export const F_GETLEASE = 1025;
 export const F_RDLCK = 0;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
@@ -65,6 +87,7 @@ export const PROT_READ = 1;
 export const PROT_WRITE = 2;
 export const MAP_SHARED = 1;
 export const MAP_PRIVATE = 2;
+export const MAP_ANONYMOUS = 32;
 export const MS_ASYNC = 1;
 export const MS_SYNC = 4;
 

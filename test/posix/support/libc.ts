@@ -24,6 +24,7 @@ const prototypes = {
   access: 'int access(const void *path, int mode)',
   bind: 'int bind(int fd, const void *address, uint32_t length)',
   chdir: 'int chdir(const void *path)',
+  creat: 'int creat(const void *path, uint32_t mode)',
   chmod: 'int chmod(const void *path, uint32_t mode)',
   chown: 'int chown(const void *path, uint32_t uid, uint32_t gid)',
   close: 'int close(int fd)',
@@ -36,6 +37,7 @@ const prototypes = {
   fchmodat: 'int fchmodat(int dirfd, const void *path, uint32_t mode, int flags)',
   fchown: 'int fchown(int fd, uint32_t uid, uint32_t gid)',
   fcntl: 'int fcntl(int fd, int command, void *argument)',
+  fchdir: 'int fchdir(int fd)',
   fdatasync: 'int fdatasync(int fd)',
   fgetxattr: 'int64_t fgetxattr(int fd, const void *name, void *value, size_t size)',
   flock: 'int flock(int fd, int operation)',
@@ -44,9 +46,12 @@ const prototypes = {
   fsync: 'int fsync(int fd)',
   ftruncate: 'int ftruncate(int fd, int64_t length)',
   futimens: 'int futimens(int fd, const void *times)',
+  getcwd: 'uintptr_t getcwd(void *buffer, size_t size)',
   getdents64: 'int64_t getdents64(int fd, void *buffer, size_t size)',
   getxattr: 'int64_t getxattr(const void *path, const void *name, void *value, size_t size)',
   ioctl: 'int ioctl(int fd, unsigned long request, void *argument)',
+  inotify_add_watch: 'int inotify_add_watch(int fd, const void *path, uint32_t mask)',
+  inotify_init1: 'int inotify_init1(int flags)',
   lchown: 'int lchown(const void *path, uint32_t uid, uint32_t gid)',
   lgetxattr: 'int64_t lgetxattr(const void *path, const void *name, void *value, size_t size)',
   link: 'int link(const void *path, const void *to)',
@@ -65,9 +70,13 @@ const prototypes = {
   open: 'int open(const void *path, int flags, uint32_t mode)',
   open_by_handle_at: 'int open_by_handle_at(int mountFd, void *handle, int flags)',
   openat: 'int openat(int dirfd, const void *path, int flags, uint32_t mode)',
+  pipe2: 'int pipe2(void *fds, int flags)',
+  posix_fadvise: 'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)',
   posix_fallocate: 'int posix_fallocate(int fd, int64_t offset, int64_t length)',
   pread: 'int64_t pread(int fd, void *buffer, size_t length, int64_t offset)',
+  preadv2: 'int64_t preadv2(int fd, const void *vectors, int count, int64_t offset, int flags)',
   pwrite: 'int64_t pwrite(int fd, const void *buffer, size_t length, int64_t offset)',
+  pwritev2: 'int64_t pwritev2(int fd, const void *vectors, int count, int64_t offset, int flags)',
   read: 'int64_t read(int fd, void *buffer, size_t length)',
   readlink: 'int64_t readlink(const void *path, void *buffer, size_t size)',
   removexattr: 'int removexattr(const void *path, const void *name)',
@@ -77,11 +86,13 @@ const prototypes = {
   sendfile: 'int64_t sendfile(int to, int from, void *offset, size_t count)',
   setxattr: 'int setxattr(const void *path, const void *name, const void *value, size_t size, int flags)',
   socket: 'int socket(int domain, int type, int protocol)',
+  splice: 'int64_t splice(int from, void *fromOffset, int to, void *toOffset, size_t length, unsigned int flags)',
   statfs: 'int statfs(const void *path, void *buffer)',
   statx: 'int statx(int dirfd, const void *path, int flags, unsigned int mask, void *buffer)',
   symlink: 'int symlink(const void *target, const void *path)',
   sync_file_range: 'int sync_file_range(int fd, int64_t offset, int64_t length, unsigned int flags)',
   syncfs: 'int syncfs(int fd)',
+  syscall: 'long syscall(long number, int dirfd, const void *path, const void *how, size_t size)',
   truncate: 'int truncate(const void *path, int64_t length)',
   umask: 'uint32_t umask(uint32_t mask)',
   unlink: 'int unlink(const void *path)',
@@ -103,8 +114,10 @@ export function invoke(name: CallName, args: readonly Argument[]): Answer {
     call = made;
   }
   const result = call(...args);
-  // posix_fallocate answers its error instead of -1; MAP_FAILED is -1 as well.
-  if (name === 'posix_fallocate') return { result, errno: result === 0 ? undefined : errnoName(Number(result)) };
+  // posix_fallocate and posix_fadvise answer their error instead of -1; MAP_FAILED is -1 as well.
+  if (name === 'getcwd' && BigInt(result) === 0n) return { result, errno: errnoName(koffi.errno()) };
+  if (name === 'posix_fallocate' || name === 'posix_fadvise')
+    return { result, errno: result === 0 ? undefined : errnoName(Number(result)) };
   const failed = result === -1 || BigInt.asIntN(64, BigInt(result)) === -1n;
   return { result, errno: failed ? errnoName(koffi.errno()) : undefined };
 }

@@ -1,11 +1,16 @@
 /** The mount that the tests of one file share, and those who use it. */
 import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
 import { canMount, Sandbox } from '../../tools/sandbox.ts';
 import { alice, bob, root } from './identity.ts';
 import { type Caller, Process } from './process.ts';
 
 export { canMount };
+
+/** `Sandbox` lies on a tmpfs. */
+export const filesystems = ['the mount', 'tmpfs'] as const;
+export type Filesystem = (typeof filesystems)[number];
 
 export interface Options {
   /** Bytes of the device. */
@@ -55,6 +60,15 @@ export class Mounted {
   /** A new empty directory on the mount, that everybody may write to. */
   async directory(): Promise<string> {
     const path = this.box.path(`d${++this.#directories}`);
+    await mkdir(path);
+    await chmod(path, 0o777);
+    return path;
+  }
+
+  /** The same on a tmpfs beside the mount: a test that holds on both tests what it says. */
+  async directoryOn(filesystem: Filesystem): Promise<string> {
+    if (filesystem === 'the mount') return this.directory();
+    const path = join(this.box.dir, `tmpfs${++this.#directories}`);
     await mkdir(path);
     await chmod(path, 0o777);
     return path;

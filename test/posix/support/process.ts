@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Order, Reply } from './actor.ts';
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, F_SETFL } from './constants.ts';
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, F_GETLEASE, F_SETFL, F_SETLEASE } from './constants.ts';
 import type { Identity } from './identity.ts';
 import { type Argument, type CallName, cString, type Errno } from './libc.ts';
 import {
@@ -28,6 +28,9 @@ const typescript = fileURLToPath(new URL('../../support/typescript.mjs', import.
 /** What the call answers, or the errno it fails with. */
 export type Result<T = number> = Promise<T | Errno>;
 export type Path = string | Uint8Array;
+
+/** On every architecture: system calls newer than 5.1 have one number. */
+const openat2Number = 437;
 
 /** MAX_HANDLE_SZ */
 const handleMax = 128;
@@ -106,17 +109,22 @@ export class Caller {
   bind = (fd: number, address: Uint8Array) => this.#call('bind', fd, address, address.length);
   chmod = (path: Path, mode: number) => this.#call('chmod', path, mode);
   chown = (path: Path, uid: number, gid: number) => this.#call('chown', path, uid >>> 0, gid >>> 0);
+  chdir = (path: Path) => this.#call('chdir', path);
   close = (fd: number) => this.#call('close', fd);
+  creat = (path: Path, mode: number) => this.#call('creat', path, mode);
   dup = (fd: number) => this.#call('dup', fd);
   faccessat = (path: Path, mode: number, flags: number) => this.#call('faccessat', AT_FDCWD, path, mode, flags);
   fallocate = (fd: number, mode: number, offset: number, length: number) =>
     this.#call('fallocate', fd, mode, offset, length);
+  fchdir = (fd: number) => this.#call('fchdir', fd);
   fchmod = (fd: number, mode: number) => this.#call('fchmod', fd, mode);
   fchown = (fd: number, uid: number, gid: number) => this.#call('fchown', fd, uid >>> 0, gid >>> 0);
   fdatasync = (fd: number) => this.#call('fdatasync', fd);
   flock = (fd: number, operation: number) => this.#call('flock', fd, operation);
   fsync = (fd: number) => this.#call('fsync', fd);
   ftruncate = (fd: number, length: number) => this.#call('ftruncate', fd, length);
+  inotify = (flags: number) => this.#call('inotify_init1', flags);
+  watch = (fd: number, path: Path, mask: number) => this.#call('inotify_add_watch', fd, path, mask);
   lchown = (path: Path, uid: number, gid: number) => this.#call('lchown', path, uid >>> 0, gid >>> 0);
   link = (path: Path, to: Path) => this.#call('link', path, to);
   linkat = (dirfd: number, path: Path, to: Path, flags: number) =>
@@ -132,7 +140,14 @@ export class Caller {
   openat = (dirfd: number, path: Path, flags: number, mode = 0) => this.#call('openat', dirfd, path, flags, mode);
   openByHandle = (mountFd: number, handle: Uint8Array, flags: number) =>
     this.#call('open_by_handle_at', mountFd, handle, flags);
+  posixFadvise = (fd: number, offset: number, length: number, advice: number) =>
+    this.#call('posix_fadvise', fd, offset, length, advice);
   posixFallocate = (fd: number, offset: number, length: number) => this.#call('posix_fallocate', fd, offset, length);
+  /** Vectors as encodeVectors makes them. */
+  preadv2 = (fd: number, vectors: Uint8Array, offset: number, flags: number) =>
+    this.#call('preadv2', fd, vectors, vectors.length / 16, offset, flags);
+  pwritev2 = (fd: number, vectors: Uint8Array, offset: number, flags: number) =>
+    this.#call('pwritev2', fd, vectors, vectors.length / 16, offset, flags);
   pwrite = (fd: number, data: Uint8Array | string, offset: number) =>
     this.#call('pwrite', fd, bytesOf(data), bytesOf(data).length, offset);
   rename = (path: Path, to: Path) => this.#call('rename', path, to);
@@ -140,6 +155,8 @@ export class Caller {
   rmdir = (path: Path) => this.#call('rmdir', path);
   sendfile = (to: number, from: number, count: number) => this.#call('sendfile', to, from, null, count);
   socket = (domain: number, type: number) => this.#call('socket', domain, type, 0);
+  splice = (from: number, fromOffset: number | undefined, to: number, toOffset: number | undefined, length: number) =>
+    this.#call('splice', from, offsetOf(fromOffset), to, offsetOf(toOffset), length, 0);
   symlink = (target: Path, path: Path) => this.#call('symlink', target, path);
   syncFileRange = (fd: number, offset: number, length: number, flags: number) =>
     this.#call('sync_file_range', fd, offset, length, flags);
@@ -186,6 +203,21 @@ export class Caller {
     this.#filled('pread', 1, fd, Buffer.alloc(length), length, offset);
   read = (fd: number, length: number): Result<Buffer> => this.#filled('read', 1, fd, Buffer.alloc(length), length);
   readlink = (path: Path, size = 4096): Result<Buffer> => this.#filled('readlink', 1, path, Buffer.alloc(size), size);
+  getcwd = async (): Result<string> => {
+    const { errno, bytes } = await this.#raw('getcwd', 0, [Buffer.alloc(4096), 4096]);
+    return errno ?? bytes.toString('utf8', 0, bytes.indexOf(0));
+  };
+  /** openat2(2), which the C library has no function for. */
+  openat2 = (dirfd: number, path: Path, flags: number, resolve: number, mode = 0) => {
+    const how = Buffer.alloc(24);
+    [flags, mode, resolve].forEach((value, i) => how.writeBigUInt64LE(BigInt(value), i * 8));
+    return this.#call('syscall', openat2Number, dirfd, path, how, how.length);
+  };
+  /** Both ends: to read from, to write to. */
+  pipe = async (flags: number): Result<readonly [number, number]> => {
+    const { errno, bytes } = await this.#raw('pipe2', 0, [Buffer.alloc(8), flags]);
+    return errno ?? [bytes.readInt32LE(0), bytes.readInt32LE(4)];
+  };
   /** One call of getdents64(2); no entries are the end. */
   getdents = async (fd: number, size = 32_768): Result<Dirent[]> =>
     mapped(await this.#filled('getdents64', 1, fd, Buffer.alloc(size), size), decodeDirents);
@@ -221,6 +253,8 @@ export class Caller {
     return errno ?? decodeStatfs(bytes);
   };
 
+  lease = (fd: number, type: number) => this.#call('fcntl', fd, F_SETLEASE, type);
+  getLease = (fd: number) => this.#call('fcntl', fd, F_GETLEASE, null);
   /** fcntl(2) F_SETFL: O_APPEND, O_DIRECT, O_NOATIME and O_NONBLOCK of an open file. */
   setFlags = (fd: number, flags: number) => this.#call('fcntl', fd, F_SETFL, flags);
   /** fcntl(2) with F_SETLK, F_SETLKW or their open-file-description kin. */

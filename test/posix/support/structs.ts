@@ -95,6 +95,33 @@ export function decodeStatfs(b: Buffer): StatFs {
   };
 }
 
+/** struct iovec[] (readv(2)). */
+export function encodeVectors(parts: readonly { readonly address: number; readonly length: number }[]): Buffer {
+  const b = Buffer.alloc(16 * parts.length);
+  for (const [i, { address, length }] of parts.entries()) {
+    b.writeBigUInt64LE(BigInt(address), 16 * i);
+    b.writeBigInt64LE(BigInt(length), 16 * i + 8);
+  }
+  return b;
+}
+
+/** struct inotify_event (inotify(7)). */
+export interface WatchEvent {
+  readonly mask: number;
+  readonly name: string;
+}
+
+export function decodeEvents(b: Buffer): WatchEvent[] {
+  const events: WatchEvent[] = [];
+  for (let at = 0; at < b.length; ) {
+    const length = b.readUInt32LE(at + 12);
+    const name = b.toString('utf8', at + 16, at + 16 + length);
+    events.push({ mask: b.readUInt32LE(at + 4), name: name.replace(/\0+$/, '') });
+    at += 16 + length;
+  }
+  return events;
+}
+
 /** struct flock (fcntl(2)). */
 export interface Lock {
   readonly type: number;
