@@ -4,6 +4,7 @@
  */
 import { alice, become, type Identity, root } from '../posix/support/identity.ts';
 import type { Stat } from '../posix/support/structs.ts';
+import { Durable, isReading } from './durable.ts';
 import { entryLine, listing, Model, type Node, type OpenFile, statLines, statOf } from './model.ts';
 import { isError, isSame, type Operation, type Outcome, printed } from './operations.ts';
 import type { Side } from './side.ts';
@@ -13,6 +14,7 @@ export class Episode {
   readonly #mount: Side;
   readonly #reference: Side;
   readonly #identity: Identity;
+  readonly #durable: Durable;
   /** Files written through mappings: when their times change is the kernel's choice. */
   readonly #lazyTimes = new Set<Node>();
   /** Inode numbers on the filesystem under test, which stay. */
@@ -23,6 +25,7 @@ export class Episode {
     this.#reference = reference;
     this.#identity = isRoot ? root : alice;
     this.model = new Model(this.#identity, isRoot);
+    this.#durable = new Durable(this.model);
   }
 
   /** Does it everywhere. Answers in words what differs. */
@@ -46,6 +49,7 @@ export class Episode {
     const expected = model.apply(operation);
     if (isEmulated && !isError(expected)) this.#reference.replace(operation.slot, nodeOf(model, operation.slot).bytes);
     this.#noteMapped(operation);
+    if (!isError(expected) && !isReading(operation)) this.#durable.note(operation);
     return (
       difference(operation, 'the model', expected, got) ??
       (isEmulated ? undefined : difference(operation, 'the model', expected, reference, 'tmpfs')) ??
@@ -67,6 +71,12 @@ export class Episode {
       if (wrong !== undefined) return wrong;
     }
     return undefined;
+  }
+
+  /** Compares what a crash has left. */
+  verifyCrash(): string | undefined {
+    become(root);
+    return this.#durable.verify(this.#mount);
   }
 
   /** Everything that is open is closed. */

@@ -15,7 +15,7 @@ test.skipIf(!canMount)(
       processes: 2,
       driver: 'kernel',
       isRoot: true,
-      remounts: false,
+      ends: undefined,
       fsck: true,
       shortenMs: 30_000,
       say: () => undefined,

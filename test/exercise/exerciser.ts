@@ -16,7 +16,8 @@ export interface Plan {
   readonly processes: number;
   readonly driver: 'kernel' | 'fuse-native';
   readonly isRoot: boolean;
-  readonly remounts: boolean;
+  /** What happens from time to time. */
+  readonly ends: 'remount' | 'crash' | undefined;
   readonly fsck: boolean;
   /** How long a script may be tried to be shortened. */
   readonly shortenMs: number;
@@ -76,7 +77,7 @@ export class Exerciser {
         seed: seed + i,
         count: this.#plan.count,
         features: this.#features,
-        remounts: this.#plan.remounts,
+        ends: this.#plan.ends,
         log: this.#log(i),
       }),
     );
@@ -119,10 +120,11 @@ export class Exerciser {
     let waiting = [...first.entries()];
     for (;;) {
       const asked = await Promise.all(waiting.map(async ([i, answer]) => [i, await answer] as const));
-      for (const [i, end] of asked) if (end.report !== 'remount') ends[i] = end;
-      const remounting = asked.filter(([, end]) => end.report === 'remount').map(([i]) => i);
+      for (const [i, end] of asked) if (!isPause(end)) ends[i] = end;
+      const remounting = asked.filter(([, end]) => isPause(end)).map(([i]) => i);
       if (remounting.length === 0) return ends;
-      await this.#remount();
+      if (asked.some(([, end]) => end.report === 'crash')) await this.#crash();
+      else await this.#remount();
       waiting = remounting.flatMap((i) => {
         const worker = workers[i];
         return worker === undefined ? [] : [[i, worker.order({ order: 'continue' })]];
@@ -134,6 +136,14 @@ export class Exerciser {
     await this.#box.umount();
     if (this.#plan.fsck) await this.#fsck();
     await this.#mount();
+  }
+
+  /** Kills the daemon where it stands. */
+  async #crash(): Promise<void> {
+    for (const pid of await this.#box.daemons()) process.kill(pid, 'SIGKILL');
+    await this.#box.command('umount', '-l', this.#box.mountPoint);
+    await this.#mount();
+    if (this.#plan.fsck) await this.#remount();
   }
 
   async #fsck(): Promise<void> {
@@ -222,6 +232,10 @@ class Worker {
     this.#settle?.(end);
     this.#settle = undefined;
   }
+}
+
+function isPause({ report: kind }: End): boolean {
+  return kind === 'remount' || kind === 'crash';
 }
 
 export function scriptOf(text: string): readonly Operation[] {

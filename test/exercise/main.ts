@@ -10,6 +10,7 @@ interface Options {
   readonly processes: number;
   readonly driver: Plan['driver'];
   readonly remount: boolean;
+  readonly crash: boolean;
   readonly fsck: boolean;
   readonly user: boolean;
   readonly replay?: string;
@@ -29,6 +30,7 @@ const options: Options = new Command('exercise')
   .option('--processes <number>', 'each in a tree of its own', natural, 1)
   .addOption(new Option('--driver <name>', 'FUSE driver').choices(['kernel', 'fuse-native']).default('kernel'))
   .option('--remount', 'unmount and mount again from time to time', false)
+  .option('--crash', 'kill the daemon from time to time: what was synced has to be there', false)
   .option('--fsck', 'check the filesystem whenever it is unmounted', false)
   .option('--user', 'as an ordinary user', false)
   .option(
@@ -44,7 +46,7 @@ const exerciser = await Exerciser.start({
   processes: options.processes,
   driver: options.driver,
   isRoot: !options.user,
-  remounts: options.remount,
+  ends: options.crash ? 'crash' : options.remount ? 'remount' : undefined,
   fsck: options.fsck,
   shortenMs: 120_000,
   say: (line) => console.log(line),

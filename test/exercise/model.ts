@@ -126,8 +126,8 @@ export class Model {
   }
 
   /** What a path leads to, if it does. */
-  nodeAt(path: string): Node | undefined {
-    const found = this.#there(path, false);
+  nodeAt(path: string, follows = false): Node | undefined {
+    const found = this.#there(path, follows);
     return isError(found) ? undefined : found;
   }
 
@@ -243,6 +243,7 @@ export class Model {
       case 'seekData':
       case 'seekHole':
       case 'remount':
+      case 'crash':
         return undefined;
       case 'truncate':
       case 'readlink':

@@ -50,7 +50,7 @@ export type Operation =
   | Call<'utimens', Path & { atime: number; mtime: number }>
   | Call<'setxattr', Path & Fill & { name: string; length: number; flags: 0 | 1 | 2 }>
   | Call<'getxattr' | 'removexattr', Path & { name: string }>
-  | { readonly op: 'remount' };
+  | Call<'remount' | 'crash', object>;
 
 /** The kernel hands no others to a FUSE filesystem (fuse_file_fallocate). */
 export type FallocateMode = 'allocate' | 'keep' | 'punch' | 'zero' | 'zeroKeep';
@@ -244,7 +244,7 @@ export class Generator {
     );
     switch (random.below(9)) {
       case 0:
-        return { op: 'chmod', path, mode: random.pick([0o644, 0o755, 0o4755, 0o2755, 0o2644, 0o1777, 0o600]) };
+        return { op: 'chmod', path, mode: random.pick([0o644, 0o755, 0o4755, 0o2755, 0o2644, 0o1755, 0o600]) };
       case 1:
         if (!this.#features.isRoot) return { op: 'stat', path };
         return {

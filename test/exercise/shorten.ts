@@ -40,7 +40,7 @@ async function withOneRemount(
   replay: (script: readonly Operation[]) => Promise<string | undefined>,
 ): Promise<Shortest | undefined> {
   const calls = script.filter(({ op }) => op !== 'remount');
-  if (calls.length === script.length) return undefined;
+  if (calls.length === script.length || script.some(({ op }) => op === 'crash')) return undefined;
   for (const fewer of [calls, [...calls, { op: 'remount' } as const]]) {
     const detail = await replay(fewer);
     if (detail !== undefined) return { script: fewer, detail };

@@ -126,6 +126,7 @@ export class Side {
         return call('linkat', AT_FDCWD, link, AT_FDCWD, this.path(operation.to), AT_SYMLINK_FOLLOW);
       }
       case 'remount':
+      case 'crash':
         return undefined;
       case 'truncate':
       case 'mkdir':

@@ -1,6 +1,6 @@
 /** One of the processes that exercise a filesystem: it makes up operations, or does those of a script again. */
 import { openSync, writeSync } from 'node:fs';
-import { chown, mkdir, rm } from 'node:fs/promises';
+import { chown, mkdir, open, rm } from 'node:fs/promises';
 import { alice } from '../posix/support/identity.ts';
 import { Episode } from './episode.ts';
 import { type Features, Generator, type Known, type Operation, printed } from './operations.ts';
@@ -19,7 +19,7 @@ export type Order =
       readonly seed: number;
       readonly count: number;
       readonly features: Features;
-      readonly remounts: boolean;
+      readonly ends: 'remount' | 'crash' | undefined;
       /** Each operation is written here before it is done. */
       readonly log: string;
     }
@@ -32,7 +32,7 @@ export type Order =
   | { readonly order: 'continue' };
 
 export type Report =
-  | { readonly report: 'ready' | 'remount' | 'alive' | 'same' }
+  | { readonly report: 'ready' | 'remount' | 'crash' | 'alive' | 'same' }
   | { readonly report: 'differs'; readonly detail: string; readonly script: readonly Operation[] };
 
 /** Everything is compared after so many operations, and one time in four after a remount. */
@@ -44,11 +44,12 @@ function tell(report: Report): void {
   process.send?.(report);
 }
 
-async function remount(): Promise<void> {
+/** Everybody stops until it is done. */
+async function ask(report: 'remount' | 'crash'): Promise<void> {
   const done = new Promise<void>((resolve) => {
     resume = resolve;
   });
-  tell({ report: 'remount' });
+  tell({ report });
   await done;
 }
 
@@ -57,36 +58,52 @@ async function begin(bases: Bases, { isRoot }: Features): Promise<Episode> {
     await rm(base, { recursive: true, force: true });
     await mkdir(base, { recursive: true, mode: 0o755 });
     if (!isRoot) await chown(base, alice.uid, alice.gid);
+    // A crash takes back what was not synced, but not this.
+    const directory = await open(base);
+    await directory.sync();
+    await directory.close();
   }
   return new Episode(new Side('the filesystem', bases.mount), new Side('tmpfs', bases.reference), isRoot);
 }
 
 async function step(episode: Episode, operation: Operation): Promise<string | undefined> {
+  if (operation.op === 'crash') {
+    await ask('crash');
+    episode.closeAll();
+    return episode.verifyCrash();
+  }
   if (operation.op !== 'remount') return episode.step(operation);
   episode.closeAll();
-  await remount();
+  await ask('remount');
   return episode.verify();
 }
 
 async function exercise(order: Extract<Order, { order: 'exercise' }>): Promise<void> {
   const random = new Random(order.seed);
   const generator = new Generator(random, order.features);
-  const episode = await begin(order.bases, order.features);
+  let episode = await begin(order.bases, order.features);
   const log = openSync(order.log, 'w');
-  const script: Operation[] = [];
+  let script: Operation[] = [];
   let known = knownBy(episode);
   for (let i = 1; i <= order.count; i++) {
     const isEnd = i % stretch === 0;
-    const operation: Operation = isEnd && order.remounts ? { op: 'remount' } : generator.next(known);
+    const operation: Operation = isEnd && order.ends !== undefined ? { op: order.ends } : generator.next(known);
     script.push(operation);
     writeSync(log, `${printed(operation)}\n`);
-    const differs = (await step(episode, operation)) ?? (isEnd || i === order.count ? episode.verify() : undefined);
+    const differs =
+      (await step(episode, operation)) ??
+      (operation.op !== 'crash' && (isEnd || i === order.count) ? episode.verify() : undefined);
     if (differs !== undefined) {
       episode.closeAll();
       tell({ report: 'differs', detail: differs, script });
       return;
     }
-    if (i % 8 === 0) known = knownBy(episode);
+    if (operation.op === 'crash') {
+      // What was lost is not what the others have: all begin again.
+      episode = await begin(order.bases, order.features);
+      script = [];
+    }
+    if (i % 8 === 0 || isEnd) known = knownBy(episode);
     if (i % 50 === 0) {
       tell({ report: 'alive' });
       await new Promise((resolve) => setImmediate(resolve));
@@ -103,7 +120,7 @@ async function replay({ bases, script, features }: Extract<Order, { order: 'repl
     detail = await step(episode, operation);
     if (detail !== undefined) break;
   }
-  detail ??= episode.verify();
+  if (script.at(-1)?.op !== 'crash') detail ??= episode.verify();
   episode.closeAll();
   tell(detail === undefined ? { report: 'same' } : { report: 'differs', detail, script });
 }
