@@ -187,6 +187,8 @@ export interface Vfs {
 
   /** Names with their namespace prefix ("user.x"), as bytes in latin1 like Name. */
   getxattr(ino: number, name: string, by: Caller): Reply<Uint8Array>;
+  /** As getxattr, but undefined where there is no such attribute: the kernel asks before the first write to each file. */
+  findxattr(ino: number, name: string, by: Caller): Reply<Uint8Array | undefined>;
   listxattr(ino: number, by: Caller): Reply<readonly string[]>;
   setxattr(
     ino: number,

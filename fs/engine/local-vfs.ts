@@ -36,7 +36,7 @@ import type { TreeCopies } from './tree-copies.ts';
 import type { Volume } from './volume.ts';
 import { rootIno } from './volume.ts';
 import { run } from './wait.ts';
-import { getXattr, listXattrs, removeXattr, setXattr } from './xattrs.ts';
+import { findXattr, getXattr, listXattrs, removeXattr, setXattr } from './xattrs.ts';
 
 /** Among the flags of open(2), on every Linux; node's table lacks the one, and has the other only there. */
 const O_ACCMODE = 3;
@@ -287,6 +287,10 @@ export class LocalVfs implements Vfs {
       accessed(this.#v, inode, by);
       return page;
     });
+  }
+
+  findxattr(ino: number, name: string, by: Caller): Reply<Uint8Array | undefined> {
+    return run(() => findXattr(this.#v, this.#v.inodes.get(ino), name, by));
   }
 
   getxattr(ino: number, name: string, by: Caller): Reply<Uint8Array> {

@@ -232,7 +232,7 @@ export class Volume {
 
   /** When the open group is durable there is more space. */
   get #settles(): boolean {
-    return this.space.counts().freeing > 0 || !this.unsharing.isEmpty;
+    return this.space.freeing > 0 || !this.unsharing.isEmpty;
   }
 
   /** Space is short now. @throws Wait if there will be more, FsError ENOSPC if not */
@@ -271,7 +271,7 @@ export class Volume {
   }
 
   get reservedBlocks(): number {
-    return Math.floor((this.space.counts().total * this.reserve) / 10_000);
+    return Math.floor((this.space.total * this.reserve) / 10_000);
   }
 
   /** Durable with the next group. */

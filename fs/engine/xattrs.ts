@@ -15,11 +15,16 @@ import { deleteXattr, putXattr, residentXattrs } from './xattr-records.ts';
 
 /** @throws FsError ENODATA, EACCES, EPERM; Wait */
 export function getXattr(v: Volume, inode: Inode, name: string, by: Caller): Uint8Array {
-  if (isVirtual(name)) return getVirtual(v, inode, name, by);
-  requireReadable(v, inode, name, by);
-  const value = residentXattrs(v, inode).get(name);
+  const value = findXattr(v, inode, name, by);
   if (value === undefined) throw new FsError('ENODATA', { ino: inode.ino, name });
   return value;
+}
+
+/** undefined: no such attribute. @throws FsError EACCES, EPERM; Wait */
+export function findXattr(v: Volume, inode: Inode, name: string, by: Caller): Uint8Array | undefined {
+  if (isVirtual(name)) return getVirtual(v, inode, name, by);
+  requireReadable(v, inode, name, by);
+  return residentXattrs(v, inode).get(name);
 }
 
 /** Those of the trusted namespace only for root (xattr(7)). @throws Wait */

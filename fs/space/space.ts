@@ -292,6 +292,18 @@ export class Space {
     return this.#holds;
   }
 
+  get total(): number {
+    return this.#roles.size;
+  }
+
+  get free(): number {
+    return this.#counts.free;
+  }
+
+  get freeing(): number {
+    return this.#counts.freeing;
+  }
+
   counts(): SpaceCounts {
     const { reserved: superblocks, free: ofNobody, file, provisional, quarantined, freeing } = this.#counts;
     return {

@@ -284,8 +284,12 @@ export class MemoryVfs implements Vfs {
     return entries.slice(0, limit);
   }
 
+  findxattr(ino: number, name: string): Uint8Array | undefined {
+    return this.#node(ino).xattrs.get(name);
+  }
+
   getxattr(ino: number, name: string): Uint8Array {
-    const value = this.#node(ino).xattrs.get(name);
+    const value = this.findxattr(ino, name);
     if (value === undefined) throw fail('ENODATA', ino);
     return value;
   }

@@ -36,6 +36,7 @@ export function forwardVfs(vfs: Vfs): Vfs {
     syncfs: () => vfs.syncfs(),
     readdir: (handle, cookie, limit, by) => vfs.readdir(handle, cookie, limit, by),
     getxattr: (ino, name, by) => vfs.getxattr(ino, name, by),
+    findxattr: (ino, name, by) => vfs.findxattr(ino, name, by),
     listxattr: (ino, by) => vfs.listxattr(ino, by),
     setxattr: (ino, name, value, mode, by) => vfs.setxattr(ino, name, value, mode, by),
     removexattr: (ino, name, by) => vfs.removexattr(ino, name, by),

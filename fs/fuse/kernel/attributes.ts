@@ -61,7 +61,10 @@ export function removexattr(s: Session, h: RequestHeader, r: RequestOf<'removexa
 
 /** getxattr(2): size 0 asks for the length, a size too small is ERANGE. */
 export function getxattr(s: Session, h: RequestHeader, r: RequestOf<'getxattr'>, by: Caller): Served {
-  return s.answer(h, s.vfs.getxattr(s.swapRoot(h.nodeId), r.name, by), (value) => {
+  const found = s.vfs.findxattr(s.swapRoot(h.nodeId), r.name, by);
+  if (found === undefined) return s.refuse(h, 'ENODATA');
+  return s.answer(h, found, (value) => {
+    if (value === undefined) throw new FsError('ENODATA', { op: 'getxattr', name: r.name });
     if (r.size === 0) return s.reply.count(value.byteLength);
     if (value.byteLength > r.size) throw new FsError('ERANGE', { op: 'getxattr', name: r.name });
     return s.reply.data(value);

@@ -11,7 +11,7 @@ export function lookup(s: Session, h: RequestHeader, r: RequestOf<'lookup'>, by:
   const ino = s.swapRoot(h.nodeId);
   if (r.name === '.') return s.entry(h, s.vfs.getattr(ino, by));
   const found = s.vfs.find(ino, r.name, by);
-  if (found === undefined) return s.absent(h);
+  if (found === undefined) return s.refuse(h, 'ENOENT');
   return s.entry(h, found instanceof Promise ? found.then((attr) => attr ?? s.vfs.lookup(ino, r.name, by)) : found);
 }
 

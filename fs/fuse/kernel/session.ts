@@ -46,7 +46,9 @@ export class Session {
   readonly #sink: ReplySink;
   readonly #pending = new Map<number, RequestHeader>();
   readonly #abandoned = new Set<number>();
+  /** The last ones: most requests come from the same program as the one before. */
   #caller: Caller | undefined;
+  #creator: { readonly of: Caller; readonly caller: Caller } | undefined;
 
   constructor(vfs: Vfs, sink: ReplySink, { accessTimes, directIo }: Serving) {
     this.vfs = vfs;
@@ -100,7 +102,11 @@ export class Session {
 
   /** Who creates something, where the kernel has not applied the umask. */
   creator(by: Caller, umask: number): Caller {
-    return this.agreed.givesUmask ? { ...by, umask } : by;
+    if (!this.agreed.givesUmask) return by;
+    if (this.#creator?.of !== by || this.#creator.caller.umask !== umask) {
+      this.#creator = { of: by, caller: { ...by, umask } };
+    }
+    return this.#creator.caller;
   }
 
   /**
@@ -136,9 +142,9 @@ export class Session {
     );
   }
 
-  /** Answers that there is no such name. */
-  absent(h: RequestHeader): undefined {
-    this.#sink.send(this.reply.bytes, this.reply.finish(h.unique, errnoOf('ENOENT'), 0));
+  /** Answers what is no fault of anybody, and so common that it is worth no error. */
+  refuse(h: RequestHeader, code: 'ENOENT' | 'ENODATA'): undefined {
+    this.#sink.send(this.reply.bytes, this.reply.finish(h.unique, errnoOf(code), 0));
     return undefined;
   }
 
