@@ -14,6 +14,11 @@ export function nameFromBytes(bytes: Uint8Array): Name {
   return checked(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'));
 }
 
+/** Of one character per byte. @throws FsError EINVAL, ENAMETOOLONG */
+export function nameFromLatin1(text: string): Name {
+  return checked(text);
+}
+
 /** The name that a UTF-8 program means by `text`. @throws FsError EINVAL, ENAMETOOLONG */
 export function nameFromText(text: string): Name {
   return checked(Buffer.from(text, 'utf8').toString('latin1'));

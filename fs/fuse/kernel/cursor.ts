@@ -6,12 +6,14 @@ import { FsError } from '../../errors.ts';
  */
 export class Cursor {
   readonly #bytes: Uint8Array;
+  readonly #text: Buffer;
   readonly #view: DataView;
   #at = 0;
   #end: number;
 
   constructor(bytes: Uint8Array) {
     this.#bytes = bytes;
+    this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#end = bytes.byteLength;
   }
@@ -63,12 +65,26 @@ export class Cursor {
 
   /** A view of what stands before the next NUL, which is skipped. @throws FsError ENAMETOOLONG beyond `max` bytes */
   string(max: number): Uint8Array {
-    const nul = this.#bytes.indexOf(0, this.#at);
-    if (nul < 0 || nul >= this.#end) throw new FsError('EPROTO', { detail: 'unterminated name' });
-    if (nul - this.#at > max) throw new FsError('ENAMETOOLONG', { detail: `${nul - this.#at} bytes` });
+    const nul = this.#nul(max);
     const bytes = this.#bytes.subarray(this.#at, nul);
     this.#at = nul + 1;
     return bytes;
+  }
+
+  /** As `string`, one character per byte. */
+  latin1(max: number): string {
+    const start = this.#at;
+    const nul = this.#nul(max);
+    this.#at = nul + 1;
+    return this.#text.toString('latin1', start, nul);
+  }
+
+  /** Where the NUL of a string is that begins here. @throws FsError EPROTO, ENAMETOOLONG */
+  #nul(max: number): number {
+    const nul = this.#bytes.indexOf(0, this.#at);
+    if (nul < 0 || nul >= this.#end) throw new FsError('EPROTO', { detail: 'unterminated name' });
+    if (nul - this.#at > max) throw new FsError('ENAMETOOLONG', { detail: `${nul - this.#at} bytes` });
+    return nul;
   }
 
   /** Ends the request `length` bytes earlier, and answers these. @throws FsError EPROTO */

@@ -4,7 +4,7 @@
  */
 import { FsError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
-import { type Name, nameFromBytes } from '../../name.ts';
+import { type Name, nameFromLatin1 } from '../../name.ts';
 import type { Handle, SetAttr, Timespec } from '../../vfs.ts';
 import {
   extension,
@@ -327,12 +327,8 @@ function handle(c: Cursor): Handle {
 
 /** LOOKUP also asks for '.' and '..' (FUSE_EXPORT_SUPPORT: file handles of nfsd and open_by_handle_at). */
 function entryName(c: Cursor): Name | '.' | '..' {
-  const bytes = c.string(limits.nameMax);
-  if (bytes[0] === 0x2e) {
-    if (bytes.length === 1) return '.';
-    if (bytes.length === 2 && bytes[1] === 0x2e) return '..';
-  }
-  return nameFromBytes(bytes);
+  const text = c.latin1(limits.nameMax);
+  return text === '.' || text === '..' ? text : nameFromLatin1(text);
 }
 
 function newName(c: Cursor): Name {

@@ -15,8 +15,10 @@ export class References {
 
   /** The kernel is about to be told of the inode once more. */
   remember(ino: number): void {
-    this.#vfs.remember(ino, 1);
-    this.#lookups.set(ino, (this.#lookups.get(ino) ?? 0) + 1);
+    const held = this.#lookups.get(ino);
+    // Once for all of them.
+    if (held === undefined) this.#vfs.remember(ino, 1);
+    this.#lookups.set(ino, (held ?? 0) + 1);
   }
 
   /** The kernel lets go of the inode `count` times, never more than it holds it. True when that was the last. */
@@ -25,11 +27,10 @@ export class References {
     if (held === undefined) return true;
     if (count < held) {
       this.#lookups.set(ino, held - count);
-      this.#vfs.forget(ino, count);
       return false;
     }
     this.#lookups.delete(ino);
-    this.#vfs.forget(ino, held);
+    this.#vfs.forget(ino, 1);
     return true;
   }
 
@@ -46,7 +47,7 @@ export class References {
   dropAll(): void {
     for (const handle of this.#handles) void this.#vfs.release(handle);
     this.#handles.clear();
-    for (const [ino, count] of this.#lookups) this.#vfs.forget(ino, count);
+    for (const ino of this.#lookups.keys()) this.#vfs.forget(ino, 1);
     this.#lookups.clear();
   }
 }
