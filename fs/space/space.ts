@@ -296,10 +296,6 @@ export class Space {
     return this.#roles.size;
   }
 
-  get free(): number {
-    return this.#counts.free;
-  }
-
   get freeing(): number {
     return this.#counts.freeing;
   }
