@@ -42,6 +42,7 @@ describe.runIf(canMount)('map, clone, status', () => {
       '1: [32..127]: hole 96',
       expect.stringMatching(/^2: \[128\.\.135\]: \d+\.\.\d+ 8 000000$/),
       '3: [136..2047]: hole 1912',
+      '2 extents, 2 would be',
     ]);
   });
 

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { FsError } from '../../fs/errors.ts';
-import { formatExtentMap } from '../lib/extent-map.ts';
+import { formatExtentMap, fragmentationOf, fragmentationText } from '../lib/extent-map.ts';
 import { print, printJson } from '../lib/program.ts';
 import { remotePath, withClient } from '../lib/remote.ts';
 
@@ -15,7 +15,12 @@ export function mapCommand(): Command {
       const found = await stat(local);
       if (!found.isFile()) throw new FsError('EINVAL', { path: local, detail: 'only regular files have extents' });
       const extents = await withClient(server, (client) => client.map(remote));
-      if (options.json === true) printJson({ path: local, size: found.size, device: server.device, extents });
-      else print(formatExtentMap(local, found.size, extents));
+      const fragmentation = fragmentationOf(extents);
+      if (options.json === true) {
+        printJson({ path: local, size: found.size, device: server.device, fragmentation, extents });
+      } else {
+        print(formatExtentMap(local, found.size, extents));
+        if (extents.length > 0) print(fragmentationText(fragmentation));
+      }
     });
 }

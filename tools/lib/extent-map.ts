@@ -1,3 +1,6 @@
+import type { Extent } from '../../fs/engine/extents.ts';
+import { hugeBlocks, hugePagesIn, stretches } from '../../fs/engine/relocation/fragments.ts';
+import { limits } from '../../fs/limits.ts';
 import type { MappedExtent } from '../../fs/vfs.ts';
 import { formatColumns } from './columns.ts';
 
@@ -30,6 +33,56 @@ export function formatExtentMap(path: string, size: number, extents: readonly Ma
   const whole = Math.ceil(size / sector) * sector;
   if (whole > end) add(end, whole - end, 'hole');
   return `${path}:\n${formatColumns(rows, ['right', 'left', 'left', 'right', 'right', 'right', 'right'])}`;
+}
+
+export interface FileFragmentation {
+  /** Pieces that each lie together on the device. */
+  readonly extents: number;
+  /** As few as there could be: one for each stretch without a hole. */
+  readonly idealExtents: number;
+  /** Bytes in whole huge pages of the file. */
+  readonly hugePageBytes: number;
+  /** Of these, bytes that a peer can map by huge pages. */
+  readonly hugeMappableBytes: number;
+}
+
+export function fragmentationOf(mapped: readonly MappedExtent[]): FileFragmentation {
+  const bs = limits.blockSize;
+  const extents = mapped.map(({ offset, storageOffset, length }) => ({
+    fileBlock: offset / bs,
+    block: storageOffset / bs,
+    length: length / bs,
+    mark: 0,
+  }));
+  const sum = { extents: 0, idealExtents: 0, hugePageBytes: 0, hugeMappableBytes: 0 };
+  for (const { from, to, pieces } of stretches(extents)) {
+    sum.extents += pieces;
+    sum.idealExtents++;
+    sum.hugePageBytes += hugePagesIn(from, to) * limits.hugePage;
+  }
+  for (const extent of joined(extents)) sum.hugeMappableBytes += hugeBlocks(extent) * bs;
+  return sum;
+}
+
+/** What is listed apart only because other files share a part of it is one piece all the same. */
+function* joined(extents: readonly Extent[]): Generator<Extent> {
+  let last: Extent | undefined;
+  for (const extent of extents) {
+    const continues =
+      last !== undefined &&
+      last.fileBlock + last.length === extent.fileBlock &&
+      last.block + last.length === extent.block;
+    if (last !== undefined && !continues) yield last;
+    last = last !== undefined && continues ? { ...last, length: last.length + extent.length } : extent;
+  }
+  if (last !== undefined) yield last;
+}
+
+/** `3 extents, 1 would be ideal; 50 % of its huge pages can be mapped as such` */
+export function fragmentationText(f: FileFragmentation): string {
+  const pieces = `${f.extents} extents, ${f.idealExtents} would be ideal`;
+  if (f.hugePageBytes === 0) return pieces;
+  return `${pieces}; ${Math.round((100 * f.hugeMappableBytes) / f.hugePageBytes)} % of its huge pages can be mapped as such`;
 }
 
 /** First and last. */
