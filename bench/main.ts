@@ -2,6 +2,8 @@
 import { cpus, loadavg, release } from 'node:os';
 import { Command, Option } from 'commander';
 import { print, printJson, runProgram } from '../tools/lib/program.ts';
+import { type ExtentsResult, type FilesResult, growthOfExtents, growthOfFiles } from './growth/growth.ts';
+import { extentsTable, filesTable } from './growth/report.ts';
 import { bindfs, peers } from './lib/peers.ts';
 import { inPlace } from './lib/place.ts';
 import { microTable, programsTable, times } from './lib/report.ts';
@@ -30,6 +32,14 @@ const imageMiB = { rows: 512, programs: 1024 };
 /** A try makes do with less. */
 function imageBytes(whole: number, divisor: number): number {
   return Math.max(64, Math.ceil(whole / divisor)) * mib;
+}
+
+interface GrowthCommand {
+  readonly files: string;
+  readonly extents: string;
+  readonly rounds: string;
+  readonly cores: string;
+  readonly json?: true;
 }
 
 async function micro(options: MicroCommand): Promise<void> {
@@ -108,6 +118,28 @@ function machine(): object {
   };
 }
 
+async function growth(options: GrowthCommand): Promise<void> {
+  const files: FilesResult[] = [];
+  const extents: ExtentsResult[] = [];
+  await inPlace(async (place) => {
+    const workload = await Workload.compile(place.disk);
+    const common = { place, workload, rounds: Number(options.rounds), cores: options.cores, progress };
+    for (const count of [0, ...numbers(options.files)]) files.push(await growthOfFiles(common, count));
+    for (const count of numbers(options.extents)) extents.push(await growthOfExtents(common, count));
+  });
+  if (options.json === true) printJson({ ...machine(), rounds: Number(options.rounds), files, extents });
+  else {
+    print('More files: time to mount, memory of the daemon, its processor time for the lookup of one of them');
+    print(filesTable(files));
+    print('More extents in a file of 400 MB: processor time of the daemon for 4 KiB');
+    print(extentsTable(extents));
+  }
+}
+
+function numbers(list: string): readonly number[] {
+  return list.split(',').filter(Boolean).map(Number);
+}
+
 /** On one line of a terminal, nowhere else. */
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
@@ -140,5 +172,15 @@ command
   .option('--divide <by>', 'so many times less work: a try', '1')
   .option('--json', 'print JSON')
   .action(programs);
+
+command
+  .command('growth')
+  .description('more files, more extents: mount, memory, lookups, random access')
+  .option('--files <counts>', 'numbers of files, a comma between them', '1000,10000,100000,1000000')
+  .option('--extents <counts>', 'numbers of extents', '1,1000,100000')
+  .option('--rounds <count>', 'runs of each row, of which the median counts', '5')
+  .option('--cores <list>', 'processor cores of the daemon and the client, as taskset(1) takes them', '0')
+  .option('--json', 'print JSON')
+  .action(growth);
 
 process.exitCode = await runProgram(command, { usage: 2, failure: 1 }, process.argv.slice(2));

@@ -299,6 +299,53 @@ static void fsync_threads(int threads)
 	stop(threads * count);
 }
 
+/* The files of a tree of SIZE are d0000000/f0000000 and so on, a thousand in each directory. */
+static const long per_directory = 1000;
+
+/* COUNT of them, at random; others in another round. */
+static void tree_stat(const char *numbers)
+{
+	struct stat st;
+	char path[80];
+	long size = 0, round = 0;
+	sscanf(numbers, "%ld-%ld", &size, &round);
+	unsigned long seed = 88172645463325252UL + round;
+	start();
+	for (long i = 0; i < count; i++) {
+		seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+		long at = seed % size;
+		snprintf(path, sizeof path, "d%07ld/f%07ld", at / per_directory, at);
+		if (stat(path, &st) != 0)
+			fail("stat", path);
+	}
+	stop(count);
+}
+
+/* Listed and stat'ed, all of them. */
+static void tree_walk(long size)
+{
+	long seen = 0;
+	start();
+	for (long at = 0; at < size; at += per_directory) {
+		struct stat st;
+		struct dirent *entry;
+		DIR *dir = opendir(name("d", at / per_directory));
+		if (dir == NULL)
+			fail("opendir", name("d", at / per_directory));
+		while ((entry = readdir(dir)) != NULL) {
+			if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+				fail("fstatat", entry->d_name);
+			seen += S_ISREG(st.st_mode);
+		}
+		closedir(dir);
+	}
+	stop(seen);
+	if (seen != size) {
+		fprintf(stderr, "workload: a walk shows %ld files, not %ld\n", seen, size);
+		exit(1);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 5) {
@@ -329,6 +376,8 @@ int main(int argc, char **argv)
 	else if (!strcmp(row, "read")) read_all(0);
 	else if (!strcmp(row, "read-direct")) read_all(O_DIRECT);
 	else if (!strncmp(row, "fsync-", 6)) fsync_threads(atoi(row + 6));
+	else if (!strncmp(row, "tree-stat-", 10)) tree_stat(row + 10);
+	else if (!strncmp(row, "tree-walk-", 10)) tree_walk(atol(row + 10));
 	else {
 		fprintf(stderr, "workload: no row %s\n", row);
 		return 2;

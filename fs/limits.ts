@@ -8,8 +8,10 @@ export const limits = {
   nameMax: 255,
   /** A symlink target fits one page with its end (PATH_MAX - 1). */
   symlinkMax: 4095,
-  /** LINK_MAX: what ext4 allows. */
+  /** Names of a file: what ext4 allows. */
   linkMax: 65_000,
+  /** Links of a directory, each subdirectory being one: XFS_MAXLINK. ext4 (dir_nlink) and btrfs have no bound there. */
+  directoryLinkMax: 2 ** 31 - 1,
   /** XATTR_SIZE_MAX and XATTR_NAME_MAX of Linux (include/uapi/linux/limits.h). */
   xattrValueMax: 65_536,
   xattrNameMax: 255,
@@ -49,8 +51,8 @@ export const limits = {
   reapedInodesMax: 8192,
   /** A directory that was asked for so many names which are not there is loaded: each of them costs a look into the store. */
   directoryMissesMax: 64,
-  /** Inodes kept in memory beyond those in use; about 300 bytes each. */
-  inodeCacheMax: 200_000,
+  /** Inodes kept in memory beyond those in use, and twice as many names; about 400 bytes for an inode, 250 for a name. */
+  inodeCacheMax: 131_072,
   /** Extent maps kept ready beyond those with several extents; the others are packed. About 150 bytes each. */
   extentMapsMax: 65_536,
   /** Large files start on a huge page, so that a peer can map them by 2 MiB. */

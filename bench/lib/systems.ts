@@ -111,7 +111,8 @@ export const iopmemfs: System = {
   },
 };
 
-function pidOf(summary: string): number {
+/** Of the summary that `mount --json` prints. @throws FsError EPROTO */
+export function pidOf(summary: string): number {
   const parsed: unknown = JSON.parse(summary);
   const pid: unknown = typeof parsed === 'object' && parsed !== null ? Reflect.get(parsed, 'pid') : undefined;
   if (typeof pid !== 'number') throw new FsError('EPROTO', { op: 'mount', detail: `printed ${summary}` });

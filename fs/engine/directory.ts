@@ -38,7 +38,7 @@ export class Directory {
     this.complete = complete;
   }
 
-  /** Entries; valid while complete. */
+  /** Entries that are resident: all of them while complete. */
   get size(): number {
     return this.#live;
   }
@@ -173,19 +173,23 @@ export class DirectoryTable {
   requireComplete(ino: number): Directory {
     const directory = this.get(ino);
     if (directory.complete) return directory;
-    directory.loading ??= this.#loadAll(directory).finally(() => {
-      directory.loading = undefined;
-    });
-    throw new Wait(directory.loading);
+    throw new Wait(this.#loading(directory, Infinity));
   }
 
-  /** Whoever asks for many names that are not there creates files: what a directory does not have it knows at once when it is complete. */
+  /** Answers whether it is empty: some entry is resident, or there is none. @throws Wait until one is, or all are */
+  requireAny(ino: number): Directory {
+    const directory = this.get(ino);
+    if (directory.complete || directory.size > 0) return directory;
+    throw new Wait(this.#loading(directory, 1));
+  }
+
+  /**
+   * Whoever asks for many names that are not there creates files: what a directory does not have it knows at once when it
+   * is complete. A larger one stays incomplete.
+   */
   #loadSoon(directory: Directory): void {
-    directory.loading ??= this.#loadAll(directory, this.#options.capacity >> 3).finally(() => {
-      directory.loading = undefined;
-    });
     // Nobody waits for it; what fails fails again for whoever needs it.
-    directory.loading.catch(() => undefined);
+    this.#loading(directory, this.#options.capacity >> 3).catch(() => undefined);
   }
 
   /** One more name is resident. */
@@ -193,16 +197,22 @@ export class DirectoryTable {
     if (++this.#names > this.#options.capacity) this.#options.overfull();
   }
 
-  /** `most`: a larger directory stays incomplete. */
-  async #loadAll(directory: Directory, most = Infinity): Promise<void> {
-    let loaded = 0;
+  /** Whoever finds that not enough was loaded asks again. */
+  #loading(directory: Directory, enough: number): Promise<void> {
+    directory.loading ??= this.#load(directory, enough).finally(() => {
+      directory.loading = undefined;
+    });
+    return directory.loading;
+  }
+
+  /** Until `enough` entries are resident, or all. */
+  async #load(directory: Directory, enough: number): Promise<void> {
     for await (const page of this.#options.loadAll(directory.ino)) {
       for (const entry of page) directory.fill(entry);
       this.#names += page.length;
-      loaded += page.length;
-      if (loaded > most) return;
+      if (directory.size >= enough) break;
     }
-    directory.complete = true;
+    if (directory.size < enough) directory.complete = true;
     if (this.#names > this.#options.capacity) this.#options.overfull();
   }
 
@@ -231,5 +241,5 @@ export class DirectoryTable {
   }
 }
 
-/** Names resident at most; about 120 bytes each. */
+/** Names resident at most; about 250 bytes each. */
 export const residentNamesMax = limits.inodeCacheMax * 2;

@@ -249,7 +249,7 @@ function requireEntry(v: Volume, parent: number, name: Name): { entry: Dentry; i
 
 function requireEmpty(v: Volume, inode: Inode): void {
   requireReleasable(v, inode);
-  if (v.directories.requireComplete(inode.ino).size > 0) throw new FsError('ENOTEMPTY', { ino: inode.ino });
+  if (v.directories.requireAny(inode.ino).size > 0) throw new FsError('ENOTEMPTY', { ino: inode.ino });
   if ((inode.flags & INODE_SNAPSHOTS) !== 0)
     throw new FsError('ENOTEMPTY', { ino: inode.ino, detail: `there are snapshots of it, in ${snapshotsName}` });
 }
@@ -271,7 +271,7 @@ function requireMovable(v: Volume, inode: Inode, from: Inode, to: Inode, by: Cal
 
 /** Each subdirectory is a link to its parent, by its '..'. */
 export function requireRoomForDirectory(parent: Inode): void {
-  if (parent.nlink >= limits.linkMax) throw new FsError('EMLINK', { ino: parent.ino });
+  if (parent.nlink >= limits.directoryLinkMax) throw new FsError('EMLINK', { ino: parent.ino });
 }
 
 /** A directory never moves below itself. The tree is walked by parent pointers, which the root ends. */

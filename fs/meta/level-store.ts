@@ -7,6 +7,14 @@ import { type ErrnoName, FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { MetaStore, StoreEntry, StoreOp } from './store.ts';
 
+/**
+ * How LevelDB lays out its tables. A record that is not resident is read while the operation waits for it, so what counts
+ * is one read: half the time without decompression, since tables are mapped and a block is then read where it lies, and
+ * less again with small blocks in which few keys follow each other from a restart point. It costs disk: 130 bytes a file
+ * instead of 54.
+ */
+const tables = { compression: false, blockSize: 2048, blockRestartInterval: 4 };
+
 type Db = Level<Uint8Array, Uint8Array>;
 
 /**
@@ -22,6 +30,7 @@ export async function openLevelStore(dir: string, options: { readonly create: bo
     valueEncoding: 'view',
     createIfMissing: options.create,
     errorIfExists: options.create,
+    ...tables,
   });
   try {
     await db.open();

@@ -11,7 +11,14 @@ import { at, bs, list, makeDir, makeFile, pattern, test } from './fixture.ts';
 
 vi.mock('../../fs/limits.ts', async (original) => {
   const real = await original<{ limits: typeof limits }>();
-  const small = { inodeCacheMax: 16, groupRecordsMax: 10, unwrittenRecordsMax: 30, linkMax: 5, storePageEntries: 7 };
+  const small = {
+    inodeCacheMax: 16,
+    groupRecordsMax: 10,
+    unwrittenRecordsMax: 30,
+    linkMax: 5,
+    directoryLinkMax: 5,
+    storePageEntries: 7,
+  };
   return { limits: { ...real.limits, ...small } };
 });
 

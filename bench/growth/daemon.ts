@@ -1,0 +1,54 @@
+/** The daemon on a filesystem that was made before, and what it takes. */
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { command, onCores } from '../lib/command.ts';
+import type { Place } from '../lib/place.ts';
+import { pidOf } from '../lib/systems.ts';
+import type { Made } from './populate.ts';
+
+const program = fileURLToPath(new URL('../../tools/iopmemfs.js', import.meta.url));
+/** Ticks of /proc/PID/stat in a second (proc_pid_stat(5)); 100 on every Linux that Debian ships. */
+const ticksPerSecond = 100;
+
+export interface Daemon {
+  readonly pid: number;
+  readonly mountPoint: string;
+  /** Seconds from the start of the command to its end, when the mount answers. */
+  readonly mountSeconds: number;
+  /** Processor seconds of the daemon until then. */
+  readonly mountCpuSeconds: number;
+  /** Resident now, in bytes. */
+  resident(): Promise<number>;
+  stop(): Promise<void>;
+}
+
+export async function mountMade(place: Place, made: Made, cores: string): Promise<Daemon> {
+  const mountPoint = join(place.memory, 'grown.mnt');
+  await mkdir(mountPoint, { recursive: true });
+  const env = { IOPMEMFS_STATE: join(place.disk, 'state'), IOPMEMFS_RUN: join(place.disk, 'run') };
+  const began = performance.now();
+  const args = ['mount', made.image, mountPoint, '--meta', made.meta, '--json'];
+  const pid = pidOf(await command(...onCores(cores, process.execPath, program, ...args), env));
+  const mountSeconds = (performance.now() - began) / 1000;
+  return {
+    pid,
+    mountPoint,
+    mountSeconds,
+    mountCpuSeconds: await cpuSeconds(pid),
+    resident: () => resident(pid),
+    stop: async () => {
+      await command(process.execPath, [program, 'umount', mountPoint], env);
+    },
+  };
+}
+
+async function resident(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN) * 1024;
+}
+
+async function cpuSeconds(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /s, '').split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
