@@ -172,7 +172,6 @@ command
   .option('--divide <by>', 'so many times less work: a try', '1')
   .option('--json', 'print JSON')
   .action(programs);
-
 command
   .command('growth')
   .description('more files, more extents: mount, memory, lookups, random access')
