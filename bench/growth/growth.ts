@@ -54,7 +54,8 @@ export async function growthOfFiles(options: GrowthOptions, files: number): Prom
     const run = (row: string) => measure(options, row, daemon.mountPoint, count, daemon.pid);
     const lookup: number[] = [];
     // As many rounds as it takes to look up as many names; the first does not count, it compiles.
-    for (let round = 0; round <= options.rounds * Math.ceil(lookups / count) && files > 0; round++) {
+    const rounds = files === 0 ? -1 : options.rounds * Math.ceil(lookups / count);
+    for (let round = 0; round <= rounds; round++) {
       progress(`${files} files: lookups, ${round}`);
       await sleep(believedMs);
       const cost = await run(`tree-stat-${files}-${round}`);
