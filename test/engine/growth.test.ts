@@ -20,8 +20,8 @@ async function largeDirectory(
 
 function counting(store: MetaStore, counted: (what: 'page' | 'get') => void): MetaStore {
   return {
-    get isNearlyFull() {
-      return store.isNearlyFull;
+    get room() {
+      return store.room;
     },
     get: (key) => {
       counted('get');
