@@ -81,7 +81,7 @@ export function printed(operation: Operation): string {
 }
 
 export interface Features {
-  /** fallocate, O_TMPFILE, SEEK_DATA, renameat2, special files' times: what only the kernel driver has. */
+  /** fallocate, O_TMPFILE, SEEK_DATA, renameat2, special files' times: what only the kernel driver has; times to the nanosecond. */
   readonly isFull: boolean;
   /** An ordinary user: no chown, no trusted attributes. */
   readonly isRoot: boolean;
@@ -255,6 +255,7 @@ export class Generator {
           gid: random.pick([0, 4100, 0xffff_ffff]),
         };
       case 2:
+        if (!this.#features.isFull) return { op: 'lstat', path };
         return { op: 'utimens', path, atime: 1 + random.below(2 ** 31), mtime: random.below(2 ** 31) - 2 ** 30 };
       case 3:
       case 4:
