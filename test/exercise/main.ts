@@ -52,10 +52,19 @@ const exerciser = await Exerciser.start({
   say: (line) => console.log(line),
 });
 
+let isStopped = false;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    isStopped = true;
+    void exerciser.end().finally(() => process.exit(1));
+  });
+}
+
 async function rounds(): Promise<boolean> {
   const end = Date.now() + (options.minutes ?? 0) * 60_000;
   for (let seed = options.seed, round = 1; ; seed += options.processes, round++) {
     const mismatch = await exerciser.round(seed);
+    if (isStopped) return false;
     if (mismatch !== undefined) {
       console.log(report(mismatch));
       return false;
