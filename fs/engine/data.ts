@@ -177,6 +177,9 @@ export function requireSettled(v: Volume, inode: Inode): void {
 function isInPlace(v: Volume, inode: Inode, from: number, to: number): boolean {
   const map = v.extents.get(inode.ino);
   if (map === undefined || isCow(inode)) return false;
+  // As nearly always: one extent, of this file alone.
+  const whole = map.find(from);
+  if (whole?.mark === 0 && whole.fileBlock <= from && to <= whole.fileBlock + whole.length) return true;
   for (const part of map.cover(from, to)) {
     if (part.block === undefined || isUnwritten(part)) return false;
     for (const { isOwn } of byShares(v, part)) if (!isOwn) return false;
