@@ -205,14 +205,16 @@ export class DirectoryTable {
     return directory.loading;
   }
 
-  /** Until `enough` entries are resident, or all. */
+  /** Until `enough` entries are resident, or all. Not counted again at the end: some may have gone since it was enough. */
   async #load(directory: Directory, enough: number): Promise<void> {
+    let isWhole = true;
     for await (const page of this.#options.loadAll(directory.ino)) {
       for (const entry of page) directory.fill(entry);
       this.#names += page.length;
-      if (directory.size >= enough) break;
+      isWhole = directory.size < enough;
+      if (!isWhole) break;
     }
-    if (directory.size < enough) directory.complete = true;
+    if (isWhole) directory.complete = true;
     if (this.#names > this.#options.capacity) this.#options.overfull();
   }
 
