@@ -115,7 +115,7 @@ describe.runIf(canMount).each(['kernel', 'fuse-native'])('a mount through %s', (
     await box.mount('-o', `driver=${driver}`);
     await writeFile(box.path('file'), 'kept');
     const [pid = 0] = await box.daemons();
-    expect(await box.command('umount', box.mountPoint)).toMatchObject({ code: 0 });
+    expect(await box.umountBy('umount')).toMatchObject({ code: 0 });
     // fsck waits for the daemon to finish; there is no moment at which it finds the device in use.
     expect(await box.run('fsck', box.image)).toMatchObject({ code: 0, stdout: /: clean, 2 files/ });
     await until(() => !existsSync(`/proc/${pid}`));
@@ -239,7 +239,7 @@ describe.runIf(canMount)('iopmemfs mount -f and serve', () => {
     const daemon = box.start('iopmemfs', 'mount', '-f', box.image, box.mountPoint);
     const outcome = outcomeOf(daemon);
     await printed(daemon, /mounted on/);
-    expect(await box.command('umount', box.mountPoint)).toMatchObject({ code: 0 });
+    expect(await box.umountBy('umount')).toMatchObject({ code: 0 });
     expect(await outcome).toMatchObject({ code: 0 });
   });
 

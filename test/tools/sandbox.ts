@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { chmod, chown, mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { whileInUse } from '../support/unmount.ts';
 
 export interface Outcome {
   readonly code: number | null;
@@ -119,8 +120,15 @@ export class Sandbox {
     return this.must('iopmemfs', 'mount', this.image, this.mountPoint, ...options);
   }
 
+  /** By our own program, which waits for the daemon. */
   async umount(): Promise<void> {
-    await this.must('iopmemfs', 'umount', this.mountPoint);
+    const { code, stderr } = await whileInUse(this.mountPoint, () => this.run('iopmemfs', 'umount', this.mountPoint));
+    if (code !== 0) throw new Error(`iopmemfs umount ${this.mountPoint}: exit code ${code}: ${stderr}`);
+  }
+
+  /** By a program of the system, which does not. */
+  umountBy(command: string, ...args: readonly string[]): Promise<Outcome> {
+    return whileInUse(this.mountPoint, () => this.command(command, ...args, this.mountPoint));
   }
 
   /** Process numbers of the daemons that registered here. */

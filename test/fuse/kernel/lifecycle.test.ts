@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { whileInUse } from '../../support/unmount.ts';
+import { outcomeOf } from '../../tools/sandbox.ts';
 import { Mounted } from './mounted.ts';
 
 const run = promisify(execFile);
@@ -25,12 +27,13 @@ describe.skipIf(process.getuid?.() !== 0)('a mount', () => {
   }
 
   test.each([
-    ['umount(8)', (dir: string) => run('umount', [dir])],
-    ['fusermount3 -u', (dir: string) => run('fusermount3', ['-u', dir])],
-    ['umount -l', (dir: string) => run('umount', ['-l', dir])],
-  ])('ended by %s says so, without an error, and holds nothing', async (_how, end) => {
+    ['umount(8)', ['umount']],
+    ['fusermount3 -u', ['fusermount3', '-u']],
+    ['umount -l', ['umount', '-l']],
+  ])('ended by %s says so, without an error, and holds nothing', async (_how, [command = '', ...args]) => {
     await writeFile(mounted.path('f'), 'content');
-    await end(mounted.dir);
+    const unmount = () => outcomeOf(spawn(command, [...args, mounted.dir]));
+    expect(await whileInUse(mounted.dir, unmount)).toMatchObject({ code: 0 });
     expect(await mounted.ended).toBeUndefined();
     expect(await isMounted()).toBe(false);
     // The root and the file, which has a name; no open files.
