@@ -47,6 +47,12 @@ export const limits = {
   longWorkRecordsMax: 16_384,
   /** Extents shared in one step of a tree copy: about half a slice. */
   sharedExtentsMax: 64,
+  /**
+   * Extents given back in one step, about half a slice. A file that has more when it goes is left to the background, in
+   * which a group takes at most so many: with its end their records are encoded, and their blocks become free, in one go.
+   */
+  releasedExtentsMax: 128,
+  reapedExtentsMax: 512,
   /** Whoever waits for the blocks of trees being removed looks again each time so many inodes are gone. */
   reapedInodesMax: 8192,
   /** A directory that was asked for so many names which are not there is loaded: each of them costs a look into the store. */

@@ -178,13 +178,13 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   return new Engine(volume, mounted, await keepClients(volume, loaded.clients));
 }
 
-/** Files that were open without a name when the filesystem went down; trees that were to go do so once it is mounted. */
+/** Files that were open without a name when the filesystem went down; trees, and what is large, go once it is mounted. */
 async function reapOrphans(volume: Volume, orphans: readonly number[]): Promise<void> {
   for (const ino of orphans) {
     const inode = volume.inodes.peek(ino);
     if (inode === undefined) continue;
     if (inode.isDirectory && (await run(() => volume.directories.requireComplete(ino).size)) > 0) {
-      volume.reaping.add(ino);
+      volume.reaping.add(inode);
       continue;
     }
     holdForFormer(volume, inode);

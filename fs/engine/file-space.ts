@@ -113,6 +113,17 @@ export function unmapBlocks(v: Volume, inode: Inode, from: number, to: number): 
   if (map.isEmpty) v.extents.delete(inode.ino);
 }
 
+/** The same with the first extents of the file, limits.releasedExtentsMax at most. */
+export function unmapSome(v: Volume, inode: Inode): void {
+  let end = 0;
+  let count = 0;
+  for (const extent of v.extents.get(inode.ino)?.all() ?? []) {
+    if (count++ === limits.releasedExtentsMax) break;
+    end = extent.fileBlock + extent.length;
+  }
+  unmapBlocks(v, inode, 0, end);
+}
+
 /** The flags of a range that is mapped change; its blocks stay. */
 export function markBlocks(v: Volume, inode: Inode, from: number, to: number, mark: (flags: number) => number): void {
   const map = v.extents.get(inode.ino);

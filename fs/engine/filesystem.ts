@@ -51,7 +51,7 @@ export interface FilesystemStatus {
   readonly inodes: number;
   /** Inodes that the tree copy under way has taken so far. */
   readonly copying: number | undefined;
-  /** Trees without a name that are being removed, and the inodes gone so far. */
+  /** Trees and large files without a name that are being removed, and the inodes gone so far. */
   readonly reaping: { readonly trees: number; readonly inodes: number };
   readonly readOnly: boolean;
   /** Set when a failure made the filesystem stop: nothing is written any more. */

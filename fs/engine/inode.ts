@@ -127,6 +127,8 @@ export class InodeTable {
   readonly #inodes = new Map<number, Inode>();
   /** Deleted, but the store does not know yet: group of the deletion. */
   readonly #deleted = new Map<number, number>();
+  /** Still on record, while their blocks are given back. */
+  readonly #leaving = new Set<number>();
 
   constructor(options: InodeTableOptions) {
     this.#options = options;
@@ -143,7 +145,7 @@ export class InodeTable {
     const known = this.#inodes.get(ino);
     if (known !== undefined) return known;
     if (isSnapshotsIno(ino)) return this.#options.snapshots(ino);
-    if (this.#deleted.has(ino)) return undefined;
+    if (this.#deleted.has(ino) || this.#leaving.has(ino)) return undefined;
     const record = this.#options.load(ino);
     if (record === undefined) return undefined;
     const inode = new Inode(record);
@@ -151,7 +153,7 @@ export class InodeTable {
     return inode;
   }
 
-  /** What is in memory anyway: so is every inode without names, until it is deleted. */
+  /** What is in memory anyway: so is every inode without names, until it is deleted or leaves. */
   resident(ino: number): Inode | undefined {
     return this.#inodes.get(ino);
   }
@@ -161,8 +163,15 @@ export class InodeTable {
     if (this.#inodes.size > this.#options.capacity) this.#options.overfull();
   }
 
+  /** Nobody finds it any more; its record goes later, with `delete`. */
+  leave(inode: Inode): void {
+    this.#inodes.delete(inode.ino);
+    this.#leaving.add(inode.ino);
+  }
+
   delete(inode: Inode, group: number): void {
     this.#inodes.delete(inode.ino);
+    this.#leaving.delete(inode.ino);
     this.#deleted.set(inode.ino, group);
   }
 

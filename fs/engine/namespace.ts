@@ -9,6 +9,7 @@ import { inGroup, requireAccess, requireRemovable, W_OK, X_OK } from './access.t
 import type { Dentry } from './directory.ts';
 import { inheritedFlags, requireMutable, requireUnprotected } from './file-flags.ts';
 import { freeFile } from './file-space.ts';
+import { isLarge, leaveToReaper } from './handover.ts';
 import { Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from './inode.ts';
 import { type NewEntry, newEntry } from './inode-acl.ts';
 import { entered, giveUp, requireLinksWithinTree, requireMovesWithinTree } from './quota-walk.ts';
@@ -199,7 +200,8 @@ export function changed(v: Volume, inode: Inode, now: Timespec): void {
 }
 
 /**
- * Its last user went: an inode without names goes too, unless it is the root of a tree that has yet to go.
+ * Its last user went: an inode without names goes too, unless it is the root of a tree that has yet to go. The caller
+ * has it on record as an orphan.
  * @throws Wait while layouts are being recalled
  */
 export function reap(v: Volume, inode: Inode): void {
@@ -207,6 +209,10 @@ export function reap(v: Volume, inode: Inode): void {
   // While it waited somebody else may have opened the inode again, linked it, or reaped it.
   if (inode.nlink > 0 || inUse(v, inode) || v.inodes.resident(inode.ino) !== inode) return;
   requireReleasable(v, inode);
+  if (isLarge(v, inode)) {
+    leaveToReaper(v, inode);
+    return;
+  }
   v.changes.orphan(inode.ino, false);
   remove(v, inode);
 }
@@ -358,6 +364,9 @@ export function dropName(v: Volume, inode: Inode, now: Timespec): void {
   if (inUse(v, inode)) {
     v.changes.orphan(inode.ino, true);
     v.lingering.add(inode.ino);
+  } else if (isLarge(v, inode)) {
+    v.changes.orphan(inode.ino, true);
+    leaveToReaper(v, inode);
   } else remove(v, inode);
 }
 

@@ -1,12 +1,13 @@
 /**
- * Removes trees without a name, in slices, each file as unlink(2) would: layouts on it are recalled first, and a file
- * that somebody has open goes with its last user. Interrupted anywhere it leaves a smaller tree to the next mount. A copy
- * of such a tree, begun before it lost its name, comes to nothing (tree-copies.ts), so that nobody minds what it shows.
+ * Removes what has no name, in slices. Of a tree each file goes as with unlink(2): layouts on it are recalled first, and
+ * one that somebody has open goes with its last user. Of a file of many extents a few go at a time (handover.ts).
+ * Interrupted anywhere it leaves a smaller tree, or file, to the next mount. A copy of such a tree, begun before it lost its name, comes to nothing (tree-copies.ts), so that nobody minds what it shows.
  */
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import type { Name } from '../name.ts';
 import type { Directory } from './directory.ts';
+import { unmapSome } from './file-space.ts';
 import { holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
 import { noLeases } from './leases.ts';
@@ -54,11 +55,11 @@ export class Reaper {
     });
     for (let root = reaping.first; root !== undefined && !this.#isStopped; root = reaping.first) {
       try {
-        await this.#removeTree(root);
+        await (root.isDirectory ? this.#removeTree(root.ino) : this.#removeFile(root));
       } catch (error) {
         // Its record brings what cannot go now to the next mount. Anything but FsError is a fault of ours.
         if (!(error instanceof FsError)) throw error;
-        reaping.leave(root);
+        reaping.leave(root.ino);
       }
       await this.#tell();
     }
@@ -83,6 +84,34 @@ export class Reaper {
       for (const { listing } of levels) listing.opens--;
     }
     if (!this.#isStopped) await run(() => this.#removeRoot(root));
+  }
+
+  async #removeFile(inode: Inode): Promise<void> {
+    for (let extents = 0; !this.#isStopped; ) {
+      const reply = run(() => this.#removeSome(inode));
+      const isGone = reply instanceof Promise ? await reply : reply;
+      if (isGone) return;
+      extents += limits.releasedExtentsMax;
+      if (extents >= limits.reapedExtentsMax) {
+        extents = 0;
+        await this.#tell();
+      }
+      const slice = this.#slices.step();
+      if (slice !== undefined) await slice;
+    }
+  }
+
+  /** Some of its blocks, and with the last of them the file; answers whether it has gone. */
+  #removeSome(inode: Inode): boolean {
+    const v = this.#v;
+    v.requireWritable();
+    unmapSome(v, inode);
+    if (v.extents.get(inode.ino) !== undefined) return false;
+    v.reaping.delete(inode.ino);
+    v.changes.orphan(inode.ino, false);
+    remove(v, inode);
+    this.#count();
+    return true;
   }
 
   #open(ino: number): Level {

@@ -1,15 +1,17 @@
 /**
- * Trees without a name whose inodes and blocks are being given back in the background: deleted snapshots, copies that
- * came to nothing, and what a crash left of either. Their roots are on record as orphans. Who needs space waits for it.
+ * What has no name any more and is given back in the background: trees (deleted snapshots, copies that came to nothing)
+ * and files of many extents, also those that a crash left. Each is on record as an orphan, a tree by its root. Who needs
+ * space waits for it.
  */
 import type { Name } from '../name.ts';
 import type { Reply } from '../vfs.ts';
+import type { Inode } from './inode.ts';
 
 /** Answers soon, and never rejects. */
 export type NameListener = (parent: number, name: Name) => Reply<void>;
 
 export class Reaping {
-  readonly #roots = new Set<number>();
+  readonly #roots = new Map<number, Inode>();
   /** Those that could not go. */
   readonly #left = new Set<number>();
   #wake: () => void = () => {};
@@ -19,7 +21,7 @@ export class Reaping {
   #next: Promise<void> | undefined;
   #settle: () => void = () => {};
 
-  /** `wake` is called whenever there is something to do; before, trees only gather. */
+  /** `wake` is called whenever there is something to do; before, it only gathers. */
   start(wake: () => void): void {
     this.#wake = wake;
     this.#isStopped = false;
@@ -32,8 +34,9 @@ export class Reaping {
     this.freed();
   }
 
-  add(ino: number): void {
-    this.#roots.add(ino);
+  /** The root of a tree, or a file. */
+  add(inode: Inode): void {
+    this.#roots.set(inode.ino, inode);
     if (!this.#isStopped) this.#wake();
   }
 
@@ -42,12 +45,12 @@ export class Reaping {
   }
 
   /** The one to be removed now. */
-  get first(): number | undefined {
-    const [ino] = this.#roots;
-    return ino;
+  get first(): Inode | undefined {
+    const [inode] = this.#roots.values();
+    return inode;
   }
 
-  /** Nothing is below it any more. */
+  /** Nothing is left of it but itself. */
   delete(ino: number): void {
     this.#roots.delete(ino);
     if (this.#roots.size === 0) this.#removed = 0;
@@ -63,6 +66,7 @@ export class Reaping {
     this.#removed++;
   }
 
+  /** Trees, and files by themselves. */
   get trees(): number {
     return this.#roots.size;
   }
@@ -88,8 +92,8 @@ export class Reaping {
   }
 
   /** Some of the roots of what is being removed are as `is` says. */
-  some(is: (ino: number) => boolean): boolean {
-    return !this.#isStopped && [...this.#roots].some(is);
+  some(is: (inode: Inode) => boolean): boolean {
+    return !this.#isStopped && [...this.#roots.values()].some(is);
   }
 
   /** Settles when more blocks are free; undefined where none are to be expected. */

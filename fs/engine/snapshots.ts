@@ -64,7 +64,7 @@ export function deleteSnapshot(v: Volume, snapshots: number, name: Name, by: Cal
   root.nlink = 0;
   v.changes.inode(root);
   v.changes.orphan(root.ino, true);
-  v.reaping.add(root.ino);
+  v.reaping.add(root);
 }
 
 /**

@@ -89,7 +89,7 @@ export class TreeCopies {
   }
 
   #discard({ root }: TreeCopy): void {
-    if (root !== undefined && root.nlink === 0) this.#v.reaping.add(root.ino);
+    if (root !== undefined && root.nlink === 0) this.#v.reaping.add(root);
   }
 
   /** Of all files in the tree, before anything is taken (T2). Nobody who writes elsewhere is disturbed. */

@@ -287,8 +287,10 @@ export class Volume {
 
   /** Files of the same quota are about to go, and count no more then. */
   getsQuota({ quota }: Pick<Inode, 'quota'>): boolean {
-    const counts = (ino: number): boolean => this.inodes.peek(ino)?.quota === quota;
-    return this.lingering.some(counts) || this.reaping.some(counts);
+    return (
+      this.lingering.some((ino) => this.inodes.peek(ino)?.quota === quota) ||
+      this.reaping.some((inode) => inode.quota === quota)
+    );
   }
 
   /** The quota is used up now. @throws Wait where files that go may make room, FsError EDQUOT */

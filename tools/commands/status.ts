@@ -75,7 +75,7 @@ function textOf({ server, status, job, fragmentation }: Shown): string {
   if (filesystem.copying !== undefined) lines.push(`  a tree is being copied: ${filesystem.copying} inodes so far`);
   if (filesystem.reserve > 0) lines.push(`  ${filesystem.reserve / 100}% of the blocks are kept for root`);
   const { trees, inodes } = filesystem.reaping;
-  if (trees > 0) lines.push(`  ${trees} deleted trees are being removed: ${inodes} inodes so far`);
+  if (trees > 0) lines.push(`  ${trees} deleted trees or large files are being removed: ${inodes} inodes so far`);
   if (filesystem.shutdown !== undefined) lines.push(`  SHUT DOWN: ${filesystem.shutdown}`);
   if (job !== undefined) lines.push(`  job ${job.id}, ${job.state}: ${jobText(job)}`);
   if (job?.error !== undefined && job.state === 'failed') lines.push(`    ${job.error.detail} (${job.error.code})`);
