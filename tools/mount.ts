@@ -11,6 +11,7 @@ import { collect } from './commands/serve.ts';
 import { printSummary, startInBackground } from './lib/background.ts';
 import { requireMountPoint } from './lib/mount-point.ts';
 import { ExitError, packageVersion, runProgram } from './lib/program.ts';
+import { remount } from './lib/remount.ts';
 import { openVolume } from './lib/volume.ts';
 
 interface Options {
@@ -35,10 +36,11 @@ const command = new Command('mount.iopmemfs')
   .version(packageVersion(), '-V, --version')
   .addHelpText('after', '\nExit code: 0 mounted, 1 wrong call, 32 not mounted.')
   .action(async (device: string, directory: string, options: Options) => {
-    parsedOptions(options.options, options.sloppy === true); // a wrong call is told before anything is opened
+    const parsed = parsedOptions(options.options, options.sloppy === true); // a wrong call is told before anything is opened
     if (options.namespace !== undefined) {
       throw new ExitError(mountExit.usage, '-N is not supported: call it within the namespace');
     }
+    if (parsed.remount) return remount(device, directory, parsed, options.fake === true);
     if (options.fake === true) return rehearse(device, directory, options);
     const program = fileURLToPath(new URL('iopmemfs.js', import.meta.url));
     const sloppy = options.sloppy === true ? ['--sloppy'] : [];

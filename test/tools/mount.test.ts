@@ -85,7 +85,6 @@ describe('bad input is refused before anything is touched', () => {
 
   test.for([
     ['an unknown mount option', ['-o', 'wat'], 1, /unknown mount option "wat" \(EINVAL\)/],
-    ['a remount', ['-o', 'remount,ro'], 1, /remount is not possible/],
     ['an unknown driver', ['--driver', 'wat'], 1, /driver is kernel or fuse-native, not "wat"/],
     ['a lease that is no time', ['--lease-ms', 'soon'], 1, /"soon" is not a time in milliseconds/],
     ['a lease that is too short', ['--lease-ms', '1'], 32, /a lease of 1 ms: 50 to 3600000 are possible/],

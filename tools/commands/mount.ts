@@ -2,6 +2,7 @@ import { Command, Option } from 'commander';
 import { runDaemon } from '../lib/daemon.ts';
 import { parseMountOptions } from '../lib/mount-options.ts';
 import { ExitError, errorText } from '../lib/program.ts';
+import { remount } from '../lib/remount.ts';
 import { collect, runOptions, type ServeOptions, withServeOptions } from './serve.ts';
 
 /** Exit codes of mount(8): a wrong call, and a mount that failed. */
@@ -20,7 +21,7 @@ export function mountCommand(): Command {
     .argument('<directory>', 'an empty directory')
     .option(
       '-o, --options <list>',
-      'ro, noexec, nosuid, noatime, …, allow_other, direct_io, driver=, meta=, listen=, lease_ms=, recall_ms=',
+      'ro, remount, noexec, nosuid, noatime, …, allow_other, direct_io, driver=, meta=, listen=, lease_ms=, recall_ms=',
       collect,
       [],
     )
@@ -30,6 +31,7 @@ export function mountCommand(): Command {
     const run = runOptions(device, options);
     const driver = options.driver === undefined ? [] : [`driver=${options.driver}`];
     const parsed = parsedOptions([...driver, ...options.options], options.sloppy === true);
+    if (parsed.remount) return remount(device, directory, parsed);
     const all = {
       ...run,
       meta: run.meta ?? parsed.meta,

@@ -4,6 +4,8 @@ import { parseMilliseconds } from './sizes.ts';
 
 /** What `-o` says, with later options winning over earlier ones as mount(8) has it. */
 export interface ParsedMountOptions {
+  /** What is mounted already gets other flags. */
+  readonly remount: boolean;
   readonly readOnly: boolean;
   readonly allowOther: boolean;
   /** Past the kernel's page cache (mount.fuse3(8)). */
@@ -28,7 +30,11 @@ const takesBack = new Map([
   ['diratime', 'nodiratime'],
 ]);
 /** Meant for mount(8), systemd and the init scripts, which hand them through (fstab(5), systemd.mount(5)). */
-const forOthers = /^(defaults|auto|noauto|user|nouser|users|nousers|owner|group|nofail|_netdev|comment=.*|x-.*|X-.*)$/;
+const forOthers =
+  /^(defaults|auto|noauto|user|nouser|users|nousers|owner|group|nofail|remount|_netdev|comment=.*|x-.*|X-.*)$/;
+
+/** What the kernel shows of a FUSE mount, and mount(8) hands back to us when it remounts. */
+const shownByKernel = /^(default_permissions|(user_id|group_id|rootmode|max_read|blksize)=\d+)$/;
 
 /**
  * @param sloppy mount(8) -s: options that nobody knows are left out instead of refused
@@ -44,7 +50,9 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   let recallMs: number | undefined;
   const listen: string[] = [];
   const kernel = new Set<string>();
-  for (const option of lists.flatMap((list) => list.split(',')).filter((each) => each !== '')) {
+  const given = lists.flatMap((list) => list.split(',')).filter((each) => each !== '');
+  const remount = given.includes('remount');
+  for (const option of given) {
     const [key = '', value = ''] = splitOnce(option);
     if (option === 'ro' || option === 'rw') readOnly = option === 'ro';
     else if (option === 'allow_other') allowOther = true;
@@ -57,16 +65,14 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     else if (key === 'recall_ms') recallMs = parseMilliseconds(value);
     else if (forKernel.has(option)) kernel.add(option);
     else if (takesBack.has(option)) kernel.delete(takesBack.get(option) ?? '');
-    else if (key === 'remount') {
-      throw new FsError('EINVAL', { detail: 'remount is not possible: unmount, and mount with the other options' });
-    } else if (!forOthers.test(option) && !sloppy) {
+    else if (!(remount && shownByKernel.test(option)) && !forOthers.test(option) && !sloppy) {
       throw new FsError('EINVAL', { detail: `unknown mount option ${JSON.stringify(option)}` });
     }
   }
   // As every filesystem on a disk: who may do what is decided by the modes of the files. FUSE lets only root say so, and
   // libfuse 2 does not tell us who asks, so there everything would be the daemon's.
   allowOther ??= process.geteuid?.() === 0 && driver !== 'fuse-native';
-  return { readOnly, allowOther, directIo, driver, meta, listen, leaseMs, recallMs, kernel: [...kernel] };
+  return { remount, readOnly, allowOther, directIo, driver, meta, listen, leaseMs, recallMs, kernel: [...kernel] };
 }
 
 function requireDriver(value: string): DriverName {

@@ -66,6 +66,7 @@ export const mountFlag = {
   noDev: 4,
   noExec: 8,
   synchronous: 16,
+  remount: 32,
   dirSync: 128,
   noAtime: 1024,
   noDirAtime: 2048,

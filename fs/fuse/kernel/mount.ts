@@ -85,6 +85,16 @@ export async function mountConnection(options: MountOptions): Promise<number> {
 }
 
 /**
+ * Gives a mount of ours other flags. FUSE takes no other change, and passes over the data of a remount by mount(2)
+ * (fuse_parse_param, fuse_reconfigure in fs/fuse/inode.c). What is not asked for is off, access times stay as they are.
+ * @throws FsError EBUSY (to be read-only, with files open for writing), EPERM, EINVAL
+ */
+export async function remountConnection(options: Pick<MountOptions, 'source' | 'mountPoint' | 'readOnly' | 'options'>) {
+  const { source, mountPoint } = options;
+  await mount(source, mountPoint, `fuse.${subtype}`, mountFlags(options) | mountFlag.remount, '');
+}
+
+/**
  * Takes the mount away; one that is in use only with `lazy`, and then from the tree alone.
  * @throws FsError EBUSY, EINVAL (nothing is mounted there)
  */
