@@ -291,14 +291,14 @@ export class Client {
 
   // The filesystem and the server.
 
-  /** Declares another client dead: nothing of it reaches the device any more, and its blocks are free. Takes uid 0. */
+  /** Declares another client dead: nothing of it reaches the device any more, and its blocks are free. Takes uid 0, or that of the server. */
   async evict(clientId: number, options: OperationOptions = {}): Promise<void> {
     await this.#session.call(operations.EVICT, [clientId], options);
   }
 
   /**
-   * Starts long work on the filesystem and answers its number; `job` says how far it is. Takes uid 0, or for one file the
-   * permission to write it.
+   * Starts long work on the filesystem and answers its number; `job` says how far it is. Takes uid 0 or that of
+   * the server, or for one file the permission to write it.
    */
   async startJob(request: JobRequest, options: OperationOptions = {}): Promise<number> {
     const [id] = await this.#session.call(operations.JOB_START, [jobRequestToWire(request)], options);

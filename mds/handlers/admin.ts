@@ -2,6 +2,7 @@
 
 import { nameFromBytes } from '../../fs/name.ts';
 import type { MappedExtent } from '../../fs/vfs.ts';
+import { requireAdministrator } from '../administrator.ts';
 import { inSession, onConnection, type Service } from '../context.ts';
 import { attrToWire, busAddressToWire } from '../protocol/fields.ts';
 import { wireLimits } from '../protocol/limits.ts';
@@ -32,7 +33,7 @@ export const adminServices: readonly Service[] = [
   onConnection(operations.STATUS, (_, { context }) => [serverStatusToWire(context.status())]),
 
   inSession(operations.EVICT, async ([clientId], { context, client, caller }) => {
-    if (caller.uid !== 0) throw new StatusError('PERM', 'only the administrator declares clients dead', 'EPERM');
+    requireAdministrator(caller);
     if (clientId === client.id) throw new StatusError('INVAL', `client ${clientId} is the one that asks`, 'EINVAL');
     await context.clients.evict(clientId);
     return [];

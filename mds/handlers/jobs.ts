@@ -1,8 +1,8 @@
 /** Long work on the filesystem: moving data, and how scattered it is. */
+import { requireAdministrator } from '../administrator.ts';
 import { inSession, type Service } from '../context.ts';
 import { fragmentationToWire, jobRequestFromWire, jobStatusToWire } from '../protocol/jobs.ts';
 import { operations } from '../protocol/ops.ts';
-import { StatusError } from '../protocol/status.ts';
 
 const writeAccess = 2;
 
@@ -12,7 +12,7 @@ export const jobServices: readonly Service[] = [
     const request = jobRequestFromWire(wire);
     if (request.kind === 'defragment' && request.ino !== undefined) {
       await context.fs.vfs.access(request.ino, writeAccess, caller);
-    } else requireAdministrator(caller, 'moves the data of all files');
+    } else requireAdministrator(caller);
     return [context.fs.startJob(request)];
   }),
 
@@ -22,7 +22,7 @@ export const jobServices: readonly Service[] = [
   }),
 
   inSession(operations.JOB_CANCEL, ([id], { context, caller }) => {
-    requireAdministrator(caller, 'cancels jobs');
+    requireAdministrator(caller);
     context.fs.cancelJob(id);
     return [];
   }),
@@ -31,7 +31,3 @@ export const jobServices: readonly Service[] = [
     fragmentationToWire(await context.fs.fragmentation()),
   ]),
 ];
-
-function requireAdministrator({ uid }: { readonly uid: number }, what: string): void {
-  if (uid !== 0) throw new StatusError('PERM', `only the administrator ${what}`, 'EPERM');
-}

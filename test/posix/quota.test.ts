@@ -231,6 +231,15 @@ describe.skipIf(!canMount)('what programs see', () => {
     await fs.box.must('iopmemfs', 'quota', 'set', dir, '--bytes', '1m');
     expect(await quotaOf(`${dir}/3/7`)).toMatchObject({ bytes: 100 * bs, bytesMax: 1 << 20, inodes: 106, path: dir });
     expect(await fs.box.must('iopmemfs', 'quota', 'show', dir)).toMatch(/400\.0 KiB +1\.0 MiB +40% +106 +- +- /);
+    await fs.box.must('iopmemfs', 'quota', 'set', dir, '--inodes', '200');
+    await fs.box.must('iopmemfs', 'quota', 'set', dir, '--bytes', '2m');
+    expect(await quotaOf(dir), 'what is not given stays').toMatchObject({ bytesMax: 2 << 20, inodesMax: 200 });
+    await fs.box.must('iopmemfs', 'quota', 'set', dir, '--bytes', '0');
+    expect(await quotaOf(dir)).toMatchObject({ bytesMax: 0, inodesMax: 200 });
+    expect(await fs.box.run('iopmemfs', 'quota', 'set', dir, '--inodes', '0')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('no limit would be left'),
+    });
     await fs.box.must('iopmemfs', 'quota', 'remove', dir);
     expect(await fs.box.must('iopmemfs', 'quota', 'show', dir)).toBe('');
     expect(await fs.box.run('iopmemfs', 'quota', 'remove', dir)).toMatchObject({

@@ -82,7 +82,40 @@ describe.runIf(canMount)('map, clone, status', () => {
     await box.must('iopmemfs', 'clone', box.path('plain'), box.path('dir'));
     expect(await readFile(box.path('dir', 'plain'), 'utf8')).toBe('plain');
     const refused = await box.run('iopmemfs', 'clone', box.path('plain'), box.path('dir', 'file'));
-    expect(refused).toMatchObject({ code: 1, stderr: /\(EEXIST\)/ });
+    const there = `iopmemfs: ${box.path('dir', 'file')}: file already exists (EEXIST)\n`;
+    expect(refused).toMatchObject({ code: 1, stderr: there });
+  });
+
+  test.each([
+    ['clone', ['clone', 'dir', 'new'], 'dir', 'a directory: use -r (EISDIR)'],
+    ['clone -r', ['clone', '-r', 'dir/file', 'new'], 'dir/file', 'not a directory: leave out -r (ENOTDIR)'],
+    ['clone -r, name taken', ['clone', '-r', 'dir', 'dir/ä "b"'], 'dir/ä "b"/dir', 'file already exists (EEXIST)'],
+    ['snapshot, name taken', ['snapshot', 'create', 'dir', 'ü'], 'dir/.snapshots/ü', 'file already exists (EEXIST)'],
+    ['snapshot delete', ['snapshot', 'delete', 'dir', 'no'], 'dir/.snapshots/no', 'no such file or directory (ENOENT)'],
+    ['quota of a file', ['quota', 'set', 'dir/file', '--bytes', '1m'], 'dir/file', 'not a directory (ENOTDIR)'],
+    ['a snapshot', ['defragment', 'dir/.snapshots/ü/file'], 'dir/.snapshots/ü/file', 'read-only file system (EROFS)'],
+    ['cow', ['cow', 'on', 'missing'], 'missing', 'no such file or directory (ENOENT)'],
+  ])('a refusal names the file as the user knows it, and says what is wrong: %s', async (_, args, path, words) => {
+    await mkdir(box.path('dir', '.snapshots', 'ü'), { recursive: true });
+    await mkdir(box.path('dir', 'ä "b"', 'dir'), { recursive: true });
+    const [command = '', ...rest] = args;
+    const named = rest.map((word) => (/^(dir|new|missing)/.test(word) ? box.path(word) : word));
+    const refused = await box.run('iopmemfs', command, ...named);
+    expect(refused).toMatchObject({ code: 1, stderr: `iopmemfs: ${box.path(path)}: ${words}\n` });
+  });
+
+  test('a snapshot has the name and the time that it was made with', async () => {
+    const before = Date.now();
+    await box.must('iopmemfs', 'snapshot', 'create', box.path('dir'), 'now');
+    const after = Date.now();
+    const listed: readonly { readonly name: string; readonly createdAt: string }[] = JSON.parse(
+      await box.must('iopmemfs', 'snapshot', 'list', '--json', box.path('dir')),
+    );
+    const createdAt = Date.parse(listed.find(({ name }) => name === 'now')?.createdAt ?? '');
+    expect(createdAt).toBeGreaterThanOrEqual(before);
+    expect(createdAt).toBeLessThanOrEqual(after);
+    const refused = await box.run('iopmemfs', 'snapshot', 'create', box.path('dir'), '..');
+    expect(refused).toMatchObject({ code: 1, stderr: /"\.\." cannot be the name of a snapshot \(EINVAL\)/ });
   });
 
   test('a path that is not on a mount of ours is EXDEV, with what to do', async () => {

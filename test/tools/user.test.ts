@@ -50,6 +50,21 @@ describe.runIf(canMountAsUser)('an ordinary user', () => {
     await box.umount();
   });
 
+  test('manages all of what is theirs: jobs, quotas, the reserve, snapshots', async () => {
+    await box.mount();
+    expect(await sh('mkdir "$1/d" && echo text > "$1/d/f"')).toMatchObject({ code: 0 });
+    await box.must('iopmemfs', 'defragment', box.mountPoint);
+    await box.must('iopmemfs', 'evacuate', box.mountPoint, '4k+1m');
+    await box.must('iopmemfs', 'resize', box.mountPoint, '32m');
+    await box.must('iopmemfs', 'tune', '-m', '1', box.mountPoint);
+    await box.must('iopmemfs', 'quota', 'set', box.path('d'), '--bytes', '1m');
+    await box.must('iopmemfs', 'snapshot', 'create', box.path('d'), 'kept');
+    await box.must('iopmemfs', 'clone', '-r', box.path('d', '.snapshots', 'kept'), box.path('e'));
+    expect(await sh('cat "$1/e/f"')).toMatchObject({ code: 0, stdout: 'text\n' });
+    await box.umount();
+    expect(await box.run('fsck', box.image)).toMatchObject({ code: 0 });
+  });
+
   test('may unmount with fusermount3 too, which stops the daemon', async () => {
     await box.mount();
     expect(await sh('echo kept > "$1/f"')).toMatchObject({ code: 0 });

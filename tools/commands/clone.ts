@@ -19,11 +19,15 @@ export function cloneCommand(): Command {
       if (from.server.uuid !== to.server.uuid) {
         throw new FsError('EXDEV', { path: target, detail: `not on the same filesystem as ${source}` });
       }
-      await withClient(from.server, (client) =>
-        options.recursive === true
-          ? withProgress(client, 'cloning', () => client.cloneTree(from.remote, to.remote))
-          : client.clone(from.remote, to.remote),
-      );
+      try {
+        await withClient(from.server, (client) =>
+          options.recursive === true
+            ? withProgress(client, 'cloning', () => client.cloneTree(from.remote, to.remote))
+            : client.clone(from.remote, to.remote),
+        );
+      } catch (error) {
+        throw explained(error, from.local, to.local);
+      }
       if (options.json === true) printJson({ source: from.local, path: to.local });
     });
 }
@@ -31,6 +35,17 @@ export function cloneCommand(): Command {
 interface CloneOptions {
   readonly recursive?: true;
   readonly json?: true;
+}
+
+/** Where these are said the new name is to blame. */
+const aboutTarget: ReadonlySet<string> = new Set(['EEXIST', 'EROFS', 'ENOSPC', 'EDQUOT', 'ENAMETOOLONG', 'EBUSY']);
+
+function explained(error: unknown, source: string, target: string): unknown {
+  if (!(error instanceof FsError)) return error;
+  const { code, context } = error;
+  if (code === 'EISDIR') return new FsError(code, { path: source, detail: 'a directory: use -r' });
+  if (code === 'ENOTDIR') return new FsError(code, { path: source, detail: 'not a directory: leave out -r' });
+  return aboutTarget.has(code) ? new FsError(code, { ...context, path: target }) : error;
 }
 
 async function isDirectory(path: string): Promise<boolean> {

@@ -24,11 +24,11 @@ export function quotaCommand(): Command {
     .addCommand(
       new Command('set')
         .description(
-          'Set a limit on a directory, or change it. What is there already is counted first; meanwhile the limit is not in force.',
+          'Set limits on a directory, or change them; one that is not given stays as it is. What is there already is counted first; meanwhile they are not in force.',
         )
         .argument('<directory>', 'a directory on a mount')
-        .option('--bytes <size>', 'most bytes in blocks of files: a number with k, m, g or t; 0 for no limit', '0')
-        .option('--inodes <count>', 'most files and directories, itself included; 0 for no limit', '0')
+        .option('--bytes <size>', 'most bytes in blocks of files: a number with k, m, g or t; 0 for no limit')
+        .option('--inodes <count>', 'most files and directories, itself included; 0 for no limit')
         .action(setQuota),
     )
     .addCommand(
@@ -50,16 +50,23 @@ export function quotaCommand(): Command {
 }
 
 async function setQuota(directory: string, options: SetOptions): Promise<void> {
-  const limit = { bytes: parseSize(options.bytes ?? '0'), inodes: parseCount(options.inodes ?? '0') };
-  if (limit.bytes === 0 && limit.inodes === 0) {
+  const bytes = options.bytes === undefined ? undefined : parseSize(options.bytes);
+  const inodes = options.inodes === undefined ? undefined : parseCount(options.inodes);
+  if (bytes === undefined && inodes === undefined) {
     throw new FsError('EINVAL', { path: directory, detail: 'a limit is needed: --bytes SIZE, --inodes COUNT or both' });
   }
   const { server, remote } = await remotePath(directory);
   const progress = new ProgressLine();
   try {
-    await withClient(server, (client) =>
-      client.setQuota(remote, limit, { progress: (inodes) => progress.show(`${inodes} files counted`) }),
-    );
+    await withClient(server, async (client) => {
+      const set = (await client.quotas(remote)).find(({ path }) => path === remote);
+      const limit = { bytes: bytes ?? set?.bytesMax ?? 0, inodes: inodes ?? set?.inodesMax ?? 0 };
+      if (limit.bytes === 0 && limit.inodes === 0) {
+        const detail = 'no limit would be left: iopmemfs quota remove';
+        throw new FsError('EINVAL', { path: directory, detail });
+      }
+      await client.setQuota(remote, limit, { progress: (counted) => progress.show(`${counted} files counted`) });
+    });
   } finally {
     progress.end();
   }

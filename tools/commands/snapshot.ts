@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { FsError } from '../../fs/errors.ts';
 import { formatColumns } from '../lib/columns.ts';
 import { print, printJson } from '../lib/program.ts';
 import { withProgress } from '../lib/progress.ts';
@@ -26,8 +27,14 @@ export function snapshotCommand(): Command {
     .argument('<name>', 'what the snapshot is to be called')
     .option('--json', 'print what was made as JSON')
     .action(async (directory: string, name: string, options: Options) => {
+      requireName(name);
       const { server, local, remote } = await remotePath(directory);
-      await withClient(server, (client) => withProgress(client, 'snapshot', () => client.snapshot(remote, name)));
+      try {
+        await withClient(server, (client) => withProgress(client, 'snapshot', () => client.snapshot(remote, name)));
+      } catch (error) {
+        const isThere = error instanceof FsError && error.code === 'EEXIST';
+        throw isThere ? new FsError('EEXIST', { path: pathOf(local, name) }) : error;
+      }
       if (options.json === true) printJson({ name, path: pathOf(local, name) });
     });
   command
@@ -37,6 +44,7 @@ export function snapshotCommand(): Command {
     .argument('<name>')
     .option('--json', 'print what was deleted as JSON')
     .action(async (directory: string, name: string, options: Options) => {
+      requireName(name);
       const { server, local, remote } = await remotePath(directory);
       await withClient(server, (client) => client.rmdir(`${remote}/.snapshots/${name}`));
       if (options.json === true) printJson({ name, path: pathOf(local, name) });
@@ -52,7 +60,11 @@ export function snapshotCommand(): Command {
         const found: Listed[] = [];
         for (const name of await client.readdir(`${remote}/.snapshots`)) {
           const { btime } = await client.stat(`${remote}/.snapshots/${name}`);
-          found.push({ name, path: pathOf(local, name), createdAt: new Date(btime.sec * 1000).toISOString() });
+          found.push({
+            name,
+            path: pathOf(local, name),
+            createdAt: new Date(btime.sec * 1000 + btime.nsec / 1e6).toISOString(),
+          });
         }
         return found;
       });
@@ -60,6 +72,12 @@ export function snapshotCommand(): Command {
       else if (listed.length > 0) print(table(listed));
     });
   return command;
+}
+
+/** @throws FsError EINVAL */
+function requireName(name: string): void {
+  if (name !== '' && name !== '.' && name !== '..' && !name.includes('/')) return;
+  throw new FsError('EINVAL', { detail: `${JSON.stringify(name)} cannot be the name of a snapshot` });
 }
 
 function pathOf(directory: string, name: string): string {

@@ -78,9 +78,9 @@ function* joined(extents: readonly Extent[]): Generator<Extent> {
   if (last !== undefined) yield last;
 }
 
-/** `3 extents, 1 would be ideal; 50 % of its huge pages can be mapped as such` */
+/** `1 extent, 1 would be ideal`, `3 extents, 1 would be ideal; 50 % of its huge pages can be mapped as such` */
 export function fragmentationText(f: FileFragmentation): string {
-  const pieces = `${f.extents} extents, ${f.idealExtents} would be ideal`;
+  const pieces = `${f.extents} ${f.extents === 1 ? 'extent' : 'extents'}, ${f.idealExtents} would be ideal`;
   if (f.hugePageBytes === 0) return pieces;
   return `${pieces}; ${Math.round((100 * f.hugeMappableBytes) / f.hugePageBytes)} % of its huge pages can be mapped as such`;
 }

@@ -26,24 +26,32 @@ export async function runJob(
   start: (client: Client) => Promise<number>,
   options: JobOptions,
 ): Promise<void> {
-  const job = await withClient(server, async (client) => {
+  const { job, size } = await withClient(server, async (client) => {
     const id = await start(client);
     const cancel = (): void => {
       client.cancelJob(id).catch(() => undefined); // it ended by itself
     };
     for (const signal of signals) process.on(signal, cancel);
     try {
-      return await follow(client, id);
+      const job = await follow(client, id);
+      return { job, size: job.kind === 'resize' ? await sizeOf(client) : undefined };
     } finally {
       for (const signal of signals) process.off(signal, cancel);
     }
   });
-  if (options.json === true) printJson({ device: server.device, ...job, ino: undefined });
+  if (options.json === true) printJson({ device: server.device, ...job, ino: undefined, size });
   const what = `${server.device}: ${job.kind}`;
   if (job.state === 'failed')
     throw new ExitError(1, `${what}: ${job.error?.detail ?? ''} (${job.error?.code ?? 'EIO'})`);
   if (job.state === 'cancelled') throw new ExitError(130, `${what}: cancelled after ${formatSize(job.moved)}`);
-  if (options.json !== true) print(`${what}: ${formatSize(job.moved)} moved in ${job.elapsedMs} ms`);
+  const becomes = size === undefined ? '' : `${formatSize(size)} large, `;
+  if (options.json !== true) print(`${what}: ${becomes}${formatSize(job.moved)} moved in ${job.elapsedMs} ms`);
+}
+
+/** Of the filesystem, in bytes. */
+async function sizeOf(client: Client): Promise<number> {
+  const { blocks, blockSize } = (await client.status()).filesystem;
+  return blocks.total * blockSize;
 }
 
 const signals = ['SIGINT', 'SIGTERM'] as const;
@@ -63,8 +71,8 @@ async function follow(client: Client, id: number): Promise<JobStatus> {
 }
 
 /** `evacuate: 12 %, 1.5 GiB of 12.0 GiB, 1.4 GiB moved, inode 17` */
-export function jobText({ kind, total, done, moved, ino }: JobStatus): string {
-  const percent = total === 0 ? 0 : Math.floor((100 * done) / total);
+export function jobText({ kind, state, total, done, moved, ino }: JobStatus): string {
+  const percent = total === 0 ? (state === 'done' ? 100 : 0) : Math.floor((100 * done) / total);
   const at = ino === undefined ? '' : `, inode ${ino}`;
   return `${kind}: ${percent} %, ${formatSize(done)} of ${formatSize(total)}, ${formatSize(moved)} moved${at}`;
 }

@@ -1,5 +1,6 @@
 /** What all programs have in common: exit codes, how an error reads, and that nothing ends in a stack trace. */
 import { readFileSync } from 'node:fs';
+import { getSystemErrorMap } from 'node:util';
 import { type Command, CommanderError } from 'commander';
 import { type ErrorContext, FsError } from '../../fs/errors.ts';
 
@@ -57,9 +58,7 @@ export function complain(program: string, text: string): void {
 export function errorText(error: unknown): string {
   if (error instanceof FsError) return describe(error.code, error.context, error.cause);
   if (!(error instanceof Error)) return String(error);
-  const [code, path, detail] = ['code', 'path', 'detail'].map((field) => textOf(error, field));
-  // ClientError, told by its fields: its module would bring the whole protocol along, into programs that need none.
-  if (code !== undefined && detail !== undefined) return describe(code, { path, detail: lastPart(detail) });
+  const [code, path] = ['code', 'path'].map((field) => textOf(error, field));
   return code === undefined ? error.message : describe(code, { path, detail: withoutCode(error.message) });
 }
 
@@ -75,7 +74,7 @@ function describe(code: string, { op, path, ino, name, range, detail }: Describe
     ino === undefined ? undefined : `inode ${ino}`,
     name === undefined ? undefined : `name ${JSON.stringify(name)}`,
     range === undefined ? undefined : `bytes ${range.offset}+${range.length}`,
-    detail ?? (cause instanceof Error ? withoutCode(cause.message) : undefined),
+    detail ?? (cause instanceof Error ? withoutCode(cause.message) : wordsFor(code)),
   ].filter((part) => part !== undefined);
   return parts.length === 0 ? code : `${parts.join(': ')} (${code})`;
 }
@@ -85,9 +84,9 @@ function withoutCode(message: string): string {
   return /^[A-Z0-9]+: (.*), \w+( '.*')?$/.exec(message)?.[1] ?? message;
 }
 
-/** The server's own words begin with the errno, which is said at the end already. */
-function lastPart(detail: string): string {
-  return detail.replace(/^(?:[A-Z_]+: )+/, '');
+/** What strerror(3) says, in node's words. */
+function wordsFor(code: string): string | undefined {
+  return [...getSystemErrorMap().values()].find(([name]) => name === code)?.[1];
 }
 
 function textOf(error: Error, field: string): string | undefined {

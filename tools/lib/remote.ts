@@ -37,13 +37,33 @@ export async function remotePlace(path: string): Promise<RemotePath> {
   return { ...directory, local: join(directory.local, name), remote: join(directory.remote, name) };
 }
 
-/** Asks the server for names and numbers only: the device is not opened here. */
-export async function withClient<T>({ socket }: Registration, work: (client: Client) => Promise<T>): Promise<T> {
-  const { connect } = await import('../../client/index.ts'); // not for those who ask for help or mistype
-  const client = await connect(`unix:${socket}`, { device: 'none' });
+/**
+ * Asks the server for names and numbers only: the device is not opened here.
+ * @throws FsError for what the server refuses, with the path that the file has here
+ */
+export async function withClient<T>(server: Registration, work: (client: Client) => Promise<T>): Promise<T> {
+  const { ClientError, connect } = await import('../../client/index.ts'); // not for those who ask for help or mistype
+  const client = await connect(`unix:${server.socket}`, { device: 'none' });
   try {
     return await work(client);
+  } catch (error) {
+    if (!(error instanceof ClientError)) throw error;
+    const { code, path, detail } = error;
+    const local = path === undefined ? server.device : join(server.mountPoint ?? '/', path);
+    throw new FsError(code, { path: local, detail: wordsOf(detail) });
   } finally {
     await client.close();
   }
+}
+
+/**
+ * What the server says beyond the errno and what the user calls the file: operation, status, inode and name come before
+ * it. Nothing, where that was all.
+ */
+function wordsOf(detail: string): string | undefined {
+  const words = detail
+    .replace(/^(?:[A-Z][A-Z0-9_]*(?:: |$))+/, '')
+    .replace(/^inode \d+(?:, |$)/, '')
+    .replace(/^name "(?:[^"\\]|\\.)*"(?:, |$)/, '');
+  return words === '' ? undefined : words;
 }
