@@ -143,6 +143,13 @@ describe.runIf(canMount).each(['kernel', 'fuse-native'])('a mount through %s', (
     process.kill(pid, 'SIGKILL');
     await until(() => !existsSync(`/proc/${pid}`));
     expect(JSON.parse(await box.must('iopmemfs', 'status', '--json'))).toEqual([]);
+    for (const args of [
+      ['status', box.mountPoint],
+      ['map', box.path('file')],
+    ]) {
+      const refused = await box.run('iopmemfs', ...args);
+      expect(refused).toMatchObject({ code: 1, stderr: /: its daemon has died: .* mount again \(ENOTCONN\)$/m });
+    }
     expect(await box.run('fsck', box.image)).toMatchObject({ code: 0, stdout: /clean, not unmounted in order/ });
     await box.mount('-o', `driver=${driver}`);
     expect(await readFile(box.path('file'), 'utf8')).toBe('synced');

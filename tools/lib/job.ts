@@ -33,8 +33,8 @@ export async function runJob(
     };
     for (const signal of signals) process.on(signal, cancel);
     try {
-      const job = await follow(client, id);
-      return { job, size: job.kind === 'resize' ? await sizeOf(client) : undefined };
+      const ended = await follow(client, id);
+      return { job: ended, size: ended.kind === 'resize' ? await sizeOf(client) : undefined };
     } finally {
       for (const signal of signals) process.off(signal, cancel);
     }

@@ -3,7 +3,7 @@
  * RUN/<uuid>.sock, and RUN/mounts/<st_dev>.json for its mount, and takes them away when it ends. Entries of daemons
  * that were killed are not believed.
  */
-import { lstat, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsError } from '../../fs/errors.ts';
@@ -136,11 +136,22 @@ async function startTimeOf(pid: number): Promise<string | undefined> {
   }
 }
 
-/** The server of a path on its mount, or of its device. @throws FsError ENOENT */
+/** Asks for what no kernel keeps. @throws FsError ENOTCONN: on a mount whose daemon was killed */
+export async function requireAlive(path: string): Promise<void> {
+  try {
+    await statfs(path);
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error) || error.code !== 'ENOTCONN') return; // others say it better
+    throw new FsError('ENOTCONN', { path, detail: 'its daemon has died: iopmemfs umount, then mount again' });
+  }
+}
+
+/** The server of a path on its mount, or of its device. @throws FsError ENOENT, ENOTCONN */
 export async function serverAt(path: string): Promise<Registration> {
   const device = await devicePath(path);
   const byDevice = (await allServers()).find((server) => server.device === device);
   if (byDevice !== undefined) return byDevice;
+  await requireAlive(path);
   const found = await serverOfMount((await lstat(path)).dev);
   if (found !== undefined) return found;
   const detail = 'neither a device that is served nor on a mount; iopmemfs status lists what runs';

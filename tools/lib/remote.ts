@@ -3,7 +3,7 @@ import { lstat, realpath } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Client } from '../../client/index.ts';
 import { FsError } from '../../fs/errors.ts';
-import { type Registration, serverOfMount } from './registry.ts';
+import { type Registration, requireAlive, serverOfMount } from './registry.ts';
 
 /** A path, and what it is called from the root of its filesystem. */
 export interface RemotePath {
@@ -14,8 +14,9 @@ export interface RemotePath {
   readonly remote: string;
 }
 
-/** @throws FsError ENOENT and others of stat(2), EXDEV (not on an iopmemfs mount of a living daemon) */
+/** @throws FsError ENOENT and others of stat(2), ENOTCONN, EXDEV (not on an iopmemfs mount of a living daemon) */
 export async function remotePath(path: string): Promise<RemotePath> {
+  await requireAlive(path);
   const local = await realpath(path);
   const server = await serverOfMount((await lstat(local)).dev);
   if (server?.mountPoint === undefined) {
