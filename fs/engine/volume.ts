@@ -345,12 +345,13 @@ export class Volume {
     return encodeStore(this.#binding);
   }
 
+  /** Records that are made only here belong to the group that is sealed: as changes they would count for the next one. */
   #collect(): readonly StoreOp[] {
-    if (this.#nextNumber > this.#binding.nextIno || this.#nextClientId > this.#binding.nextClientId)
-      this.touchBinding();
-    for (const tree of this.quotas.takeChanged()) this.changes.record(quotaKey(tree.id), encodeQuota(tree));
     this.fresh.clear();
     const { ops, directories } = this.changes.collect();
+    if (this.#nextNumber > this.#binding.nextIno || this.#nextClientId > this.#binding.nextClientId)
+      ops.push({ key: storeKey(), value: this.#encodeBinding() });
+    for (const tree of this.quotas.takeChanged()) ops.push({ key: quotaKey(tree.id), value: encodeQuota(tree) });
     if (this.inodeCount !== this.#countedInodes) {
       this.#countedInodes = this.inodeCount;
       const { generation } = this.#binding;

@@ -3,7 +3,9 @@ import { expect } from 'vitest';
 import { describeKey } from '../../fs/format/keys.ts';
 import type { MetaStore, StoreOp } from '../../fs/meta/store.ts';
 import { n, root, withHandle } from '../support/filesystem.ts';
-import { test as base, bs, makeFile, pattern } from './fixture.ts';
+import { GatedStore } from '../meta/gated-store.ts';
+import { test as base, bs, list, makeDir, makeFile, pattern } from './fixture.ts';
+import { until } from './trees.ts';
 
 /** The filesystem is mounted on a store that notes what is written. */
 const test = base.extend<{ written: Map<string, StoreOp> }>({
@@ -93,4 +95,24 @@ test('an orphan that came and went leaves none', async ({ lab, written }) => {
   await makeFile(vfs, 'other');
   await vfs.syncfs();
   expect([...written.keys()].filter((key) => key.endsWith(` ${attr.ino}`))).toEqual([]);
+});
+
+base('what a group adds to its records when it is sealed is no change of the next one', async ({ lab }) => {
+  await lab.unmount();
+  const gated: { store?: GatedStore } = {};
+  await lab.mount(undefined, { store: (store) => (gated.store = new GatedStore(store)) });
+  const { vfs, fs } = lab;
+  const dir = await makeDir(vfs, 'd');
+  await fs.setQuota(dir, 100 * bs, 100);
+  await makeFile(vfs, 'd/f');
+  const begun = gated.store?.begun ?? 0;
+  gated.store?.hold();
+  const closed = lab.unmount();
+  // The last of what was under way ends when the last but one group is being written.
+  await until('a group is being written', () => (gated.store?.begun ?? 0) > begun);
+  await makeFile(vfs, 'd/g');
+  gated.store?.open();
+  await closed;
+  await lab.mount();
+  expect(await list(lab.vfs, dir)).toEqual(['.', '..', 'f', 'g']);
 });
