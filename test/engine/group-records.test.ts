@@ -2,8 +2,8 @@
 import { expect } from 'vitest';
 import { describeKey } from '../../fs/format/keys.ts';
 import type { MetaStore, StoreOp } from '../../fs/meta/store.ts';
-import { n, root, withHandle } from '../support/filesystem.ts';
 import { GatedStore } from '../meta/gated-store.ts';
+import { n, root, withHandle } from '../support/filesystem.ts';
 import { test as base, bs, list, makeDir, makeFile, pattern } from './fixture.ts';
 import { until } from './trees.ts';
 
