@@ -4,8 +4,8 @@
  * syncfs(2) promises nothing: the kernel tells it to no filesystem mounted on /dev/fuse without a block device
  * (fuse_sync_fs, fs/fuse/inode.c).
  */
-import type { Model, Node } from './model.ts';
-import { statLines, statOf } from './model.ts';
+import type { Model } from './model.ts';
+import { type Node, statLines, statOf } from './node.ts';
 import type { Operation } from './operations.ts';
 import type { Side } from './side.ts';
 

@@ -5,7 +5,9 @@
 import { alice, become, type Identity, root } from '../posix/support/identity.ts';
 import type { Stat } from '../posix/support/structs.ts';
 import { Durable, isReading } from './durable.ts';
-import { entryLine, listing, Model, type Node, type OpenFile, statLines, statOf } from './model.ts';
+import { Model } from './model.ts';
+import { entryLine, listing, type Node, statLines, statOf } from './node.ts';
+import type { OpenFile } from './open-file.ts';
 import { isError, isSame, type Operation, type Outcome, printed } from './operations.ts';
 import type { Side } from './side.ts';
 

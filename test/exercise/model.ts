@@ -6,8 +6,6 @@ import {
   NAME_MAX,
   O_APPEND,
   O_CREAT,
-  O_DIRECT,
-  O_DIRECTORY,
   O_EXCL,
   O_NOFOLLOW,
   O_TRUNC,
@@ -16,66 +14,34 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../posix/support/constants.ts';
-import { type FallocateMode, isError, type Operation, type Outcome, pattern } from './operations.ts';
+import {
+  attribute,
+  chown,
+  dropName,
+  dropPrivileges,
+  isBelow,
+  listing,
+  moveTo,
+  Node,
+  type Owner,
+  statOf,
+} from './node.ts';
+import {
+  accessMask,
+  copy,
+  fallocate,
+  isMappable,
+  type Mapping,
+  type OpenFile,
+  opening,
+  put,
+  resize,
+} from './open-file.ts';
+import { isError, type Operation, type Outcome, pattern } from './operations.ts';
 
-const accessMask = 3;
 const umask = 0o022;
 /** MAXSYMLINKS of the kernel. */
 const symlinksMax = 40;
-
-export class Node {
-  readonly type: number;
-  permissions: number;
-  uid: number;
-  gid: number;
-  links: number;
-  /** Of a directory. */
-  readonly entries = new Map<string, Node>();
-  parent: Node | undefined;
-  bytes: Buffer = Buffer.alloc(0);
-  /** Of a symbolic link. */
-  readonly target: string;
-  readonly xattrs = new Map<string, Buffer>();
-  /** Made by O_TMPFILE and not named yet. */
-  isUnnamed = false;
-
-  constructor(type: number, permissions: number, owner: Owner, target = '') {
-    this.type = type;
-    this.permissions = permissions;
-    this.uid = owner.uid;
-    this.gid = owner.gid;
-    this.links = type === S_IFDIR ? 2 : 1;
-    this.target = target;
-  }
-
-  get isDirectory(): boolean {
-    return this.type === S_IFDIR;
-  }
-  get isFile(): boolean {
-    return this.type === S_IFREG;
-  }
-
-  get size(): number {
-    return this.type === S_IFLNK ? this.target.length : this.bytes.length;
-  }
-}
-
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
-}
-
-export interface OpenFile {
-  readonly node: Node;
-  readonly flags: number;
-  position: number;
-}
-
-export interface Mapping {
-  readonly node: Node;
-  readonly offset: number;
-  readonly length: number;
-}
 
 /** What only needs to know where a path leads. */
 type OnPath = Extract<
@@ -487,154 +453,4 @@ export class Model {
     }
     return 'ENOENT';
   }
-}
-
-function isMappable(
-  file: OpenFile,
-  writes: boolean,
-  range: { readonly offset: number; readonly length: number },
-): boolean {
-  const { node, flags } = file;
-  if (!node.isFile || range.length === 0 || range.offset + range.length > node.size) return false;
-  return (flags & accessMask) === 2 || (!writes && (flags & accessMask) === 0);
-}
-
-/** What open(2) refuses of something that is there. */
-function opening(node: Node, flags: number): string | undefined {
-  if (node.type === S_IFLNK) return (flags & O_DIRECTORY) === 0 ? 'ELOOP' : 'ENOTDIR';
-  if ((flags & O_CREAT) !== 0 && node.isDirectory) return 'EISDIR';
-  if ((flags & O_DIRECTORY) !== 0 && !node.isDirectory) return 'ENOTDIR';
-  if (node.isDirectory) {
-    if ((flags & accessMask) !== 0 || (flags & O_TRUNC) !== 0) return 'EISDIR';
-    return (flags & O_DIRECT) === 0 ? undefined : 'EINVAL';
-  }
-  return node.type === S_IFSOCK ? 'ENXIO' : undefined;
-}
-
-function put(node: Node, offset: number, data: Buffer): void {
-  if (offset + data.length > node.size) resize(node, offset + data.length);
-  node.bytes.set(data, offset);
-}
-
-function resize(node: Node, size: number): void {
-  const bytes = Buffer.alloc(size);
-  node.bytes.copy(bytes);
-  node.bytes = bytes;
-}
-
-function fallocate({ node, flags }: OpenFile, mode: FallocateMode, offset: number, length: number): Outcome {
-  if (offset < 0 || length <= 0) return 'EINVAL';
-  if ((flags & accessMask) === 0) return 'EBADF';
-  const end = offset + length;
-  switch (mode) {
-    case 'allocate':
-      if (end > node.size) resize(node, end);
-      return 0;
-    case 'keep':
-      return 0;
-    case 'zero':
-      if (end > node.size) resize(node, end);
-      node.bytes.fill(0, offset, end);
-      return 0;
-    case 'punch':
-    case 'zeroKeep':
-      node.bytes.fill(0, Math.min(offset, node.size), Math.min(end, node.size));
-      return 0;
-  }
-}
-
-function copy(from: OpenFile, offset: number, to: OpenFile, toOffset: number, length: number): Outcome {
-  if (from.node.isDirectory || to.node.isDirectory) return 'EISDIR';
-  if ((from.flags & accessMask) === 1 || (to.flags & accessMask) === 0) return 'EBADF';
-  if ((to.flags & O_APPEND) !== 0) return 'EBADF';
-  const count = Math.max(0, Math.min(length, from.node.size - offset));
-  if (from.node === to.node && toOffset + count > offset && toOffset < offset + count) return 'EINVAL';
-  if (count > 0) put(to.node, toOffset, Buffer.from(from.node.bytes.subarray(offset, offset + count)));
-  return count;
-}
-
-function chown(node: Node, uid: number, gid: number): void {
-  if (uid !== 0xffff_ffff) node.uid = uid;
-  if (gid !== 0xffff_ffff) node.gid = gid;
-  // chown(2): what runs as somebody else must not do so for a new owner.
-  if (!node.isDirectory) dropPrivileges(node);
-}
-
-/** Mandatory locking, set-group-ID without execution, keeps its bit. */
-function dropPrivileges(node: Node): void {
-  node.permissions &= (node.permissions & 0o010) === 0 ? ~0o4000 : ~0o6000;
-}
-
-function attribute(
-  node: Node,
-  operation: Extract<Operation, { op: 'setxattr' | 'getxattr' | 'removexattr' | 'listxattr' }>,
-): Outcome {
-  const { xattrs } = node;
-  if (operation.op === 'listxattr') return [...xattrs.keys()].sort();
-  const { name } = operation;
-  const known = xattrs.get(name);
-  if (name.startsWith('user.') && !node.isFile && !node.isDirectory)
-    return operation.op === 'getxattr' ? 'ENODATA' : 'EPERM';
-  switch (operation.op) {
-    case 'getxattr':
-      return known ?? 'ENODATA';
-    case 'removexattr':
-      return xattrs.delete(name) ? 0 : 'ENODATA';
-    case 'setxattr':
-      if (operation.flags === 1 && known !== undefined) return 'EEXIST';
-      if (operation.flags === 2 && known === undefined) return 'ENODATA';
-      xattrs.set(name, pattern(operation.length, operation.fill));
-      return 0;
-  }
-}
-
-function dropName(directory: Node, node: Node): void {
-  if (node.isDirectory) {
-    directory.links--;
-    node.links = 0;
-  } else node.links--;
-}
-
-function moveTo(from: Node, to: Node, name: string, node: Node): void {
-  to.entries.set(name, node);
-  if (!node.isDirectory) return;
-  from.links--;
-  to.links++;
-  node.parent = to;
-}
-
-function isBelow(directory: Node, node: Node): boolean {
-  for (let at: Node | undefined = directory; at !== undefined; at = at.parent) if (at === node) return true;
-  return false;
-}
-
-/** The fields of stat(2) that follow from what was done. The size of a directory is the filesystem's own affair. */
-export function statOf(node: Node): readonly string[] {
-  const { uid, gid, size } = node;
-  return statLines({ mode: node.type | node.permissions, nlink: node.links, uid, gid, size });
-}
-
-export function statLines(stat: {
-  mode: number;
-  nlink: number;
-  uid: number;
-  gid: number;
-  size: number;
-}): readonly string[] {
-  const isDirectory = (stat.mode & S_IFDIR) === S_IFDIR && (stat.mode & 0o170000) === S_IFDIR;
-  return [
-    `mode ${stat.mode.toString(8)}`,
-    `links ${stat.nlink}`,
-    `owner ${stat.uid}:${stat.gid}`,
-    ...(isDirectory ? [] : [`size ${stat.size}`]),
-  ];
-}
-
-export function listing(node: Node): readonly string[] {
-  return [...node.entries].map(([name, child]) => entryLine(name, child.type >> 12)).sort();
-}
-
-/** @param type DT_* of readdir(3) */
-export function entryLine(name: string, type: number): string {
-  return `${name} ${type}`;
 }

@@ -31,7 +31,7 @@ import {
   type Stat,
   statxSize,
 } from '../posix/support/structs.ts';
-import { entryLine, statLines } from './model.ts';
+import { entryLine, statLines } from './node.ts';
 import { type FallocateMode, isError, type Operation, type Outcome, pattern } from './operations.ts';
 
 const page = 4096;
