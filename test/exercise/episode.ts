@@ -17,8 +17,6 @@ export class Episode {
   readonly #reference: Side;
   readonly #identity: Identity;
   readonly #durable: Durable;
-  /** Files written through mappings: when their times change is the kernel's choice. */
-  readonly #lazyTimes = new Set<Node>();
   /** Inode numbers on the filesystem under test, which stay. */
   readonly #numbers = new Map<Node, number>();
 
@@ -35,10 +33,11 @@ export class Episode {
     become(this.#identity);
     const { model } = this;
     if (!model.applies(operation)) return undefined;
+    if (isOwn(operation)) return this.#own(operation);
     if (operation.op === 'seekData' || operation.op === 'seekHole') return this.#seek(operation);
     const watched = this.#watched(operation);
     const before = watched.map((path) => this.#times(path));
-    const mapped = 'map' in operation ? model.mapped(operation.map) : 0;
+    const mapped = 'map' in operation ? model.mappedBytes(operation.map) : 0;
 
     const isEmulated = operation.op === 'fallocate' && (operation.mode === 'zero' || operation.mode === 'zeroKeep');
     const reference = isEmulated ? undefined : this.#reference.apply(operation, mapped);
@@ -68,6 +67,10 @@ export class Episode {
       const number = this.#verifyNumber(path, node);
       if (number !== undefined) return number;
     }
+    for (const [name, snapshot] of this.model.snapshots) {
+      const wrong = snapshot.verify(this.#mount, name);
+      if (wrong !== undefined) return wrong;
+    }
     for (const [slot, file] of this.model.open) {
       const wrong = this.#verifyOpen(slot, file);
       if (wrong !== undefined) return wrong;
@@ -87,6 +90,12 @@ export class Episode {
     this.model.maps.clear();
     this.#mount.closeAll();
     this.#reference.closeAll();
+  }
+
+  /** Of what tmpfs has not, only the model can tell. */
+  #own(operation: OwnOperation): string | undefined {
+    const got = this.#mount.apply(operation, 0);
+    return difference(operation, 'the model', this.model.apply(operation), got);
   }
 
   #seek(operation: Extract<Operation, { op: 'seekData' | 'seekHole' }>): string | undefined {
@@ -128,7 +137,7 @@ export class Episode {
       const was = before[i];
       const is = this.#times(path);
       const node = this.model.nodeAt(path);
-      if (was === undefined || (node !== undefined && this.#lazyTimes.has(node))) continue;
+      if (was === undefined || (node !== undefined && this.model.mapped.has(node))) continue;
       for (const time of ['mtime', 'ctime'] as const) {
         const mount = hasChanged(was.mount, is.mount, time);
         const reference = hasChanged(was.reference, is.reference, time);
@@ -141,7 +150,8 @@ export class Episode {
   }
 
   #noteMapped(operation: Operation): void {
-    if (operation.op === 'mapWrite' || operation.op === 'map') this.#lazyTimes.add(nodeOf(this.model, operation.slot));
+    if (operation.op === 'mapWrite' || operation.op === 'map')
+      this.model.mapped.add(nodeOf(this.model, operation.slot));
   }
 
   #verifyAt(side: Side, path: string, node: Node): string | undefined {
@@ -198,6 +208,12 @@ export class Episode {
     }
     return undefined;
   }
+}
+
+type OwnOperation = Extract<Operation, { op: 'snapshot' | 'unsnapshot' | 'cow' }>;
+
+function isOwn(operation: Operation): operation is OwnOperation {
+  return operation.op === 'snapshot' || operation.op === 'unsnapshot' || operation.op === 'cow';
 }
 
 function difference(

@@ -17,6 +17,7 @@ test.skipIf(!canMount)(
       isRoot: true,
       ends: undefined,
       fsck: true,
+      jobs: true,
       shortenMs: 30_000,
       say: () => undefined,
     });

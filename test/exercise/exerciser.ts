@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Sandbox } from '../tools/sandbox.ts';
+import { Jobs } from './jobs.ts';
 import type { Features, Operation } from './operations.ts';
 import { printed } from './operations.ts';
 import { shorten } from './shorten.ts';
@@ -19,6 +20,8 @@ export interface Plan {
   /** What happens from time to time. */
   readonly ends: 'remount' | 'crash' | undefined;
   readonly fsck: boolean;
+  /** Relocation goes on meanwhile. */
+  readonly jobs: boolean;
   /** How long a script may be tried to be shortened. */
   readonly shortenMs: number;
   readonly say: (line: string) => void;
@@ -42,6 +45,7 @@ export class Exerciser {
   readonly #plan: Plan;
   readonly #box: Sandbox;
   #workers: Worker[] = [];
+  #jobs: Jobs | undefined;
 
   private constructor(plan: Plan, box: Sandbox) {
     this.#plan = plan;
@@ -63,8 +67,10 @@ export class Exerciser {
   }
 
   async end(): Promise<void> {
+    const jobs = this.#jobs?.end();
     await Promise.all(this.#workers.map((worker) => worker.end()));
     await this.#box.remove();
+    await jobs;
   }
 
   /** All processes, each with a seed of its own, to the end or to the first mismatch. */
@@ -81,10 +87,12 @@ export class Exerciser {
         log: this.#log(i),
       }),
     );
+    if (this.#plan.jobs) this.#jobs = new Jobs(this.#box, seed, deviceSize);
     const ends = await this.#conduct(reports);
+    const failed = await this.#jobs?.end();
     const which = ends.findIndex((end) => end.report !== 'same');
     const end = ends[which];
-    if (end === undefined) return this.#check(seed);
+    if (end === undefined) return failed === undefined ? this.#check(seed) : { seed, detail: failed, script: [] };
     if (end.report === 'differs') return this.#shortened(seed + which, end.detail, end.script);
     const log = await readFile(this.#log(which), 'utf8');
     return { seed: seed + which, detail: `the process ${end.report}`, script: scriptOf(log) };
@@ -103,7 +111,9 @@ export class Exerciser {
   }
 
   get #features(): Features {
-    return { isFull: this.#plan.driver === 'kernel', isRoot: this.#plan.isRoot };
+    const isFull = this.#plan.driver === 'kernel';
+    // A crash takes back snapshots that were not synced, which the comparison afterwards does not know.
+    return { isFull, isRoot: this.#plan.isRoot, hasSnapshots: isFull && this.#plan.ends !== 'crash' };
   }
 
   #bases(name: string): Bases {

@@ -13,6 +13,7 @@ interface Options {
   readonly crash: boolean;
   readonly fsck: boolean;
   readonly user: boolean;
+  readonly jobs: boolean;
   readonly replay?: string;
 }
 
@@ -32,6 +33,7 @@ const options: Options = new Command('exercise')
   .option('--remount', 'unmount and mount again from time to time', false)
   .option('--crash', 'kill the daemon from time to time: what was synced has to be there', false)
   .option('--fsck', 'check the filesystem whenever it is unmounted', false)
+  .option('--no-jobs', 'no defragment and evacuate meanwhile')
   .option('--user', 'as an ordinary user', false)
   .option(
     '--replay <file>',
@@ -48,6 +50,7 @@ const exerciser = await Exerciser.start({
   isRoot: !options.user,
   ends: options.crash ? 'crash' : options.remount ? 'remount' : undefined,
   fsck: options.fsck,
+  jobs: options.jobs && options.driver === 'kernel',
   shortenMs: 120_000,
   say: (line) => console.log(line),
 });

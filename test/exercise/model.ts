@@ -38,6 +38,7 @@ import {
   resize,
 } from './open-file.ts';
 import { isError, type Operation, type Outcome, pattern } from './operations.ts';
+import { Snapshot } from './snapshot.ts';
 
 const umask = 0o022;
 /** MAXSYMLINKS of the kernel. */
@@ -59,7 +60,8 @@ type OnPath = Extract<
       | 'setxattr'
       | 'getxattr'
       | 'removexattr'
-      | 'listxattr';
+      | 'listxattr'
+      | 'cow';
   }
 >;
 
@@ -73,6 +75,9 @@ export class Model {
   readonly root: Node;
   readonly open = new Map<number, OpenFile>();
   readonly maps = new Map<number, Mapping>();
+  readonly snapshots = new Map<string, Snapshot>();
+  /** Files written through mappings: what of it the filesystem knows, and since when, is the kernel's choice. */
+  readonly mapped = new Set<Node>();
   readonly #owner: Owner;
   readonly #isRoot: boolean;
 
@@ -102,7 +107,7 @@ export class Model {
     const { op } = operation;
     if (op === 'open' || op === 'tmpfile') return true;
     if (op === 'unmap') return this.maps.has(operation.map);
-    if (op === 'peek' || op === 'poke') return this.mapped(operation.map) > 0;
+    if (op === 'peek' || op === 'poke') return this.mappedBytes(operation.map) > 0;
     if (!('slot' in operation)) return true;
     const file = this.open.get(operation.slot);
     if (file === undefined) return false;
@@ -113,7 +118,7 @@ export class Model {
   }
 
   /** Bytes of a mapping that lie within the file: touching more ends the process. */
-  mapped(map: number): number {
+  mappedBytes(map: number): number {
     const mapping = this.maps.get(map);
     return mapping === undefined ? 0 : Math.min(mapping.length, mapping.node.size - mapping.offset);
   }
@@ -206,6 +211,12 @@ export class Model {
         return this.#remove(operation.path, operation.op === 'rmdir');
       case 'rename':
         return this.#rename(operation.path, operation.to, operation.flags);
+      case 'snapshot':
+        if (this.snapshots.has(operation.name)) return 'EEXIST';
+        this.snapshots.set(operation.name, new Snapshot(this.paths(), this.mapped));
+        return 0;
+      case 'unsnapshot':
+        return this.snapshots.delete(operation.name) ? 0 : 'ENOENT';
       case 'seekData':
       case 'seekHole':
       case 'remount':
@@ -223,6 +234,7 @@ export class Model {
       case 'getxattr':
       case 'removexattr':
       case 'listxattr':
+      case 'cow':
         return this.#onPath(operation);
     }
   }
@@ -251,6 +263,8 @@ export class Model {
       case 'chown':
         chown(node, operation.uid, operation.gid);
         return 0;
+      case 'cow':
+        return node.isFile || node.isDirectory ? 0 : 'EOPNOTSUPP';
       case 'utimens':
         return [`atime ${operation.atime}`, `mtime ${operation.mtime}`];
       case 'setxattr':
@@ -330,7 +344,7 @@ export class Model {
 
   #touch(map: number, fill: number | undefined): Outcome {
     const mapping = this.maps.get(map);
-    const length = this.mapped(map);
+    const length = this.mappedBytes(map);
     if (mapping === undefined) return undefined;
     if (fill === undefined) return Buffer.from(mapping.node.bytes.subarray(mapping.offset, mapping.offset + length));
     mapping.node.bytes.set(pattern(length, fill), mapping.offset);

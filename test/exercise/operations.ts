@@ -50,6 +50,8 @@ export type Operation =
   | Call<'utimens', Path & { atime: number; mtime: number }>
   | Call<'setxattr', Path & Fill & { name: string; length: number; flags: 0 | 1 | 2 }>
   | Call<'getxattr' | 'removexattr', Path & { name: string }>
+  | Call<'snapshot' | 'unsnapshot', { name: string }>
+  | Call<'cow', Path & { value: 'on' | 'off' }>
   | Call<'remount' | 'crash', object>;
 
 /** The kernel hands no others to a FUSE filesystem (fuse_file_fallocate). */
@@ -83,12 +85,15 @@ export function printed(operation: Operation): string {
 export interface Features {
   /** fallocate, O_TMPFILE, SEEK_DATA, renameat2, special files' times: what only the kernel driver has; times to the nanosecond. */
   readonly isFull: boolean;
+  /** Snapshots of the directory under test, and cow: what tmpfs has not. */
+  readonly hasSnapshots: boolean;
   /** An ordinary user: no chown, no trusted attributes. */
   readonly isRoot: boolean;
 }
 
 const slots = 6;
 const maps = 3;
+const snapshots: readonly [string, ...string[]] = ['one', 'two', 'three'];
 const farEnough = 260_000;
 const depthMax = 4;
 const longest = `${'n'.repeat(254)}x`;
@@ -116,6 +121,7 @@ export class Generator {
 
   next(known: Known): Operation {
     const random = this.#random;
+    if (this.#features.hasSnapshots && random.oneIn(40)) return this.#own(known);
     const weight = random.below(100);
     if (weight < 50) return this.#data(known);
     if (weight < 85) return this.#name(known);
@@ -177,6 +183,22 @@ export class Generator {
         return { op: 'tmpfile', slot, path: random.pickAny(known.directories) ?? '.', mode: 0o640 };
       default:
         return { op: 'linkSlot', slot, to: this.#path(known) };
+    }
+  }
+
+  /** What other filesystems have not. */
+  #own(known: Known): Operation {
+    const name = this.#random.pick(snapshots);
+    switch (this.#random.below(5)) {
+      case 0:
+      case 1:
+        return { op: 'snapshot', name };
+      case 2:
+      case 3:
+        return { op: 'unsnapshot', name };
+      default:
+        if (!this.#features.isRoot) return { op: 'stat', path: this.#path(known) };
+        return { op: 'cow', path: this.#path(known), value: this.#random.pick(['on', 'off']) };
     }
   }
 

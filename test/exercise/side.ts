@@ -33,6 +33,7 @@ import {
 } from '../posix/support/structs.ts';
 import { entryLine, statLines } from './node.ts';
 import { type FallocateMode, isError, type Operation, type Outcome, pattern } from './operations.ts';
+import { snapshotPath } from './snapshot.ts';
 
 const page = 4096;
 const statxAll = 0xfff;
@@ -125,6 +126,10 @@ export class Side {
         const link = cString(`/proc/self/fd/${this.fd(operation.slot)}`);
         return call('linkat', AT_FDCWD, link, AT_FDCWD, this.path(operation.to), AT_SYMLINK_FOLLOW);
       }
+      case 'snapshot':
+        return call('mkdir', this.path(snapshotPath(operation.name)), 0o755);
+      case 'unsnapshot':
+        return call('rmdir', this.path(snapshotPath(operation.name)));
       case 'remount':
       case 'crash':
         return undefined;
@@ -147,6 +152,7 @@ export class Side {
       case 'getxattr':
       case 'removexattr':
       case 'listxattr':
+      case 'cow':
         return this.#onPath(operation);
     }
   }
@@ -187,6 +193,10 @@ export class Side {
       case 'setxattr': {
         const value = pattern(operation.length, operation.fill);
         return call('setxattr', path, cString(operation.name), value, value.length, operation.flags);
+      }
+      case 'cow': {
+        const value = Buffer.from(operation.value);
+        return call('setxattr', path, cString('system.iopmemfs.cow'), value, value.length, 0);
       }
       case 'getxattr':
         return this.xattr(operation.path, operation.name, true);

@@ -1,6 +1,7 @@
 /** One of the processes that exercise a filesystem: it makes up operations, or does those of a script again. */
 import { openSync, writeSync } from 'node:fs';
-import { chown, mkdir, open, rm } from 'node:fs/promises';
+import { chown, mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { alice } from '../posix/support/identity.ts';
 import { Episode } from './episode.ts';
 import { type Features, Generator, type Known, type Operation, printed } from './operations.ts';
@@ -54,6 +55,8 @@ async function ask(report: 'remount' | 'crash'): Promise<void> {
 }
 
 async function begin(bases: Bases, { isRoot }: Features): Promise<Episode> {
+  const snapshots = join(bases.mount, '.snapshots');
+  for (const name of await readdir(snapshots).catch(() => [])) await rmdir(join(snapshots, name));
   for (const base of [bases.mount, bases.reference]) {
     await rm(base, { recursive: true, force: true });
     await mkdir(base, { recursive: true, mode: 0o755 });
