@@ -24,6 +24,7 @@ const prototypes = {
   access: 'int access(const void *path, int mode)',
   bind: 'int bind(int fd, const void *address, uint32_t length)',
   chdir: 'int chdir(const void *path)',
+  chroot: 'int chroot(const void *path)',
   creat: 'int creat(const void *path, uint32_t mode)',
   chmod: 'int chmod(const void *path, uint32_t mode)',
   chown: 'int chown(const void *path, uint32_t uid, uint32_t gid)',

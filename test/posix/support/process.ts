@@ -110,6 +110,7 @@ export class Caller {
   chmod = (path: Path, mode: number) => this.#call('chmod', path, mode);
   chown = (path: Path, uid: number, gid: number) => this.#call('chown', path, uid >>> 0, gid >>> 0);
   chdir = (path: Path) => this.#call('chdir', path);
+  chroot = (path: Path) => this.#call('chroot', path);
   close = (fd: number) => this.#call('close', fd);
   creat = (path: Path, mode: number) => this.#call('creat', path, mode);
   dup = (fd: number) => this.#call('dup', fd);
