@@ -3,8 +3,10 @@
  * it throws a Wait before its first change. The runner awaits it and starts the operation again from the top, as Linux
  * breaks layouts: drop everything, wait, take everything again, look again (fs/xfs/xfs_file.c, xfs_break_layouts).
  */
+
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import { cancellable } from '../reply.ts';
 import type { Reply } from '../vfs.ts';
 
 /** Thrown by an operation that has changed nothing yet. `release` is called once the operation is over. */
@@ -18,9 +20,11 @@ export class Wait {
   }
 }
 
+const cancelled = Symbol('cancelled');
+
 /**
- * Runs `operation`, at once if it need not wait.
- * @throws FsError EAGAIN after limits.operationRestartsMax restarts
+ * Runs `operation`, at once if it need not wait. While it waits it can be cancelled (reply.ts).
+ * @throws FsError EAGAIN after limits.operationRestartsMax restarts, EINTR (cancelled)
  */
 export function run<T>(operation: () => T): Reply<T> {
   try {
@@ -31,13 +35,24 @@ export function run<T>(operation: () => T): Reply<T> {
   }
 }
 
-async function runAgain<T>(operation: () => T, first: Wait): Promise<T> {
+function runAgain<T>(operation: () => T, first: Wait): Promise<T> {
+  let end = nothing;
+  const ended = new Promise<typeof cancelled>((resolve) => {
+    end = () => resolve(cancelled);
+  });
+  return cancellable(restart(operation, first, ended), () => {
+    end();
+    return true;
+  });
+}
+
+async function restart<T>(operation: () => T, first: Wait, ended: Promise<typeof cancelled>): Promise<T> {
   const held: Wait[] = [];
   let wait = first;
   try {
     for (let restarts = 0; restarts < limits.operationRestartsMax; restarts++) {
       held.push(wait);
-      await wait.until;
+      if ((await Promise.race([wait.until, ended])) === cancelled) throw new FsError('EINTR');
       try {
         return operation();
       } catch (error) {
@@ -51,3 +66,5 @@ async function runAgain<T>(operation: () => T, first: Wait): Promise<T> {
     for (const each of held) each.release?.();
   }
 }
+
+function nothing(): void {}

@@ -9,6 +9,7 @@ import type { Filesystem } from '../../fs/engine/filesystem.ts';
 import type { ByteRange, LayoutBackend } from '../../fs/engine/leases.ts';
 import { FsError } from '../../fs/errors.ts';
 import type { Name } from '../../fs/name.ts';
+import { after } from '../../fs/reply.ts';
 import type { Caller, FallocateMode, Handle, Reply, Vfs } from '../../fs/vfs.ts';
 import { forwardVfs } from './forward-vfs.ts';
 import type { KernelCaches } from './kernel-caches.ts';
@@ -227,14 +228,10 @@ class Files<T> {
 
 /** The same answer, noted when it is there. */
 function noting<T>(reply: Reply<T>, note: (value: T) => void): Reply<T> {
-  if (reply instanceof Promise) {
-    return reply.then((value) => {
-      note(value);
-      return value;
-    });
-  }
-  note(reply);
-  return reply;
+  return after(reply, (value) => {
+    note(value);
+    return value;
+  });
 }
 
 /** Bytes that change: collapsing and inserting move all that follows. */

@@ -20,6 +20,7 @@ import { FsError } from '../../fs/errors.ts';
 import type { Mounted } from '../../fs/fuse/driver.ts';
 import { limits } from '../../fs/limits.ts';
 import type { Name } from '../../fs/name.ts';
+import { after } from '../../fs/reply.ts';
 import type { Reply } from '../../fs/vfs.ts';
 
 /**
@@ -141,7 +142,7 @@ export class KernelCaches {
   /** A WRITE of the kernel: what it wrote stays cached. The filesystem itself recalls the layouts. */
   store<T>(ino: number, range: ByteRange, serve: () => Reply<T>): Reply<T> {
     const held = this.#admit(ino, spanOf(range));
-    return held === undefined ? serve() : held.then(() => this.store(ino, range, serve));
+    return held === undefined ? serve() : after(held, () => this.store(ino, range, serve));
   }
 
   /** Size, times, mode or links changed. Never rejects: a kernel that cannot be told is one of a mount that goes away. */

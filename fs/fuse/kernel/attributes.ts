@@ -1,8 +1,8 @@
 /** Requests about an inode's attributes, plain and extended, and about the filesystem's. */
 import { FsError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { after } from '../../reply.ts';
 import type { Caller, Reply, SetAttr } from '../../vfs.ts';
-import { after } from './after.ts';
 import { withoutPrivileges } from './privileges.ts';
 import type { RequestHeader, RequestOf } from './request.ts';
 import type { Session } from './session.ts';

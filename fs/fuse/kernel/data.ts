@@ -1,10 +1,10 @@
 /** Requests about a file's bytes. */
 import { FsError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { after } from '../../reply.ts';
 import type { Caller, Reply } from '../../vfs.ts';
 import { openFlag } from './abi.ts';
 import { isDue } from './access-times.ts';
-import { after } from './after.ts';
 import { kernelLimits } from './limits.ts';
 import type { RequestHeader, RequestOf } from './request.ts';
 import type { Session } from './session.ts';
@@ -42,7 +42,7 @@ export function write(s: Session, h: RequestHeader, r: RequestOf<'write'>, by: C
   const at = r.appends ? 'as-opened' : 'offset';
   const written =
     killed instanceof Promise
-      ? killed.then(() => s.vfs.write(r.handle, r.offset, r.data, by, at))
+      ? after(killed, () => s.vfs.write(r.handle, r.offset, r.data, by, at))
       : s.vfs.write(r.handle, r.offset, r.data, by, at);
   return s.answer(h, written, (count) => s.reply.count(count));
 }

@@ -1,7 +1,7 @@
 /** Requests about the content of directories. */
 import { FsError } from '../../errors.ts';
+import { after } from '../../reply.ts';
 import type { Attr, Caller, DirEntry, Reply } from '../../vfs.ts';
-import { after } from './after.ts';
 import { kernelLimits } from './limits.ts';
 import type { RequestHeader, RequestOf } from './request.ts';
 import type { Session } from './session.ts';

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { cancel } from '../../reply.ts';
 import { opcode } from './abi.ts';
 import { kernelLimits } from './limits.ts';
-import type { RequestHeader } from './request.ts';
-import type { Session } from './session.ts';
+import type { PendingRequest, Session } from './session.ts';
 
-/** Requests that leave nothing behind when their result is dropped. */
+/** Requests that leave nothing behind when their result is dropped, wherever they are. */
 const harmless: ReadonlySet<number> = new Set([
   opcode.lookup,
   opcode.getattr,
@@ -26,7 +26,8 @@ const harmless: ReadonlySet<number> = new Set([
 /**
  * INTERRUPT comes once, for any signal, even one that the caller handles and after which a file operation has to go on
  * (signal(7): operations on files are not interrupted). So only a dying caller is let go: the kernel marks each of its
- * threads with SIGKILL (complete_signal), and until it dies the request stays under watch.
+ * threads with SIGKILL (complete_signal), and until it dies the request stays under watch. What changes something is let
+ * go only where it waits and has changed nothing yet.
  */
 export class Interrupts {
   readonly #session: Session;
@@ -39,7 +40,7 @@ export class Interrupts {
 
   interrupt(unique: number): void {
     const request = this.#session.pending.get(unique);
-    if (request === undefined || !harmless.has(request.opcode)) return;
+    if (request === undefined) return;
     if (!this.#release(request)) this.#watched.add(unique);
     this.#schedule();
   }
@@ -62,9 +63,11 @@ export class Interrupts {
     this.#timer.unref();
   }
 
-  #release(request: RequestHeader): boolean {
-    if (!isDying(request.pid)) return false;
-    this.#session.abandon(request);
+  #release({ header, reply }: PendingRequest): boolean {
+    if (!isDying(header.pid)) return false;
+    const isCancelled = cancel(reply);
+    if (!harmless.has(header.opcode)) return isCancelled;
+    this.#session.abandon(header);
     return true;
   }
 }

@@ -6,9 +6,9 @@
  */
 import { FsError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
+import { after } from '../../reply.ts';
 import type { Caller, MappedExtent, Reply } from '../../vfs.ts';
 import { fileFlag, fsxFlag, ioctlCommand } from './abi.ts';
-import { after } from './after.ts';
 import type { RequestHeader, RequestOf } from './request.ts';
 import type { Session } from './session.ts';
 

@@ -1,6 +1,6 @@
+import { after } from '../../reply.ts';
 import type { Attr, Caller, Reply, Vfs } from '../../vfs.ts';
 import { mode } from './abi.ts';
-import { after } from './after.ts';
 
 /** What an executable may do beyond its user (capabilities(7)). */
 const capability = 'security.capability';

@@ -27,6 +27,12 @@ export interface Opened {
   readonly flags: number;
 }
 
+/** A request that waits inside the filesystem. */
+export interface PendingRequest {
+  readonly header: RequestHeader;
+  readonly reply: Promise<unknown>;
+}
+
 /** How a mount serves. */
 export interface Serving {
   readonly accessTimes: AccessTimes;
@@ -44,7 +50,7 @@ export class Session {
   readonly accessTimes: AccessTimes;
   readonly directIo: boolean;
   readonly #sink: ReplySink;
-  readonly #pending = new Map<number, RequestHeader>();
+  readonly #pending = new Map<number, PendingRequest>();
   readonly #abandoned = new Set<number>();
   /** The last ones: most requests come from the same program as the one before. */
   #caller: Caller | undefined;
@@ -61,7 +67,7 @@ export class Session {
   }
 
   /** Requests that wait inside the filesystem. */
-  get pending(): ReadonlyMap<number, RequestHeader> {
+  get pending(): ReadonlyMap<number, PendingRequest> {
     return this.#pending;
   }
 
@@ -192,7 +198,7 @@ export class Session {
       return undefined;
     }
     if (!(reply instanceof Promise)) return undefined;
-    this.#pending.set(h.unique, h);
+    this.#pending.set(h.unique, { header: h, reply });
     return reply.then(
       () => void this.#settle(h),
       (error: unknown) => {
@@ -227,7 +233,7 @@ export class Session {
     encode: (value: T) => number,
     undo?: (value: T) => unknown,
   ): Promise<void> {
-    this.#pending.set(h.unique, h);
+    this.#pending.set(h.unique, { header: h, reply });
     return reply.then(
       (value) => {
         if (this.#settle(h)) this.#finish(h, value, encode, undo);
