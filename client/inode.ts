@@ -231,7 +231,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
 
   /** CB_LAYOUTRECALL. C1. */
   recall([stateid, , mode, offset, length, changed]: RecallArgs): RecallReply {
-    const range = { offset, length };
+    const range = exactWindow({ offset, length });
     const order = this.hold.recalled(stateIdFromWire(stateid));
     if (order !== 'ok') return order;
     const settled = this.hold.beginReturn();

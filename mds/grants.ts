@@ -10,6 +10,7 @@ import { extentState, GrantBusy, type LayoutExtent } from '../fs/engine/leases.t
 import { FsError } from '../fs/errors.ts';
 import { limits } from '../fs/limits.ts';
 import { type GetRequest, type Iomode, iomode, type Segment, type StateId } from '../layout/types.ts';
+import { blockDown, blockUp } from './blocks.ts';
 import type { SessionCall } from './context.ts';
 import { serverLimits } from './limits.ts';
 import { StatusError } from './protocol/status.ts';
@@ -238,6 +239,3 @@ async function releaseUnheld(ino: number, span: Span, { context, client }: Sessi
     start = Math.max(start, offset + length);
   }
 }
-
-const blockDown = (offset: number): number => Math.floor(offset / limits.blockSize) * limits.blockSize;
-const blockUp = (offset: number): number => Math.ceil(offset / limits.blockSize) * limits.blockSize;

@@ -13,6 +13,7 @@ import type { Filesystem } from '../fs/engine/filesystem.ts';
 import type { BreakReason, ByteRange, FencedSegment, LayoutBreak, Leases } from '../fs/engine/leases.ts';
 import { FsError } from '../fs/errors.ts';
 import { type Action, iomode, type LayoutTable, type RecallReply, type Segment } from '../layout/types.ts';
+import { wholeBlocks } from './blocks.ts';
 import type { Clock } from './clock.ts';
 import type { Counters } from './counters.ts';
 import { Grace } from './grace.ts';
@@ -76,12 +77,14 @@ export class LayoutLeases implements Leases {
     return this.#clock.now();
   }
 
+  /** A layout that covers some of a block is recalled with all of it: its holder could not tell what to give back. */
   breakLayouts(
     ino: number,
-    range: ByteRange,
+    bytes: ByteRange,
     reason: BreakReason,
     client: number | undefined,
   ): LayoutBreak | undefined {
+    const range = wholeBlocks(bytes);
     if (this.#closed) return this.#refuseBreak(ino, range, reason, client);
     this.requireRunning();
     if (reason !== 'cache' && this.grace.covers(ino)) return this.grace.wait(ino, range, reason);

@@ -3,7 +3,7 @@
 # nothing to do, safe when several run at once, and it asks no questions.
 #
 #   tools/setup.sh           what the programs need
-#   tools/setup.sh --tests   and what the tests run on a mount: git, rsync, sqlite3
+#   tools/setup.sh --tests   and what the tests run on a mount: git, rsync, sqlite3, attr, Python
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -34,7 +34,7 @@ missing_packages() {
 # mount and umount of util-linux, fusermount3 for those who mount without being root, the tools that the demo compares with.
 packages=$(missing_packages umount mount fusermount3 fuse3 diff diffutils)
 if [ "${1-}" = --tests ]; then
-  packages="$packages$(missing_packages git git rsync rsync sqlite3 sqlite3 setfattr attr)"
+  packages="$packages$(missing_packages git git rsync rsync sqlite3 sqlite3 setfattr attr python3 python3)"
 fi
 if [ -n "$packages" ]; then
   install="apt-get install -y --no-install-recommends$packages"

@@ -1,6 +1,7 @@
 /** Layouts: RFC 8881 §18.40 (GETDEVICEINFO), §18.42 to §18.44. */
 import type { CommitRequest, LayoutExtent } from '../../fs/engine/leases.ts';
 import { iomode, type StateId } from '../../layout/types.ts';
+import { isOfWholeBlocks } from '../blocks.ts';
 import { inSession, type Service, type SessionCall } from '../context.ts';
 import { deviceIdOf } from '../device-id.ts';
 import { grantLayout } from '../grants.ts';
@@ -47,6 +48,7 @@ export const layoutServices: readonly Service[] = [
     if (kind !== returnKind.file) return [returnAll(call)];
     if (ino === null || wireStateid === null)
       throw new StatusError('INVAL', 'a return of a file names it and its state');
+    if (!isOfWholeBlocks({ offset, length })) throw new StatusError('INVAL', 'layouts are of whole blocks');
     const left = returnLayout({ ino, stateid: stateIdFromWire(wireStateid), iomode: mode, offset, length }, call);
     return [left === undefined ? null : stateIdToWire(left)];
   }),

@@ -68,6 +68,28 @@ describe('a file that is copied on write', () => {
   });
 });
 
+test('a block that was recalled for its bytes past the end is not written to as if it were still held', async ({
+  rig,
+}) => {
+  const ino = await cowFile(rig, Buffer.alloc(0));
+  const { vfs } = rig.lab;
+  const client = await rig.connect();
+  const file = await client.open('cow', 'r+');
+  await file.write(pattern(300, 1), 0, 300, 0);
+  await file.sync();
+  // The file grows elsewhere: what lies past its end, in the block above, is zeroed before.
+  const handle = await vfs.open(ino, 2, root);
+  await vfs.write(handle, 3 * block, pattern(10, 2), root);
+  await vfs.release(handle);
+  await file.write(pattern(200, 3), 0, 200, 0);
+  await file.close();
+  const expected = Buffer.alloc(3 * block + 10);
+  pattern(300, 1).copy(expected);
+  pattern(10, 2).copy(expected, 3 * block);
+  pattern(200, 3).copy(expected);
+  expect((await readAll(vfs, ino)).equals(expected)).toBe(true);
+});
+
 const sizeMax = 8 * block;
 const step = fc.oneof(
   {

@@ -247,7 +247,7 @@ describe.skipIf(!canMount)('a daemon that is killed', () => {
   }, async () => {
     const dir = await fs.directory();
     await makeTree(`${dir}/t`, 8, 50);
-    await out('sync', '-f', dir);
+    await out('sync', dir); // fsync(2): the kernel tells FUSE nothing of syncfs(2)
     const inodes = await inodesUsed();
     for (let round = 0; round < 2; round++) {
       const other = await fs.another();
