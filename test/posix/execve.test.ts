@@ -28,6 +28,34 @@ async function execute(path: string, ...args: readonly string[]): Promise<unknow
   }
 }
 
+/** What happens to a program that runs, and to one that is open for writing. */
+async function busy(directory: string): Promise<object> {
+  const cat = await program('cat', directory);
+  const running = fs.box.interactive(cat);
+  const output = once(running.stdout, 'data');
+  running.stdin.write('still\n');
+  await output; // it runs
+  const opened = await fs.root.open(cat, O_WRONLY);
+  if (typeof opened === 'number') await must(fs.root.close(opened));
+  const truncated = await fs.root.truncate(cat, 1_000_000);
+  await unlink(cat);
+  running.stdin.end();
+  const [code] = await once(running, 'close');
+
+  const again = await program('cat', directory);
+  const fd = await must(fs.root.open(again, O_RDWR));
+  const written = await execute(again);
+  await must(fs.root.close(fd));
+  return {
+    open: typeof opened === 'number' ? 0 : opened,
+    truncated,
+    code,
+    written,
+    output: String((await output)[0]),
+    afterwards: await execute(again, '/dev/null'),
+  };
+}
+
 describe.skipIf(!canMount)('execve', () => {
   test('runs programs and scripts', async () => {
     const dir = await fs.directory();
@@ -63,33 +91,6 @@ describe.skipIf(!canMount)('execve', () => {
     expect(found).toEqual(expected);
     expect(found).toMatchObject({ written: 'ETXTBSY', output: 'still\n' });
   });
-
-  async function busy(directory: string): Promise<object> {
-    const cat = await program('cat', directory);
-    const running = fs.box.interactive(cat);
-    const output = once(running.stdout, 'data');
-    running.stdin.write('still\n');
-    await output; // it runs
-    const opened = await fs.root.open(cat, O_WRONLY);
-    if (typeof opened === 'number') await must(fs.root.close(opened));
-    const truncated = await fs.root.truncate(cat, 1_000_000);
-    await unlink(cat);
-    running.stdin.end();
-    const [code] = await once(running, 'close');
-
-    const again = await program('cat', directory);
-    const fd = await must(fs.root.open(again, O_RDWR));
-    const written = await execute(again);
-    await must(fs.root.close(fd));
-    return {
-      open: typeof opened === 'number' ? 0 : opened,
-      truncated,
-      code,
-      written,
-      output: String((await output)[0]),
-      afterwards: await execute(again, '/dev/null'),
-    };
-  }
 });
 
 describe.skipIf(!canMount)('chroot', () => {
