@@ -7,7 +7,8 @@ import { Random } from './random.ts';
 const pauseMs = 1000;
 
 /** What a job may meet: a mount that goes, is away or comes back, a device without room. */
-const interrupted = /EBUSY|ECONNRESET|ECONNREFUSED|ENOENT|ENOSPC|ENOTCONN|EPIPE|EXDEV|ESHUTDOWN|ECANCELED|EINTR|another has begun/;
+const interrupted =
+  /EBUSY|ECONNRESET|ECONNREFUSED|ENOENT|ENOSPC|ENOTCONN|EPIPE|EXDEV|ESHUTDOWN|ECANCELED|EINTR|another has begun/;
 
 export class Jobs {
   readonly #box: Sandbox;
