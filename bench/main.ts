@@ -6,6 +6,7 @@ import { type ExtentsResult, type FilesResult, growthOfExtents, growthOfFiles } 
 import { extentsTable, filesTable } from './growth/report.ts';
 import { bindfs, peers } from './lib/peers.ts';
 import { inPlace } from './lib/place.ts';
+import { programs, selectPrograms } from './lib/programs.ts';
 import { microTable, programsTable, times } from './lib/report.ts';
 import { rows, selectRows, syncRows } from './lib/rows.ts';
 import { backingItself, iopmemfs } from './lib/systems.ts';
@@ -32,6 +33,11 @@ const imageMiB = { rows: 512, programs: 1024 };
 /** A try makes do with less. */
 function imageBytes(whole: number, divisor: number): number {
   return Math.max(64, Math.ceil(whole / divisor)) * mib;
+}
+
+interface ProgramsCommand extends MeasureCommand {
+  readonly programs?: string;
+  readonly alone?: true;
 }
 
 interface GrowthCommand {
@@ -93,11 +99,12 @@ async function sync(options: MeasureCommand): Promise<void> {
   else print(`${microTable(measured)}\n64 threads sync ${times(grouped)} times as often as one.`);
 }
 
-async function programs(options: MeasureCommand): Promise<void> {
+async function runPrograms(options: ProgramsCommand): Promise<void> {
   const results = await inPlace(async (place) =>
     measurePrograms({
       place,
-      systems: [iopmemfs, await bindfs()],
+      programs: options.programs === undefined ? programs : selectPrograms(options.programs),
+      systems: options.alone === true ? [iopmemfs] : [iopmemfs, await bindfs()],
       rounds: Number(options.rounds),
       divisor: Number(options.divide),
       imageBytes: imageBytes(imageMiB.programs, Number(options.divide)),
@@ -168,10 +175,12 @@ command
 command
   .command('programs')
   .description('git clone, tar, npm ci and sqlite3, beside bindfs over the disk')
-  .option('--rounds <count>', 'runs of each program, of which the median counts', '3')
+  .option('--programs <names>', `only these (${programs.map((program) => program.name).join(',')})`)
+  .option('--rounds <count>', 'runs of each program after the first, of which the median counts', '3')
   .option('--divide <by>', 'so many times less work: a try', '1')
+  .option('--alone', 'without the peer')
   .option('--json', 'print JSON')
-  .action(programs);
+  .action(runPrograms);
 command
   .command('growth')
   .description('more files, more extents: mount, memory, lookups, random access')

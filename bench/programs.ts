@@ -1,19 +1,24 @@
 /**
  * Real programs, on ours and on bindfs over the machine's disk (the nearest that a FUSE filesystem in C comes to ext4),
- * alternating. Each begins in an empty directory, and what it left is removed outside of the clock.
+ * alternating. Each program meets servers that were just started, and what its first run took is told apart: then the
+ * code of ours is still being compiled. Each run begins in an empty directory, and what it left is removed outside of
+ * the clock.
  */
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { command, onCores } from './lib/command.ts';
 import type { Place } from './lib/place.ts';
+import { cpuSeconds } from './lib/processor.ts';
+import type { Program } from './lib/programs.ts';
 import { median } from './lib/statistics.ts';
 import type { Running, System } from './lib/systems.ts';
 
 export interface ProgramsOptions {
   readonly place: Place;
+  readonly programs: readonly Program[];
   /** Ours is the first. */
   readonly systems: readonly System[];
+  /** Those after the first run. */
   readonly rounds: number;
   /** Divides the work of every program: a try instead of a measurement. */
   readonly divisor: number;
@@ -21,147 +26,93 @@ export interface ProgramsOptions {
   readonly progress: (text: string) => void;
 }
 
-interface Program {
-  readonly title: string;
-  /** Makes what it works on, in memory, once. False: it cannot be run here. */
-  prepare(inputs: string, divisor: number): Promise<boolean>;
-  /** What stands in the directory before the clock starts. */
-  begin?(inputs: string, directory: string): Promise<void>;
-  run(inputs: string, directory: string, divisor: number): readonly string[];
+/** Of one run: on the clock, and the processor time of the server. */
+interface Run {
+  readonly seconds: number;
+  readonly serverCpuSeconds: number;
+}
+
+interface ProgramFigure {
+  readonly system: string;
+  /** The first run, on a server that was just started. */
+  readonly first: Run;
+  /** Median of the others, each figure by itself. */
+  readonly later: Run;
 }
 
 export interface ProgramResult {
   readonly title: string;
-  /** Median seconds by system; undefined: it could not be run here. */
-  readonly seconds: Readonly<Record<string, number>> | undefined;
-  /** How many times as fast ours is. */
+  /** By system; none: it could not be run here. */
+  readonly figures: readonly ProgramFigure[];
+  /** How many times as fast ours is, and was the first time. */
   readonly ratio: number | undefined;
+  readonly firstRatio: number | undefined;
 }
-
-const treeFiles = 100_000;
-const sourceFiles = 3000;
-const inserts = 2000;
-const project = fileURLToPath(new URL('../../', import.meta.url));
-
-const programs: readonly Program[] = [
-  {
-    title: `git clone of ${sourceFiles} files`,
-    prepare: async (inputs, divisor) => {
-      const repository = join(inputs, 'repository');
-      await smallFiles(repository, Math.ceil(sourceFiles / divisor), 4000);
-      const git = ['-C', repository, '-c', 'user.name=bench', '-c', 'user.email=bench@localhost'];
-      await command('git', [...git, 'init', '-q']);
-      await command('git', [...git, 'add', '-A']);
-      await command('git', [...git, 'commit', '-q', '-m', 'all']);
-      return true;
-    },
-    run: (inputs, directory) => [
-      'git',
-      'clone',
-      '-q',
-      '--no-local',
-      join(inputs, 'repository'),
-      join(directory, 'clone'),
-    ],
-  },
-  {
-    title: `tar x of ${treeFiles} files`,
-    prepare: async (inputs, divisor) => {
-      await smallFiles(join(inputs, 'tree'), Math.ceil(treeFiles / divisor), 200);
-      await command('tar', ['-cf', join(inputs, 'tree.tar'), '-C', inputs, 'tree']);
-      await rm(join(inputs, 'tree'), { recursive: true });
-      return true;
-    },
-    run: (inputs, directory) => ['tar', '-xf', join(inputs, 'tree.tar'), '-C', directory],
-  },
-  {
-    title: "npm ci of this project's packages, from npm's cache",
-    prepare: async (inputs) => {
-      const own = join(inputs, 'project');
-      await mkdir(own);
-      for (const name of ['package.json', 'package-lock.json']) await command('cp', [join(project, name), own]);
-      try {
-        await command('npm', npmCi(own));
-        return true;
-      } catch {
-        return false; // not everything is in the cache
-      } finally {
-        await rm(join(own, 'node_modules'), { recursive: true, force: true });
-      }
-    },
-    begin: async (inputs, directory) => {
-      await command('cp', ['-r', join(inputs, 'project'), directory]);
-    },
-    run: (_inputs, directory) => ['npm', ...npmCi(join(directory, 'project'))],
-  },
-  {
-    title: `sqlite3: ${inserts} inserts, each synced`,
-    prepare: () => Promise.resolve(true),
-    run: (_inputs, directory, divisor) => {
-      const insert = "INSERT INTO t(text) VALUES ('a row of some length, as programs write them');";
-      const sql = `PRAGMA synchronous=FULL; CREATE TABLE t(id INTEGER PRIMARY KEY, text TEXT); ${insert.repeat(Math.ceil(inserts / divisor))}`;
-      return ['sqlite3', join(directory, 'db'), sql];
-    },
-  },
-];
 
 /** @throws FsError */
 export async function measurePrograms(options: ProgramsOptions): Promise<readonly ProgramResult[]> {
-  const { place, systems, imageBytes, divisor, rounds } = options;
-  const running: Running[] = [];
   const results: ProgramResult[] = [];
+  for (const program of options.programs) {
+    const inputs = join(options.place.memory, 'inputs');
+    await mkdir(inputs);
+    options.progress(`preparing ${program.title}`);
+    const figures = (await program.prepare(inputs, options.divisor)) ? await measure(program, inputs, options) : [];
+    await rm(inputs, { recursive: true });
+    const [ours, peer] = figures;
+    const ratio = (of: 'first' | 'later'): number | undefined =>
+      ours === undefined || peer === undefined ? undefined : peer[of].seconds / ours[of].seconds;
+    results.push({ title: program.title, figures, ratio: ratio('later'), firstRatio: ratio('first') });
+  }
+  return results;
+}
+
+/** All the rounds of one program, on servers of its own. */
+async function measure(program: Program, inputs: string, options: ProgramsOptions): Promise<readonly ProgramFigure[]> {
+  const { systems, rounds, imageBytes } = options;
+  const place = { memory: join(options.place.memory, program.name), disk: join(options.place.disk, program.name) };
+  for (const directory of [place.memory, place.disk]) await mkdir(directory);
+  const running: Running[] = [];
+  const runs = new Map<string, Run[]>();
   try {
     for (const system of systems) {
       running.push(await system.start({ place, cores: '0,1', backing: place.disk, imageBytes }));
     }
-    for (const program of programs) {
-      const inputs = join(place.memory, 'inputs');
-      await mkdir(inputs);
-      options.progress(`preparing ${program.title}`);
-      if (await program.prepare(inputs, divisor)) results.push(await measure(program, running, inputs, options));
-      else results.push({ title: program.title, seconds: undefined, ratio: undefined });
-      await rm(inputs, { recursive: true });
+    for (let round = 0; round <= rounds; round++) {
+      for (const on of running) {
+        options.progress(`${program.title} on ${on.name}, round ${round} of ${rounds}`);
+        const run = await once(program, inputs, on);
+        runs.set(on.name, [...(runs.get(on.name) ?? []), run]);
+      }
     }
   } finally {
     for (const each of running.toReversed()) await each.stop();
   }
-  return results;
-
-  async function measure(program: Program, on: readonly Running[], inputs: string, all: ProgramsOptions) {
-    const times = new Map<string, number[]>();
-    for (let round = 1; round <= rounds; round++) {
-      for (const { name, directory } of on) {
-        all.progress(`${program.title} on ${name}, round ${round} of ${rounds}`);
-        const own = join(directory, 'run');
-        await mkdir(own);
-        await program.begin?.(inputs, own);
-        await command('sync', ['-f', own]);
-        const [file = '', ...args] = program.run(inputs, own, divisor);
-        const start = performance.now();
-        await command(...onCores('0,1', file, ...args));
-        times.set(name, [...(times.get(name) ?? []), (performance.now() - start) / 1000]);
-        await rm(own, { recursive: true });
-      }
-    }
-    const seconds = Object.fromEntries([...times].map(([name, values]) => [name, median(values)]));
-    const [ours, peer] = on.map(({ name }) => seconds[name]);
-    const ratio = ours === undefined || peer === undefined ? undefined : peer / ours;
-    return { title: program.title, seconds, ratio };
-  }
+  for (const directory of [place.memory, place.disk]) await rm(directory, { recursive: true });
+  return [...runs].flatMap(([system, [first, ...later]]) =>
+    first === undefined ? [] : [{ system, first, later: later.length === 0 ? first : middle(later) }],
+  );
 }
 
-function npmCi(directory: string): readonly string[] {
-  return ['ci', '--prefix', directory, '--offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+async function once(program: Program, inputs: string, on: Running): Promise<Run> {
+  const own = join(on.directory, 'run');
+  await mkdir(own);
+  await program.begin?.(inputs, own);
+  await command('sync', ['-f', own]);
+  const [file = '', ...args] = program.run(inputs, own);
+  const cpu = await cpuSeconds(on.serverPid);
+  const start = performance.now();
+  await command(...onCores('0,1', file, ...args));
+  const run = {
+    seconds: (performance.now() - start) / 1000,
+    serverCpuSeconds: (await cpuSeconds(on.serverPid)) - cpu,
+  };
+  await rm(own, { recursive: true });
+  return run;
 }
 
-/** `count` files of `bytes` bytes, a hundred in a directory. */
-async function smallFiles(directory: string, count: number, bytes: number): Promise<void> {
-  for (let first = 0; first < count; first += 100) {
-    const own = join(directory, String(first / 100).padStart(4, '0'));
-    await mkdir(own, { recursive: true });
-    for (let i = first; i < Math.min(first + 100, count); i++) {
-      const line = `line of file ${i}\n`;
-      await writeFile(join(own, `file-${i}`), line.repeat(Math.ceil(bytes / line.length)));
-    }
-  }
+function middle(runs: readonly Run[]): Run {
+  return {
+    seconds: median(runs.map(({ seconds }) => seconds)),
+    serverCpuSeconds: median(runs.map(({ serverCpuSeconds }) => serverCpuSeconds)),
+  };
 }

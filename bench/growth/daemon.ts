@@ -4,12 +4,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { command, onCores } from '../lib/command.ts';
 import type { Place } from '../lib/place.ts';
+import { cpuSeconds } from '../lib/processor.ts';
 import { pidOf } from '../lib/systems.ts';
 import type { Made } from './populate.ts';
 
 const program = fileURLToPath(new URL('../../tools/iopmemfs.js', import.meta.url));
-/** Ticks of /proc/PID/stat in a second (proc_pid_stat(5)); 100 on every Linux that Debian ships. */
-const ticksPerSecond = 100;
 
 export interface Daemon {
   readonly pid: number;
@@ -46,9 +45,4 @@ export async function mountMade(place: Place, made: Made, cores: string): Promis
 async function resident(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? Number.NaN) * 1024;
-}
-
-async function cpuSeconds(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).replace(/^.*\) /s, '').split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }

@@ -32,20 +32,24 @@ export function times(ratio: number | undefined): string {
   return ratio === undefined ? '' : ratio.toFixed(2);
 }
 
-/** Seconds of each program. */
+/** Seconds of each program, and in parentheses those of the server on a processor; below them those of the first run. */
 export function programsTable(results: readonly ProgramResult[]): string {
-  const systems = [...new Set(results.flatMap(({ seconds }) => Object.keys(seconds ?? {})))];
+  const systems = [...new Set(results.flatMap(({ figures }) => figures.map(({ system }) => system)))];
   const table = new Table({
     head: ['program', ...systems, 'ratio'],
     colAligns: ['left', ...systems.map(() => 'right' as const), 'right'],
     style: { head: [], border: [] },
   });
-  for (const { title, seconds, ratio } of results) {
+  for (const { title, figures, ratio, firstRatio } of results) {
     const cells = systems.map((system) => {
-      const value = seconds?.[system];
-      return value === undefined ? 'not run' : `${value.toFixed(2)} s`;
+      const figure = figures.find((each) => each.system === system);
+      return figure === undefined ? 'not run' : `${seconds(figure.later)}\n${seconds(figure.first)}`;
     });
-    table.push([title, ...cells, times(ratio)]);
+    table.push([`${title}\n  the first time, servers just started`, ...cells, `${times(ratio)}\n${times(firstRatio)}`]);
   }
   return table.toString();
+}
+
+function seconds(run: ProgramResult['figures'][number]['first']): string {
+  return `${run.seconds.toFixed(2)} s (${run.serverCpuSeconds.toFixed(2)})`;
 }
