@@ -18,6 +18,8 @@ export interface MountOptions {
    * Mappings still have pages.
    */
   readonly directIo: boolean;
+  /** How long the next request may be looked for without sleeping, ms (0: not at all); without it the driver decides. */
+  readonly pollMs?: number | undefined;
   /** Further mount options for the kernel, as mount(8) has them: noexec, nosuid, nodev, noatime. */
   readonly options: readonly string[];
   /** Called once when the mount has ended: umount(8), fusermount -u, `unmount`, or a failure (then with its error). */

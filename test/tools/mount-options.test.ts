@@ -14,6 +14,16 @@ test.for([
   expect(parseMountOptions(options, false).allowOther).toBe(allowOther);
 });
 
+test.each(['', 'x', '-1', '1001', '1.5'])('poll_us=%s is refused', (value) => {
+  expect(() => parseMountOptions([`poll_us=${value}`], false)).toThrow('EINVAL');
+});
+
+test('poll_us is in microseconds', () => {
+  expect(parseMountOptions(['poll_us=50'], false).pollMs).toBe(0.05);
+  expect(parseMountOptions(['poll_us=0'], false).pollMs).toBe(0);
+  expect(parseMountOptions([], false).pollMs).toBeUndefined();
+});
+
 test('later options win over earlier ones', () => {
   const { readOnly, kernel, leaseMs } = parseMountOptions(['ro,noexec,lease_ms=500', 'rw,exec,lease_ms=700'], false);
   expect({ readOnly, kernel, leaseMs }).toEqual({ readOnly: false, kernel: [], leaseMs: 700 });

@@ -21,7 +21,7 @@ export function mountCommand(): Command {
     .argument('<directory>', 'an empty directory')
     .option(
       '-o, --options <list>',
-      'ro, remount, noexec, nosuid, noatime, …, allow_other, direct_io, driver=, meta=, listen=, lease_ms=, recall_ms=',
+      'ro, remount, noexec, nosuid, noatime, …, allow_other, direct_io, driver=, meta=, listen=, lease_ms=, recall_ms=, poll_us=',
       collect,
       [],
     )
@@ -44,6 +44,7 @@ export function mountCommand(): Command {
         driver: parsed.driver,
         allowOther: parsed.allowOther,
         directIo: parsed.directIo,
+        pollMs: parsed.pollMs,
         kernelOptions: parsed.kernel,
       },
       failureCode: mountExit.failure,

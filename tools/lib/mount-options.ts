@@ -1,6 +1,6 @@
 import { FsError } from '../../fs/errors.ts';
 import { type DriverName, isDriverName } from './drivers.ts';
-import { parseMilliseconds } from './sizes.ts';
+import { parseMicroseconds, parseMilliseconds } from './sizes.ts';
 
 /** What `-o` says, with later options winning over earlier ones as mount(8) has it. */
 export interface ParsedMountOptions {
@@ -10,6 +10,8 @@ export interface ParsedMountOptions {
   readonly allowOther: boolean;
   /** Past the kernel's page cache (mount.fuse3(8)). */
   readonly directIo: boolean;
+  /** How long the kernel's next request is looked for without sleeping, ms; 0: not at all. */
+  readonly pollMs: number | undefined;
   readonly driver: DriverName | undefined;
   readonly meta: string | undefined;
   readonly listen: readonly string[];
@@ -48,6 +50,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   let meta: string | undefined;
   let leaseMs: number | undefined;
   let recallMs: number | undefined;
+  let pollMs: number | undefined;
   const listen: string[] = [];
   const kernel = new Set<string>();
   const given = lists.flatMap((list) => list.split(',')).filter((each) => each !== '');
@@ -63,6 +66,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     else if (key === 'listen') listen.push(requireValue(key, value));
     else if (key === 'lease_ms') leaseMs = parseMilliseconds(value);
     else if (key === 'recall_ms') recallMs = parseMilliseconds(value);
+    else if (key === 'poll_us') pollMs = parseMicroseconds(value);
     else if (forKernel.has(option)) kernel.add(option);
     else if (takesBack.has(option)) kernel.delete(takesBack.get(option) ?? '');
     else if (!(remount && shownByKernel.test(option)) && !forOthers.test(option) && !sloppy) {
@@ -72,7 +76,19 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   // As every filesystem on a disk: who may do what is decided by the modes of the files. FUSE lets only root say so, and
   // libfuse 2 does not tell us who asks, so there everything would be the daemon's.
   allowOther ??= process.geteuid?.() === 0 && driver !== 'fuse-native';
-  return { remount, readOnly, allowOther, directIo, driver, meta, listen, leaseMs, recallMs, kernel: [...kernel] };
+  return {
+    remount,
+    readOnly,
+    allowOther,
+    directIo,
+    pollMs,
+    driver,
+    meta,
+    listen,
+    leaseMs,
+    recallMs,
+    kernel: [...kernel],
+  };
 }
 
 function requireDriver(value: string): DriverName {

@@ -21,6 +21,7 @@ export interface MountRequest {
   readonly driver: DriverName | undefined;
   readonly allowOther: boolean;
   readonly directIo: boolean;
+  readonly pollMs: number | undefined;
   readonly kernelOptions: readonly string[];
 }
 
@@ -96,7 +97,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
   });
   let dev: number | undefined;
   if (options.mount !== undefined && mountPoint !== undefined) {
-    const { driver, allowOther, directIo, kernelOptions } = options.mount;
+    const { driver, allowOther, directIo, pollMs, kernelOptions } = options.mount;
     const mount = await loadDriver(driver ?? defaultDriver);
     const mounting = mount(mountedVfs(fs.vfs, caches), {
       mountPoint,
@@ -104,6 +105,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
       readOnly: options.readOnly,
       allowOther,
       directIo,
+      pollMs,
       options: kernelOptions,
       onUnmounted: (error) => {
         if (error === undefined) log.info({ mountPoint }, 'unmounted');

@@ -32,6 +32,15 @@ export function parseMilliseconds(text: string): number {
   return ms;
 }
 
+/** Milliseconds of a number of microseconds, at most a thousand. @throws FsError EINVAL */
+export function parseMicroseconds(text: string): number {
+  const us = Number(text);
+  if (!/^\d+$/.test(text) || us > 1000) {
+    throw new FsError('EINVAL', { detail: `${JSON.stringify(text)} is not a time of 0 to 1000 microseconds` });
+  }
+  return us / 1000;
+}
+
 /** A whole number of things. @throws FsError EINVAL */
 export function parseCount(text: string): number {
   const count = Number(text);

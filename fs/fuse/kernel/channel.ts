@@ -5,12 +5,25 @@ import { FsError } from '../../errors.ts';
 import { Cursor } from './cursor.ts';
 import { addressOf, lastErrno, read, systemError, write, writev } from './libc.ts';
 import { kernelLimits } from './limits.ts';
+import { Polling } from './polling.ts';
 import type { ReplySink } from './session.ts';
 
 const { EAGAIN, ECONNABORTED, EINTR, ENODEV, ENOENT, ENOTCONN } = constants.errno;
 
 /** Serves one request; the promise, if any, says until when the request's bytes are in use. */
 export type Serve = (request: Cursor) => Promise<void> | undefined;
+
+/** What the channel asks of those whom it serves. */
+export interface Served {
+  readonly serve: Serve;
+  /** Whether requests wait inside the filesystem: then the event loop has something to do. */
+  readonly isWaiting: () => boolean;
+  /** Called once, with the error when the end was not an unmount. */
+  readonly onEnd: (error?: FsError) => void;
+}
+
+/** How a turn ends: nothing to do, somebody else's turn, or the end of the mount. */
+type TurnEnd = 'sleep' | 'others' | 'unmounted' | FsError;
 
 /** Where one request is read to, and stays until it is served. */
 class RequestBuffer {
@@ -30,6 +43,9 @@ export class Channel implements ReplySink {
   #next = new RequestBuffer();
   #poll: node.PollHandle | undefined;
   #closed = false;
+  readonly #polling: Polling;
+  /** A turn is to follow without waiting for the poll handle. */
+  #following: NodeJS.Immediate | undefined;
 
   /** struct iovec of each piece: address and length, each as its low and its high half. */
   readonly #iovecs = new Uint32Array(4 * kernelLimits.iovecsMax);
@@ -40,23 +56,36 @@ export class Channel implements ReplySink {
   #replyBytes: Buffer | undefined;
   #replyAddress = 0;
 
-  constructor(fd: number) {
+  /** @param pollMaxMs how long the next request may be waited for without sleeping */
+  constructor(fd: number, pollMaxMs: number) {
     this.fd = fd;
+    this.#polling = new Polling(pollMaxMs);
   }
 
-  /** Begins to serve. `onEnd` is called once, with the error when the end was not an unmount. */
-  start(serve: Serve, onEnd: (error?: FsError) => void): void {
+  start(served: Served): void {
     // koffi hands the status first, unlike its types say; a negative one means that the kernel hung up.
     this.#poll = node.poll(this.fd, { readable: true }, () => {
-      if (this.#closed) return;
-      const end = this.#drain(serve);
-      if (end !== undefined) {
-        this.#stop();
-        onEnd(end === 'unmounted' ? undefined : end);
-      }
+      // A turn follows in any case.
+      if (this.#following !== undefined) return;
+      this.#turn(served);
       // Callbacks of a poll handle do not run the promise queue; an immediate does, in the same turn.
-      setImmediate(nothing);
+      if (this.#following === undefined) setImmediate(nothing);
     });
+  }
+
+  #turn(served: Served): void {
+    if (this.#closed) return;
+    const end = this.#drain(served);
+    if (end === 'sleep') return;
+    if (end === 'others') {
+      this.#following = setImmediate(() => {
+        this.#following = undefined;
+        this.#turn(served);
+      });
+      return;
+    }
+    this.#stop();
+    served.onEnd(end === 'unmounted' ? undefined : end);
   }
 
   send(bytes: Buffer, length: number): boolean {
@@ -102,23 +131,22 @@ export class Channel implements ReplySink {
 
   #stop(): void {
     this.#closed = true;
+    if (this.#following !== undefined) clearImmediate(this.#following);
     this.#poll?.close();
     this.#poll = undefined;
   }
 
-  /** Serves what is there, at most one turn's worth. The poll handle is level-triggered: what is left calls again. */
-  #drain(serve: Serve): 'unmounted' | FsError | undefined {
+  /**
+   * Serves what is there, and what comes soon after, at most one turn's worth. The poll handle is level-triggered: what
+   * is left when nobody follows calls again.
+   */
+  #drain({ serve, isWaiting }: Served): TurnEnd {
+    this.#polling.turn();
     for (let n = 0; n < kernelLimits.requestsPerTurn; n++) {
       const buffer = this.#next;
-      const length = read(this.fd, buffer.address, kernelLimits.requestMax);
-      if (length < 0) {
-        const errno = lastErrno();
-        if (errno === EAGAIN) return undefined;
-        if (errno === ENODEV) return 'unmounted';
-        // ENOENT: the request was taken back before it was read.
-        if (errno === EINTR || errno === ENOENT) continue;
-        return systemError(errno, 'read', '/dev/fuse');
-      }
+      const length = this.#read(buffer, isWaiting);
+      if (typeof length !== 'number') return length;
+      this.#polling.arrived();
       buffer.cursor.rewind(length);
       const inUse = serve(buffer.cursor);
       if (inUse !== undefined) {
@@ -128,7 +156,24 @@ export class Channel implements ReplySink {
         });
       }
     }
-    return undefined;
+    return 'others';
+  }
+
+  /** Bytes of the next request, or why there is none now. */
+  #read(buffer: RequestBuffer, isWaiting: () => boolean): number | TurnEnd {
+    for (;;) {
+      const length = read(this.fd, buffer.address, kernelLimits.requestMax);
+      if (length >= 0) return length;
+      const errno = lastErrno();
+      if (errno === EAGAIN) {
+        const wait = this.#polling.none(isWaiting());
+        if (wait !== 'look') return wait;
+        continue;
+      }
+      if (errno === ENODEV) return 'unmounted';
+      // ENOENT: the request was taken back before it was read.
+      if (errno !== EINTR && errno !== ENOENT) return systemError(errno, 'read', '/dev/fuse');
+    }
   }
 
   #taken(result: number): boolean {

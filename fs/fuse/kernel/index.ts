@@ -3,6 +3,7 @@
  *   channel (read) → serve (decode) → namespace, data, attributes or directory → Vfs → session (encode) → channel (write)
  * and where the filesystem answers at once it does so without a promise.
  */
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsError } from '../../errors.ts';
 import type { Name } from '../../name.ts';
@@ -52,7 +53,7 @@ class KernelMount implements KernelMounted {
 
   constructor(fd: number, vfs: Vfs, options: MountOptions) {
     this.mountPoint = options.mountPoint;
-    this.#channel = new Channel(fd);
+    this.#channel = new Channel(fd, options.pollMs ?? pollMs());
     this.#notifier = new Notifier(fd);
 
     let agreed: () => void = nothing;
@@ -86,10 +87,11 @@ class KernelMount implements KernelMounted {
       if (announced) options.onUnmounted(error);
       else refused(error ?? new FsError('ENODEV', { op: 'mount', path: this.mountPoint, detail: 'unmounted at once' }));
     };
-    this.#channel.start(
-      (request) => this.#server.serve(request),
-      (error) => void this.#end(error),
-    );
+    this.#channel.start({
+      serve: (request) => this.#server.serve(request),
+      isWaiting: () => this.#server.pending > 0,
+      onEnd: (error) => void this.#end(error),
+    });
   }
 
   unmount(): Promise<void> {
@@ -152,6 +154,11 @@ class KernelMount implements KernelMounted {
     })();
     return this.#ending;
   }
+}
+
+/** With one processor nobody could ask while it is looked whether somebody asks. */
+function pollMs(): number {
+  return availableParallelism() > 1 ? kernelLimits.pollMs : 0;
 }
 
 function nothing(): void {}

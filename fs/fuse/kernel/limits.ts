@@ -22,6 +22,14 @@ export const kernelLimits = {
   backgroundCongestion: 48,
   /** Requests served in one turn of the event loop, so that sockets and timers get theirs. */
   requestsPerTurn: 64,
+  /**
+   * How long at most the next request is looked for without sleeping (`-o poll_us=`): some times what waking a processor
+   * takes in a virtual machine, as KVM's halt_poll_ns. Below the least it is not worth looking.
+   */
+  pollMs: 0.2,
+  pollMinMs: 0.01,
+  /** A turn in which was looked ends after this time: sockets and timers wait no longer for it. */
+  pollTurnMs: 0.1,
   /** Requests waiting inside the filesystem; the kernel's own bound is the number of threads. ENOMEM beyond. */
   pendingMax: 8192,
   /** Request buffers kept for reuse; more exist only while as many writes wait. */
