@@ -35,13 +35,13 @@ export function setAttributes(v: Volume, inode: Inode, changes: SetAttr, by: Cal
     requirePrivilegesKnown(v, inode, by);
     // Truncation may wait or fail, so it comes before every other change.
     truncate(v, inode, changes.size);
-    if (!keepsPrivileges(by)) dropPrivileges(v, inode);
+    if (!keepsPrivileges(by)) dropPrivileges(v, inode, by);
   }
 
   const now = v.clock.now();
+  if (disowns) dropPrivileges(v, inode, by);
   if (changes.uid !== undefined) inode.uid = changes.uid;
   if (changes.gid !== undefined) inode.gid = changes.gid;
-  if (disowns) dropPrivileges(v, inode);
   if (changes.mode !== undefined) {
     inode.mode = (inode.mode & S_IFMT) | permitted(inode, changes.mode, by);
     followMode(v, inode);

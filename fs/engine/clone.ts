@@ -98,7 +98,7 @@ export function copyRange(
   const now = v.clock.now();
   target.size = Math.max(target.size, to + shareable);
   target.mtime = now;
-  if (!keepsPrivileges(by)) dropPrivileges(v, target);
+  if (!keepsPrivileges(by)) dropPrivileges(v, target, by);
   changed(v, target, now);
   return shareable;
 }

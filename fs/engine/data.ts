@@ -86,7 +86,7 @@ export function write(v: Volume, inode: Inode, offset: number, data: Uint8Array,
     inode.size = offset + length;
   }
   inode.mtime = now;
-  if (!keepsPrivileges(by)) dropPrivileges(v, inode);
+  if (!keepsPrivileges(by)) dropPrivileges(v, inode, by);
   changed(v, inode, now);
   return length;
 }

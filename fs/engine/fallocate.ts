@@ -69,7 +69,7 @@ export function fallocate(
   }
   const now = v.clock.now();
   if (mode !== 'allocate' && mode !== 'allocate-keep-size') inode.mtime = now;
-  if (!keepsPrivileges(by)) dropPrivileges(v, inode);
+  if (!keepsPrivileges(by)) dropPrivileges(v, inode, by);
   changed(v, inode, now);
 }
 

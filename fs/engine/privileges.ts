@@ -3,6 +3,7 @@
  * capabilities(7); file_remove_privs and setattr_prepare of Linux). Under default_permissions the kernel says when.
  */
 import type { Caller } from '../vfs.ts';
+import { inGroup } from './access.ts';
 import type { Inode } from './inode.ts';
 import { S_ISGID, S_ISUID } from './inode.ts';
 import type { Volume } from './volume.ts';
@@ -21,12 +22,14 @@ export function requirePrivilegesKnown(v: Volume, inode: Inode, by: Caller): voi
 }
 
 /**
- * Set-group-ID without group execution once meant mandatory locking and stays. The caller reports the inode changed;
- * answers whether it did.
+ * Set-group-ID without group execution, which once meant mandatory locking, stays for root and the members of the
+ * group (setattr_should_drop_sgid of Linux); it goes where nobody knows who will write. The caller reports the inode
+ * changed; answers whether it did.
  */
-export function dropPrivileges(v: Volume, inode: Inode): boolean {
+export function dropPrivileges(v: Volume, inode: Inode, by?: Caller): boolean {
   const { mode, xattrs } = inode;
-  inode.mode &= ~(S_ISUID | ((mode & 0o010) === 0 ? 0 : S_ISGID));
+  const keepsSetgid = (mode & 0o010) === 0 && by !== undefined && (by.uid === 0 || inGroup(by, inode.gid));
+  inode.mode &= ~(S_ISUID | (keepsSetgid ? 0 : S_ISGID));
   const isCapable = xattrs?.has(capability) === true;
   if (isCapable) deleteXattr(v, inode, xattrs, capability);
   return isCapable || mode !== inode.mode;

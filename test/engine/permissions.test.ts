@@ -315,9 +315,11 @@ describe('set-user-ID, set-group-ID and file capabilities', () => {
     await lab.fs.layouts.releaseProvisional(ino, { offset: 0, length: 4096 }, 7);
   });
 
-  test('set-group-ID without group execution stays', async ({ vfs }) => {
-    const ino = await privileged(vfs, 0o6767 & ~0o010);
+  test('set-group-ID without group execution stays with writers of the group, others take it', async ({ vfs }) => {
+    const ino = await privileged(vfs, 0o6766);
+    await vfs.setattr(ino, { size: 3 }, alice);
+    expect((await vfs.getattr(ino, root)).mode).toBe(0o102766);
     await vfs.setattr(ino, { size: 3 }, bob);
-    expect((await vfs.getattr(ino, root)).mode).toBe(0o102767 & ~0o010);
+    expect((await vfs.getattr(ino, root)).mode).toBe(0o100766);
   });
 });

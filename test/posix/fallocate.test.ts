@@ -118,6 +118,18 @@ describe.skipIf(!canMount)('fallocate', () => {
     await must(fs.alice.close(fd));
   });
 
+  test('takes set-group-ID without group execution from who is not in the group', async () => {
+    const path = `${await fs.directory()}/file`;
+    await makeFile(fs.alice, path, 0o666, 'content');
+    const fd = await must(fs.bob.open(path, O_RDWR));
+    for (const mode of [0, punch, FALLOC_ZERO_RANGE]) {
+      await must(fs.root.chmod(path, 0o2666));
+      await must(fs.bob.fallocate(fd, mode, 0, 4096));
+      expect((await must(fs.root.stat(path))).mode & ~S_IFMT).toBe(0o666);
+    }
+    await must(fs.bob.close(fd));
+  });
+
   test('EOPNOTSUPP: a hole with a new size, and modes that FUSE does not know', async () => {
     const fd = await filled();
     for (const mode of [FALLOC_PUNCH_HOLE, FALLOC_COLLAPSE_RANGE, FALLOC_INSERT_RANGE, 0x80])

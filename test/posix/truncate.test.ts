@@ -92,6 +92,16 @@ describe.skipIf(!canMount).for(ways)('%s', ([, truncate]) => {
     expect(await modeAfter(fs.root)).toBe(0o6777);
   });
 
+  test('takes set-group-ID without group execution from who is not in the group', async () => {
+    const path = `${await fs.directory()}/file`;
+    await makeFile(fs.alice, path, 0o666, 'content');
+    await must(fs.root.chmod(path, 0o2666));
+    expect(await truncate(fs.alice, path, 3)).toBe(0);
+    expect((await must(fs.root.stat(path))).mode & ~S_IFMT).toBe(0o2666);
+    expect(await truncate(fs.bob, path, 3)).toBe(0);
+    expect((await must(fs.root.stat(path))).mode & ~S_IFMT).toBe(0o666);
+  });
+
   test('EINVAL: a negative length', async () => {
     const dir = await fs.directory();
     await makeFile(fs.alice, `${dir}/file`);

@@ -145,6 +145,21 @@ describe.skipIf(!canMount)('set-user-ID and set-group-ID of a file that is writt
     }
   });
 
+  test.for(ways)('%s: set-group-ID without group execution goes with a writer outside the group', async ([, change]) => {
+    const { path, fd } = await newFile();
+    await must(fs.alice.close(fd));
+    for (const [mode, left] of [
+      [0o6766, 0o766],
+      [0o2666, 0o666],
+    ] as const) {
+      await must(fs.root.chmod(path, mode));
+      await change(fs.alice, path);
+      expect((await must(fs.root.mode(path))) & 0o2000).toBe(0o2000);
+      await change(fs.bob, path);
+      expect((await must(fs.root.mode(path))) & ~S_IFMT).toBe(left);
+    }
+  });
+
   test('capabilities of the file go', async () => {
     const { path, fd } = await newFile(0o755);
     const capability = Buffer.alloc(20);

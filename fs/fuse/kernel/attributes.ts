@@ -35,7 +35,8 @@ function allChanges(s: Session, ino: number, r: RequestOf<'setattr'>, by: Caller
   const givenAway = changes.uid !== undefined || changes.gid !== undefined;
   if (changes.mode !== undefined || !(givenAway || r.killSuidgid)) return changes;
   return after(s.vfs.getattr(ino, by), (attr) => {
-    const mode = withoutPrivileges(attr);
+    const mayKeep = by.gid === attr.gid || (by.uid === 0 && !r.killSuidgid);
+    const mode = withoutPrivileges(attr, mayKeep);
     return mode === undefined ? changes : { ...changes, mode };
   });
 }

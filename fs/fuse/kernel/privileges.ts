@@ -2,6 +2,8 @@ import { after } from '../../reply.ts';
 import type { Attr, Caller, Reply, Vfs } from '../../vfs.ts';
 import { mode } from './abi.ts';
 
+const privilegeBits = mode.setuid | mode.setgid;
+
 /** What an executable may do beyond its user (capabilities(7)). */
 const capability = 'security.capability';
 
@@ -43,10 +45,12 @@ export class Privileges {
     if (this.#clean.has(ino)) return undefined;
     return after(this.#takeCapabilities(ino, by), () => {
       if (takesBits) {
-        return after(this.kill(ino, by), () => void this.#clean.add(ino));
+        return after(this.kill(ino, by), () => {
+          if (this.#plain.has(ino)) this.#clean.add(ino);
+        });
       }
       return after(this.#vfs.getattr(ino, by), (attr) => {
-        if (withoutPrivileges(attr) === undefined) this.#clean.add(ino);
+        if ((attr.mode & privilegeBits) === 0) this.#clean.add(ino);
       });
     });
   }
@@ -67,19 +71,20 @@ export class Privileges {
   }
 
   #take(attr: Attr, by: Caller): Reply<void> {
-    this.#plain.add(attr.ino);
-    const cleared = withoutPrivileges(attr);
+    const cleared = withoutPrivileges(attr, by.gid === attr.gid);
+    if (((cleared ?? attr.mode) & privilegeBits) === 0) this.#plain.add(attr.ino);
     if (cleared === undefined) return undefined;
     return after(this.#vfs.setattr(attr.ino, { mode: cleared }, by), () => this.#onTaken(attr.ino));
   }
 }
 
 /**
- * The permission bits that are left, undefined when all are. On directories they mean something else, and set-group-ID
- * without group execution meant mandatory locking: these stay (chown_common, setattr_should_drop_sgid).
+ * The permission bits that are left, undefined when all are. On directories they mean something else and stay
+ * (chown_common). Set-group-ID without group execution, which meant mandatory locking, stays where the caller `mayKeep` it:
+ * with CAP_FSETID, or in the group of the file (setattr_should_drop_sgid), of which only the caller's first is known here.
  */
-export function withoutPrivileges(attr: Attr): number | undefined {
+export function withoutPrivileges(attr: Attr, mayKeep: boolean): number | undefined {
   if ((attr.mode & mode.typeMask) === mode.directory) return undefined;
-  const drop = mode.setuid | (attr.mode & mode.groupExec ? mode.setgid : 0);
+  const drop = mode.setuid | ((attr.mode & mode.groupExec) !== 0 || !mayKeep ? mode.setgid : 0);
   return attr.mode & drop ? attr.mode & 0o7777 & ~drop : undefined;
 }
