@@ -145,7 +145,7 @@ describe.skipIf(!canMount)('set-user-ID and set-group-ID of a file that is writt
     }
   });
 
-  test.for(ways)('%s: set-group-ID without group execution goes with a writer outside the group', async ([, change]) => {
+  test.for(ways)('%s: set-group-ID alone goes with a writer outside the group', async ([, change]) => {
     const { path, fd } = await newFile();
     await must(fs.alice.close(fd));
     for (const [mode, left] of [
