@@ -13,6 +13,7 @@ import {
   BlockQueue,
   blocksOf,
   byShares,
+  cutBlocks,
   isUnwritten,
   mapBlocks,
   markBlocks,
@@ -31,7 +32,7 @@ const zeros = new Uint8Array(1 << 20);
 
 /**
  * Up to `length` bytes at `offset`, as views of the device and of a page of zeros.
- * @throws FsError EISDIR, EINVAL (not a regular file)
+ * @throws FsError EISDIR, EINVAL (not a regular file); Wait while a hole is made in it
  */
 export function read<T>(
   v: Volume,
@@ -41,6 +42,7 @@ export function read<T>(
   use: (pieces: readonly Uint8Array[]) => T,
 ): T {
   requireFile(inode);
+  v.cutting.requireNone(inode.ino);
   const end = Math.min(offset + length, inode.size);
   if (offset >= end) return use([]);
   const map = v.extents.get(inode.ino);
@@ -104,7 +106,7 @@ export function requireNoLayoutsToWrite(v: Volume, inode: Inode, offset: number,
 }
 
 /**
- * Makes the file `size` bytes long: frees the blocks past it and zeroes the rest of the last one.
+ * Makes the file `size` bytes long: frees the blocks past it, many of them in slices (cutting.ts), and zeroes the rest of the last one.
  * Waits for layouts over what is freed or zeroed (RFC 5663 §2.3.5); a file that grows recalls nothing but the block
  * that it ended in.
  * @throws FsError EFBIG, EROFS, EISDIR, EINVAL, ENOSPC (the last block is shared and must be copied); Wait
@@ -121,7 +123,7 @@ export function truncate(v: Volume, inode: Inode, size: number): void {
   if (size > inode.size) requireNoLayoutsPastEnd(v, inode);
   if (size < inode.size && size > cut) zeroBytes(v, inode, size, Math.min(inode.size, cut + bs));
 
-  if (size <= inode.size) unmapBlocks(v, inode, blocksOf(size), Infinity);
+  if (size <= inode.size) cutBlocks(v, inode, blocksOf(size), Infinity);
   else zeroPastEnd(v, inode, size);
   inode.size = size;
   const now = v.clock.now();
@@ -166,10 +168,12 @@ export function requireFile(inode: Inode): void {
 }
 
 /**
- * Nothing is changed in place where a crash would bring the blocks back to another offset of the file.
- * @throws Wait until the group of the last collapse or insert is durable
+ * Nothing is changed in place where a crash would bring the blocks back to another offset of the file; and what is being
+ * cut off or punched out is not shared.
+ * @throws Wait until the group of the last collapse or insert is durable, or the range has gone
  */
 export function requireSettled(v: Volume, inode: Inode): void {
+  v.cutting.requireNone(inode.ino);
   if (inode.shifted > v.group.durable) throw new Wait(v.sync());
 }
 

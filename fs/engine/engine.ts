@@ -6,7 +6,7 @@
 import type { BarDevice } from '../bar/device.ts';
 import { FsError } from '../errors.ts';
 import { encodeClient, encodeCounts, encodeInode, encodeStore } from '../format/codec.ts';
-import { clientKey, countsKey, inodeKey, storeKey } from '../format/keys.ts';
+import { clientKey, countsKey, cutKey, inodeKey, storeKey } from '../format/keys.ts';
 import type { ClientRecord } from '../format/records.ts';
 import type { Superblock } from '../format/superblock.ts';
 import { formatVersion, readOnlyOnly } from '../format/superblock.ts';
@@ -15,6 +15,7 @@ import { limits } from '../limits.ts';
 import { bindStore, checkBinding, nextGeneration, readBinding } from '../meta/binding.ts';
 import type { MetaStore } from '../meta/store.ts';
 import type { Name } from '../name.ts';
+import { after } from '../reply.ts';
 import type { Attr, Caller, MappedExtent, Reply, Vfs } from '../vfs.ts';
 import type { Clock } from './clock.ts';
 import { SystemClock } from './clock.ts';
@@ -33,7 +34,7 @@ import { dropHolds } from './holds.ts';
 import { attrOf, S_IFDIR } from './inode.ts';
 import { commit, mapForRead, mapForWrite, quarantine, releaseProvisional } from './layouts.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
-import { load } from './load.ts';
+import { type Loaded, load } from './load.ts';
 import { LocalVfs } from './local-vfs.ts';
 import { reap } from './namespace.ts';
 import { quotaStatus, removeQuota, setQuota } from './quota-admin.ts';
@@ -155,7 +156,7 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   }
   let binding = readBinding(store);
   checkBinding(superblock, binding);
-  const loaded = await load(store, superblock.blockCount, binding.generation);
+  const loaded = await load(store, superblock.blockCount, binding.generation, readOnly);
   const clock = options.clock ?? new SystemClock();
   let mounted = superblock;
   if (!readOnly) {
@@ -174,8 +175,18 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   const volume = new Volume({ ...loaded, device, store, binding, readOnly, clock });
   if (options.leases !== undefined) volume.leases = options.leases;
   if (readOnly) return new Engine(volume, mounted, loaded.clients);
+  resumeCuts(volume, loaded);
   await reapOrphans(volume, loaded.orphans);
   return new Engine(volume, mounted, await keepClients(volume, loaded.clients));
+}
+
+/** What was being cut when the filesystem went down; of a file without a name all goes. */
+function resumeCuts(volume: Volume, { cuts, orphans }: Pick<Loaded, 'cuts' | 'orphans'>): void {
+  const nameless = new Set(orphans);
+  for (const cut of cuts) {
+    if (nameless.has(cut.ino)) volume.changes.record(cutKey(cut.ino), undefined);
+    else volume.cutting.resume(cut);
+  }
 }
 
 /** Files that were open without a name when the filesystem went down; trees, and what is large, go once it is mounted. */
@@ -368,7 +379,7 @@ class Engine implements Filesystem {
     v.quotas.walk?.stop();
     await v.quotas.walk?.done.catch(() => undefined); // whoever set it has been told
     try {
-      await Promise.all([this.#copies.stop(), this.#reaper.stop()]);
+      await Promise.all([this.#copies.stop(), this.#reaper.stop(), v.cutting.stop()]);
       if (!v.readOnly && v.shutdown === undefined) {
         await v.sync();
         v.touchBinding();
@@ -390,9 +401,12 @@ class Engine implements Filesystem {
 function layoutBackend(v: Volume): LayoutBackend {
   return {
     mapForRead: (ino, range, client) => {
-      const extents = mapForRead(v, v.inodes.get(ino), range);
-      recordGrant(v, client, ino, 'read');
-      return v.isDurable ? extents : v.sync().then(() => extents);
+      const mapped = run(() => {
+        const extents = mapForRead(v, v.inodes.get(ino), range);
+        recordGrant(v, client, ino, 'read');
+        return extents;
+      });
+      return after(mapped, (extents) => (v.isDurable ? extents : v.sync().then(() => extents)));
     },
     mapForWrite: async (ino, range, client) => {
       const extents = await run(() => {

@@ -6,7 +6,16 @@ import type { Caller, FallocateMode } from '../vfs.ts';
 import { copiesToZero, requireFile, requireNoLayoutsPastEnd, requireSettled, zeroBytes, zeroPastEnd } from './data.ts';
 import type { Hole } from './extents.ts';
 import { requireMutable, requireUnprotected } from './file-flags.ts';
-import { allocate, BlockQueue, blocksIn, blocksOf, isUnwritten, mapBlocks, unmapBlocks } from './file-space.ts';
+import {
+  allocate,
+  BlockQueue,
+  blocksIn,
+  blocksOf,
+  cutBlocks,
+  isUnwritten,
+  mapBlocks,
+  unmapBlocks,
+} from './file-space.ts';
 import type { Inode } from './inode.ts';
 import { changed } from './namespace.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
@@ -75,10 +84,11 @@ export function fallocate(
 
 /**
  * SEEK_DATA and SEEK_HOLE of lseek(2); the end of the file is a hole.
- * @throws FsError ENXIO: at or past the end, or no data follows
+ * @throws FsError ENXIO: at or past the end, or no data follows; Wait
  */
 export function seek(v: Volume, inode: Inode, offset: number, whence: 'data' | 'hole'): number {
   requireFile(inode);
+  v.cutting.requireNone(inode.ino);
   if (offset < 0 || offset >= inode.size) throw new FsError('ENXIO', { ino: inode.ino, range: { offset, length: 0 } });
   const map = v.extents.get(inode.ino);
   let at = Math.floor(offset / bs);
@@ -143,7 +153,7 @@ function punch(v: Volume, inode: Inode, offset: number, end: number): void {
   v.requireSpace(inode.ino, copiesToZero(v, inode, offset, head) + copiesToZero(v, inode, tail, end));
   zeroBytes(v, inode, offset, head);
   zeroBytes(v, inode, tail, end);
-  if (firstWhole < lastWhole) unmapBlocks(v, inode, firstWhole, lastWhole);
+  if (firstWhole < lastWhole) cutBlocks(v, inode, firstWhole, lastWhole);
 }
 
 function requireShiftable(inode: Inode, mode: 'collapse' | 'insert', offset: number, length: number): void {

@@ -113,15 +113,26 @@ export function unmapBlocks(v: Volume, inode: Inode, from: number, to: number): 
   if (map.isEmpty) v.extents.delete(inode.ino);
 }
 
-/** The same with the first extents of the file, limits.releasedExtentsMax at most. */
-export function unmapSome(v: Volume, inode: Inode): void {
-  let end = 0;
+/** The same with the first extents of the range, limits.releasedExtentsMax at most. */
+export function unmapSome(v: Volume, inode: Inode, from: number, to: number): void {
+  let end = from;
   let count = 0;
-  for (const extent of v.extents.get(inode.ino)?.all() ?? []) {
+  for (const extent of v.extents.get(inode.ino)?.within(from, to) ?? []) {
     if (count++ === limits.releasedExtentsMax) break;
     end = extent.fileBlock + extent.length;
   }
-  unmapBlocks(v, inode, 0, end);
+  unmapBlocks(v, inode, from, end);
+}
+
+/** The same with the whole range: at once where that is short, otherwise in slices, for which the file waits (cutting.ts). */
+export function cutBlocks(v: Volume, inode: Inode, from: number, to: number): void {
+  let count = 0;
+  for (const _ of v.extents.get(inode.ino)?.within(from, to) ?? []) {
+    if (count++ < limits.releasedExtentsMax) continue;
+    v.cutting.add({ ino: inode.ino, from, to: Math.min(to, limits.fileSizeMax / bs) });
+    return;
+  }
+  unmapBlocks(v, inode, from, to);
 }
 
 /** The flags of a range that is mapped change; its blocks stay. */

@@ -38,9 +38,10 @@ const bs = limits.blockSize;
 /** Client ids begin at 1. */
 const nobody = 0;
 
-/** READ_DATA where the file has data, NONE_DATA elsewhere, up to the block that holds the end of the file. */
+/** READ_DATA where the file has data, NONE_DATA elsewhere, up to the block that holds the end of the file. @throws Wait */
 export function mapForRead(v: Volume, inode: Inode, range: ByteRange): readonly LayoutExtent[] {
   requireFile(inode);
+  v.cutting.requireNone(inode.ino);
   const { from, to } = blockRange(inode, range);
   const extents: LayoutExtent[] = [];
   for (const part of coverFile(v, inode, from, Math.min(to, blocksOf(inode.size)))) {

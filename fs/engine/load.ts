@@ -8,6 +8,7 @@ import {
   decodeBad,
   decodeClient,
   decodeCounts,
+  decodeCut,
   decodeExtent,
   decodeGrant,
   decodeHold,
@@ -19,6 +20,7 @@ import {
   badRange,
   clientRange,
   countsKey,
+  cutRange,
   extentRange,
   grantRange,
   holdRange,
@@ -33,12 +35,12 @@ import {
   provisionalRange,
   quotaRange,
 } from '../format/keys.ts';
-import type { ClientRecord, QuotaRecord } from '../format/records.ts';
+import type { ClientRecord, CutRecord, QuotaRecord } from '../format/records.ts';
 import type { MetaStore, StoreEntry } from '../meta/store.ts';
 import type { Access, BlockRange } from '../space/space.ts';
 import { Space } from '../space/space.ts';
 import { LoadedExtents } from './extent-table.ts';
-import { ExtentMap } from './extents.ts';
+import { type Extent, ExtentMap } from './extents.ts';
 
 export interface Loaded {
   readonly space: Space;
@@ -49,22 +51,37 @@ export interface Loaded {
   readonly clients: readonly ClientRecord[];
   readonly quotas: readonly QuotaRecord[];
   readonly orphans: readonly number[];
+  /** To be finished by a mount for writing. */
+  readonly cuts: readonly CutRecord[];
   readonly inodeCount: number;
 }
 
-/** @throws FsError EUCLEAN, EIO */
-export async function load(store: MetaStore, blockCount: number, generation: number): Promise<Loaded> {
+/** A mount only for reading shows what is being cut as it will be. @throws FsError EUCLEAN, EIO */
+export async function load(
+  store: MetaStore,
+  blockCount: number,
+  generation: number,
+  readOnly: boolean,
+): Promise<Loaded> {
   const builder = Space.builder(blockCount, [
     { block: 0, length: 1 },
     { block: blockCount - 1, length: 1 },
   ]);
 
+  const cuts: CutRecord[] = [];
+  await each(store, cutRange(), ([key, value]) => {
+    cuts.push(decodeCut(key, value));
+  });
+  const hidden = new Map(readOnly ? cuts.map((cut) => [cut.ino, cut] as const) : []);
+
   const extents = new LoadedExtents();
   await each(store, extentRange(), ([key, value]) => {
     const { ino, fileBlock } = parseExtentKey(key);
     const { block, length, flags } = decodeExtent(key, value);
-    if (!extents.add(ino, { fileBlock, block, length, mark: flags })) throw overlap(ino, fileBlock);
-    builder.addFile({ block, length });
+    for (const part of without(hidden.get(ino), { fileBlock, block, length, mark: flags })) {
+      if (!extents.add(ino, part)) throw overlap(ino, fileBlock);
+      builder.addFile({ block: part.block, length: part.length });
+    }
   });
 
   const provisional = new Map<number, ExtentMap>();
@@ -120,7 +137,20 @@ export async function load(store: MetaStore, blockCount: number, generation: num
     const end = Math.min(block + decodeBad(key, value).length, blockCount - 1);
     if (block < end) space.retire({ block, length: end - block });
   });
-  return { space, extents, provisional, holds, grants, clients, quotas, orphans, inodeCount };
+  return { space, extents, provisional, holds, grants, clients, quotas, orphans, cuts, inodeCount };
+}
+
+/** What is left of an extent before and behind the cut. */
+function without(cut: CutRecord | undefined, extent: Extent): readonly Extent[] {
+  const { fileBlock, length } = extent;
+  const end = fileBlock + length;
+  if (cut === undefined || end <= cut.from || cut.to <= fileBlock) return [extent];
+  const before = cut.from - fileBlock;
+  const behind = cut.to - fileBlock;
+  const parts: Extent[] = [];
+  if (before > 0) parts.push({ ...extent, length: before });
+  if (cut.to < end) parts.push({ ...extent, fileBlock: cut.to, block: extent.block + behind, length: length - behind });
+  return parts;
 }
 
 /** Undefined where the last mount for writing, of `generation`, was by a program that kept no counts. */

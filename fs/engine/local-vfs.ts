@@ -5,6 +5,7 @@ import { INODE_SNAPSHOT } from '../format/records.ts';
 import { isSnapshotsIno } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
 import type { Name } from '../name.ts';
+import { after } from '../reply.ts';
 import type {
   Attr,
   Caller,
@@ -98,12 +99,13 @@ export class LocalVfs implements Vfs {
   }
 
   setattr(ino: number, changes: SetAttr, by: Caller, handle?: Handle): Reply<Attr> {
-    return run(() => {
+    const set = run(() => {
       const inode = this.#v.inodes.get(ino);
       const opened = handle !== undefined && isWritable(this.#open(handle));
       setAttributes(this.#v, inode, changes, by, opened);
-      return this.#attr(inode);
+      return inode;
     });
+    return after(set, (inode) => after(this.#onceCut(ino, inode), (cut) => this.#attr(cut)));
   }
 
   access(ino: number, mask: number, by: Caller): Reply<void> {
@@ -179,7 +181,7 @@ export class LocalVfs implements Vfs {
   }
 
   open(ino: number, flags: number, by: Caller): Reply<Handle> {
-    return run(() => {
+    const opened = run(() => {
       const inode = this.#v.inodes.get(ino);
       const writes = (flags & O_ACCMODE) !== constants.O_RDONLY;
       if (inode.isDirectory && (writes || (flags & constants.O_TRUNC) !== 0)) throw new FsError('EISDIR', { ino });
@@ -189,6 +191,7 @@ export class LocalVfs implements Vfs {
       if ((flags & constants.O_TRUNC) !== 0 && inode.isFile) setAttributes(this.#v, inode, { size: 0 }, by, true);
       return this.#newHandle(inode, flags);
     });
+    return (flags & constants.O_TRUNC) === 0 ? opened : after(opened, (handle) => this.#onceCut(ino, handle));
   }
 
   opendir(ino: number, by: Caller): Reply<Handle> {
@@ -223,8 +226,9 @@ export class LocalVfs implements Vfs {
       const open = this.#open(handle);
       // The kernel reads before it writes part of a page, and has checked what the program may.
       if (by.access === 'engine') requireReadable(open);
+      const answer = read(this.#v, open.inode, offset, length, use);
       if ((open.flags & O_NOATIME) === 0) accessed(this.#v, open.inode, by);
-      return read(this.#v, open.inode, offset, length, use);
+      return answer;
     });
   }
 
@@ -240,11 +244,16 @@ export class LocalVfs implements Vfs {
   }
 
   fallocate(handle: Handle, mode: FallocateMode, offset: number, length: number, by: Caller): Reply<void> {
-    return run(() => fallocate(this.#v, this.#openForWriting(handle).inode, mode, offset, length, by));
+    const done = run(() => {
+      const { inode } = this.#openForWriting(handle);
+      fallocate(this.#v, inode, mode, offset, length, by);
+      return inode.ino;
+    });
+    return after(done, (ino) => this.#onceCut(ino, undefined));
   }
 
   seek(handle: Handle, offset: number, whence: 'data' | 'hole', _by: Caller): Reply<number> {
-    return seek(this.#v, this.#open(handle).inode, offset, whence);
+    return run(() => seek(this.#v, this.#open(handle).inode, offset, whence));
   }
 
   copyRange(from: Handle, fromOffset: number, to: Handle, toOffset: number, length: number, by: Caller): Reply<number> {
@@ -322,6 +331,11 @@ export class LocalVfs implements Vfs {
 
   #requireNotReadOnly({ ino, flags }: Inode): void {
     if (this.#v.readOnly || (flags & INODE_SNAPSHOT) !== 0) throw new FsError('EROFS', { ino });
+  }
+
+  /** The reply, when what the operation took out of the file has gone, so that space and quotas say so. */
+  #onceCut<T>(ino: number, reply: T): Reply<T> {
+    return this.#v.cutting.of(ino)?.then(() => reply) ?? reply;
   }
 
   #attr(inode: Inode): Attr {

@@ -260,10 +260,11 @@ function requireEmpty(v: Volume, inode: Inode): void {
     throw new FsError('ENOTEMPTY', { ino: inode.ino, detail: `there are snapshots of it, in ${snapshotsName}` });
 }
 
-/** If its last name goes now, its blocks go too: nobody may hold a layout on them (promise 3). */
+/** If its last name goes now, its blocks go too: nobody may hold a layout on them (promise 3). @throws Wait */
 export function requireReleasable(v: Volume, inode: Inode): void {
   if (inode.nlink > 1 && !inode.isDirectory) return;
   if (inUse(v, inode)) return;
+  v.cutting.requireNone(inode.ino);
   residentXattrs(v, inode);
   if (inode.isFile) v.requireNoLayouts(inode.ino, { offset: 0, length: Infinity }, 'unmap');
 }

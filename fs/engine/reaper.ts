@@ -105,7 +105,7 @@ export class Reaper {
   #removeSome(inode: Inode): boolean {
     const v = this.#v;
     v.requireWritable();
-    unmapSome(v, inode);
+    unmapSome(v, inode, 0, Infinity);
     if (v.extents.get(inode.ino) !== undefined) return false;
     v.reaping.delete(inode.ino);
     v.changes.orphan(inode.ino, false);

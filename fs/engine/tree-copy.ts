@@ -159,11 +159,9 @@ export class TreeCopy {
       this.#descend(listing, copy);
       return;
     }
+    if (source.isFile) requireSettled(v, source);
     this.#requireCopyable(source);
-    if (source.isFile) {
-      requireSettled(v, source);
-      v.requireNoLayouts(source.ino, { offset: 0, length: Infinity }, 'share');
-    }
+    if (source.isFile) v.requireNoLayouts(source.ino, { offset: 0, length: Infinity }, 'share');
     const copy = this.#copyInode(source, 0);
     this.#enter(directory, entry, copy.ino);
     if (source.nlink > 1) this.#linked.set(source.ino, copy.ino);

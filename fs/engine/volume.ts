@@ -15,6 +15,7 @@ import type { Caller } from '../vfs.ts';
 import { Changes } from './changes.ts';
 import type { Clock } from './clock.ts';
 import { Copying } from './copying.ts';
+import { Cutting } from './cutting.ts';
 import type { Dentry, Directory } from './directory.ts';
 import { DirectoryTable, residentNamesMax } from './directory.ts';
 import { ExtentTable, type LoadedExtents } from './extent-table.ts';
@@ -80,6 +81,7 @@ export class Volume {
   readonly quotas: Quotas;
   readonly lingering = new Lingering();
   readonly copying = new Copying();
+  readonly cutting: Cutting;
   readonly reaping = new Reaping();
   /** References the kernel holds, by inode number. */
   readonly kernelRefs = new Map<number, number>();
@@ -112,6 +114,7 @@ export class Volume {
     this.holds = options.holds;
     this.grants = options.grants;
     this.quotas = new Quotas(options.quotas);
+    this.cutting = new Cutting(this);
     this.clock = options.clock;
     this.readOnly = options.readOnly;
     this.inodeCount = options.inodeCount;
@@ -207,13 +210,15 @@ export class Volume {
 
   /**
    * Before any change of the inode, but for what clients wrote under their layouts.
-   * @throws as requireWritable; FsError EROFS: it is part of a snapshot; Wait while a copy of its tree is being made
+   * @throws as requireWritable; FsError EROFS: it is part of a snapshot; Wait while a copy of its tree is being made, or
+   *   it is being cut
    */
   requireChangeable(inode: Inode): void {
     this.requireWritable();
     if ((inode.flags & INODE_SNAPSHOT) !== 0)
       throw new FsError('EROFS', { ino: inode.ino, detail: 'snapshots never change' });
     this.copying.requireNotTaken(inode.ino);
+    this.cutting.requireNone(inode.ino);
   }
 
   /**
@@ -227,7 +232,13 @@ export class Volume {
 
   /** Blocks become free, or may be written in place and need no copy, with the open group or with files that go. */
   get getsSpace(): boolean {
-    return this.#settles || this.lingering.isAny || this.reaping.soon() !== undefined;
+    const goes = this.cutting.soon() ?? this.reaping.soon();
+    return this.#settles || this.lingering.isAny || goes !== undefined;
+  }
+
+  /** Settles when some of what goes has gone; undefined where nothing goes. */
+  #leaving(): Promise<void> | undefined {
+    return this.lingering.soon() ?? this.cutting.soon() ?? this.reaping.soon();
   }
 
   /** When the open group is durable there is more space. */
@@ -238,7 +249,7 @@ export class Volume {
   /** Space is short now. @throws Wait if there will be more, FsError ENOSPC if not */
   noSpace(ino: number): never {
     if (this.#settles && this.shutdown === undefined) throw new Wait(this.group.sync());
-    const leaving = this.lingering.soon() ?? this.reaping.soon();
+    const leaving = this.#leaving();
     if (leaving !== undefined) throw new Wait(leaving);
     throw new FsError('ENOSPC', { ino, detail: 'no free blocks on the device' });
   }
@@ -285,17 +296,18 @@ export class Volume {
     return this.quotas.of(inode)?.room ?? Infinity;
   }
 
-  /** Files of the same quota are about to go, and count no more then. */
+  /** Files of the same quota, or parts of some, are about to go, and count no more then. */
   getsQuota({ quota }: Pick<Inode, 'quota'>): boolean {
     return (
       this.lingering.some((ino) => this.inodes.peek(ino)?.quota === quota) ||
+      this.cutting.some((ino) => this.inodes.peek(ino)?.quota === quota) ||
       this.reaping.some((inode) => inode.quota === quota)
     );
   }
 
   /** The quota is used up now. @throws Wait where files that go may make room, FsError EDQUOT */
   noQuota(inode: Pick<Inode, 'ino' | 'quota'>, of: 'blocks' | 'inodes'): never {
-    const leaving = this.getsQuota(inode) ? (this.lingering.soon() ?? this.reaping.soon()) : undefined;
+    const leaving = this.getsQuota(inode) ? this.#leaving() : undefined;
     if (leaving !== undefined) throw new Wait(leaving);
     throw new FsError('EDQUOT', { ino: inode.ino, detail: `the quota of its directory tree has no ${of} left` });
   }

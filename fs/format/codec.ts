@@ -6,13 +6,14 @@ import { Unpackr } from 'msgpackr';
 import { limits } from '../limits.ts';
 import type { Timespec } from '../vfs.ts';
 import { damaged, Fields } from './fields.ts';
-import { parseClientKey, parseInodeKey, parseOrphanKey, parseQuotaKey } from './keys.ts';
+import { parseClientKey, parseCutKey, parseInodeKey, parseOrphanKey, parseQuotaKey } from './keys.ts';
 import { readNumbers } from './numbers.ts';
 import { RecordWriter } from './record-writer.ts';
 import type {
   BadRecord,
   ClientRecord,
   CountsRecord,
+  CutRecord,
   DentryRecord,
   ExtentRecord,
   GrantRecord,
@@ -39,6 +40,8 @@ const extentFlagsMax = EXTENT_UNWRITTEN | EXTENT_SHARED;
 const deviceMax = 0;
 /** Byte offsets on the device stay exact in a double. */
 const blockMax = Math.floor(Number.MAX_SAFE_INTEGER / limits.blockSize) - 1;
+/** No file has more. */
+const fileBlocksMax = limits.fileSizeMax / limits.blockSize;
 /** NFS4_OPAQUE_LIMIT (RFC 8881 §3.1) for co_ownerid. A verifier is 8 bytes there; other protocols may want more. */
 const ownerMax = 1024;
 const verifierMax = 64;
@@ -293,6 +296,23 @@ export function decodeBad(key: Uint8Array, value: Uint8Array): BadRecord {
 function readBad(f: Fields): BadRecord {
   const device = f.integer('device', deviceMax);
   return { device, length: f.integer('length', blockMax, 1), since: f.integer('since') };
+}
+
+export function encodeCut(r: CutRecord): Uint8Array {
+  writer.begin(2);
+  writer.integer('from', r.from, fileBlocksMax - 1);
+  writer.integer('to', r.to, fileBlocksMax, r.from + 1);
+  return writer.end();
+}
+
+/** @throws FsError EUCLEAN */
+export function decodeCut(key: Uint8Array, value: Uint8Array): CutRecord {
+  return decode(key, value, (f) => readCut(parseCutKey(key).ino, f));
+}
+
+function readCut(ino: number, f: Fields): CutRecord {
+  const from = f.integer('from', fileBlocksMax - 1);
+  return { ino, from, to: f.integer('to', fileBlocksMax, from + 1) };
 }
 
 /** A limit of 0 is none, as in quota tools. */

@@ -25,6 +25,7 @@ const kind = {
   grant: 0x47,
   counts: 0x4e,
   bad: 0x42,
+  cut: 0x54,
   quota: 0x55,
   store: 0x53,
 } as const;
@@ -111,6 +112,11 @@ export const badKey = (block: number): Uint8Array => key1(kind.bad, block);
 export const badRange = (): KeyRange => all(kind.bad);
 export const parseBadKey = (key: Uint8Array): { readonly block: number } => ({ block: parse1(key, kind.bad) });
 
+/** `T` ino */
+export const cutKey = (ino: number): Uint8Array => key1(kind.cut, ino);
+export const cutRange = (): KeyRange => all(kind.cut);
+export const parseCutKey = (key: Uint8Array): { readonly ino: number } => ({ ino: parse1(key, kind.cut) });
+
 /** `U` id */
 export const quotaKey = (id: number): Uint8Array => key1(kind.quota, id);
 export const quotaRange = (): KeyRange => all(kind.quota);
@@ -134,6 +140,7 @@ export function describeKey(key: Uint8Array): string {
     case kind.orphan:
     case kind.client:
     case kind.bad:
+    case kind.cut:
     case kind.quota:
       if (key.length === 9) return `${letter} ${readU64(key, 1)}`;
       break;

@@ -121,6 +121,14 @@ export interface BadRecord {
   readonly since: number;
 }
 
+/** `T` ino: file blocks that leave their file. What is mapped there reads as zeros, and goes piece by piece. */
+export interface CutRecord {
+  readonly ino: number;
+  /** File blocks [from, to). */
+  readonly from: number;
+  readonly to: number;
+}
+
 /** `U` id: a directory tree with a limit, and what its inodes use. */
 export interface QuotaRecord {
   readonly id: number;

@@ -1,7 +1,8 @@
 /** Pass 5: the extent map, which is the only truth about space. Every block has exactly one role. */
-import { decodeBad, decodeExtent, decodeGrant, decodeHold, decodeProvisional } from '../format/codec.ts';
+import { decodeBad, decodeCut, decodeExtent, decodeGrant, decodeHold, decodeProvisional } from '../format/codec.ts';
 import {
   badRange,
+  cutRange,
   extentRange,
   grantRange,
   holdRange,
@@ -62,6 +63,7 @@ export async function checkExtents(check: CheckContext): Promise<Usage> {
 }
 
 async function checkFiles(check: CheckContext, runs: Runs): Promise<void> {
+  const cuts = await checkCuts(check);
   let previous = { ino: 0, end: 0 };
   const extents = check.records(5, extentRange(), (key, value) => ({
     ...parseExtentKey(key),
@@ -74,7 +76,9 @@ async function checkFiles(check: CheckContext, runs: Runs): Promise<void> {
     } else {
       const blocks = Math.ceil(inode.size / limits.blockSize);
       // Past the end only what fallocate(2) reserved with FALLOC_FL_KEEP_SIZE: it reads as zeros if the file grows.
-      if (fileBlock + length > blocks && (flags & EXTENT_UNWRITTEN) === 0) {
+      // And what a truncation has yet to give back, of which the size is that of the file already.
+      const isPast = fileBlock + length > Math.max(blocks, cuts.get(ino) ?? 0);
+      if (isPast && (flags & EXTENT_UNWRITTEN) === 0) {
         const detail = `written file blocks ${range(fileBlock, length)} lie past the end at block ${blocks}`;
         await check.report(5, 'beyond-eof', ino, detail);
       }
@@ -88,6 +92,18 @@ async function checkFiles(check: CheckContext, runs: Runs): Promise<void> {
       runs.add(block, length, ino, (flags & EXTENT_SHARED) === 0 ? use.alone : use.shared);
     }
   }
+}
+
+/** Ranges that are being taken out of files: where each ends, by inode number. An inode without a name goes as a whole. */
+async function checkCuts(check: CheckContext): Promise<ReadonlyMap<number, number>> {
+  const ends = new Map<number, number>();
+  for await (const { ino, to } of check.records(5, cutRange(), decodeCut)) {
+    const inode = check.inodes.get(ino);
+    if (inode === undefined || !isRegular(inode))
+      await check.report(5, 'cut', ino, 'blocks are being taken out of it, and it is not a regular file');
+    else ends.set(ino, to);
+  }
+  return ends;
 }
 
 async function checkProvisional(check: CheckContext, runs: Runs): Promise<void> {

@@ -31,6 +31,7 @@ export type ProblemCode =
   | 'extent-owner'
   | 'out-of-bounds'
   | 'file-overlap'
+  | 'cut'
   | 'beyond-eof'
   | 'shared-blocks'
   | 'provisional'

@@ -1,6 +1,7 @@
+import { constants } from 'node:fs';
 import { test as base, expect } from 'vitest';
 import type { Attr, Caller, Handle, Vfs } from '../../fs/vfs.ts';
-import { Lab, n, root } from '../support/filesystem.ts';
+import { Lab, n, root, withHandle } from '../support/filesystem.ts';
 
 /** A test with an empty, mounted filesystem of 16 MiB; when the test is over fsck must find nothing, and it goes. */
 export const test = base.extend<{ lab: Lab; vfs: Vfs }>({
@@ -35,6 +36,15 @@ export async function makeFile(vfs: Vfs, path: string, mode = 0o644, by: Caller 
   const { attr, handle } = await vfs.create(parent, n(name), mode, 0, by);
   await vfs.release(handle);
   return attr.ino;
+}
+
+/** A file of `extents` extents of one block, with a hole of one behind each. */
+export async function makeScattered(vfs: Vfs, path: string, extents: number): Promise<number> {
+  const ino = await makeFile(vfs, path);
+  await withHandle(vfs, ino, constants.O_RDWR, async (handle) => {
+    for (let i = 0; i < extents; i++) await vfs.write(handle, 2 * i * bs, pattern(bs, i), root);
+  });
+  return ino;
 }
 
 async function split(vfs: Vfs, path: string): Promise<{ parent: number; name: string }> {

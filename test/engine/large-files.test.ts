@@ -1,14 +1,11 @@
 /** Files of many extents go in the background, a few extents at a time. The limits are lowered, so that few are many. */
-import { constants } from 'node:fs';
 import { describe, expect, vi } from 'vitest';
 import type { limits } from '../../fs/limits.ts';
 import type { Vfs } from '../../fs/vfs.ts';
 import { CrashRecorder } from '../support/crash-recorder.ts';
 import { errnoOfCall, Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
-import { bs, list, makeDir, makeFile, pattern, test } from './fixture.ts';
+import { bs, list, makeDir, makeFile, makeScattered, pattern, test } from './fixture.ts';
 import { deleteSnapshot, reaped, takeSnapshot, until, withLeases } from './trees.ts';
-
-const { O_RDWR } = constants;
 
 const [step, stepsOfTurn, group] = [16, 4, 128];
 
@@ -16,15 +13,6 @@ vi.mock('../../fs/limits.ts', async (original) => {
   const real = await original<{ limits: typeof limits }>();
   return { limits: { ...real.limits, releasedExtentsMax: 16, reapedExtentsMax: 128, sliceStepsMax: 4 } };
 });
-
-/** A file of `extents` extents of one block. */
-async function makeScattered(vfs: Vfs, path: string, extents: number): Promise<number> {
-  const ino = await makeFile(vfs, path);
-  await withHandle(vfs, ino, O_RDWR, async (handle) => {
-    for (let i = 0; i < extents; i++) await vfs.write(handle, 2 * i * bs, pattern(bs, i), root);
-  });
-  return ino;
-}
 
 /** Blocks of files, each time that others get their turn, until all are gone. */
 async function turns(lab: Lab): Promise<readonly number[]> {
@@ -122,7 +110,7 @@ test('who needs the space waits for it', async ({ lab, vfs }) => {
   await writeFile(vfs, 'rest', Buffer.alloc(rest * bs, 1));
   await vfs.syncfs();
   const ino = await makeFile(vfs, 'new');
-  await withHandle(vfs, ino, O_RDWR, async (handle) => {
+  await withHandle(vfs, ino, 2, async (handle) => {
     await vfs.unlink(vfs.rootIno, n('f'), root);
     expect(await vfs.write(handle, 0, Buffer.alloc(1000 * bs, 2), root)).toBe(1000 * bs);
     expect(await errnoOfCall(() => vfs.write(handle, 1000 * bs, pattern(bs), root))).toBe('ENOSPC');
@@ -134,7 +122,7 @@ test('it counts in its quota until it is gone, and who needs that waits for it',
   await lab.fs.setQuota(dir, 1000 * bs, 3);
   await makeScattered(vfs, 'd/f', 1000);
   const ino = await makeFile(vfs, 'd/new');
-  await withHandle(vfs, ino, O_RDWR, async (handle) => {
+  await withHandle(vfs, ino, 2, async (handle) => {
     await vfs.unlink(dir, n('f'), root);
     expect(await vfs.write(handle, 0, Buffer.alloc(1000 * bs, 2), root)).toBe(1000 * bs);
     await makeFile(vfs, 'd/another');

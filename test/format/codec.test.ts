@@ -6,6 +6,7 @@ import * as codec from '../../fs/format/codec.ts';
 import * as keys from '../../fs/format/keys.ts';
 import type {
   ClientRecord,
+  CutRecord,
   DentryRecord,
   ExtentRecord,
   HoldRecord,
@@ -65,6 +66,11 @@ const holds: fc.Arbitrary<HoldRecord> = fc.record({
   access: fc.constantFrom('read', 'write'),
   since: safe,
 });
+const fileBlocks = fc.integer({ min: 0, max: limits.fileSizeMax / limits.blockSize });
+const cuts: fc.Arbitrary<CutRecord> = fc
+  .tuple(positive, fileBlocks, fileBlocks)
+  .filter(([, a, b]) => a !== b)
+  .map(([ino, a, b]) => ({ ino, from: Math.min(a, b), to: Math.max(a, b) }));
 const limit = fc.oneof(fc.constant(Infinity), positive);
 const quotas: fc.Arbitrary<QuotaRecord> = fc.record({
   id: positive,
@@ -120,6 +126,9 @@ describe('what was encoded decodes to the same', () => {
   test.prop([holds])('bad memory', ({ device, length, since }) => {
     const r = { device, length, since };
     expect(codec.decodeBad(keys.badKey(1), codec.encodeBad(r))).toEqual(r);
+  });
+  test.prop([cuts])('range being cut', (r) => {
+    expect(codec.decodeCut(keys.cutKey(r.ino), codec.encodeCut(r))).toEqual(r);
   });
   test.prop([quotas])('quota', (r) => {
     expect(codec.decodeQuota(keys.quotaKey(r.id), codec.encodeQuota(r))).toEqual(r);
@@ -250,6 +259,7 @@ const decoders = [
   ],
   ['grant', codec.decodeGrant, keys.grantKey(1, 2), codec.encodeGrant({ access: 'write' })],
   ['bad memory', codec.decodeBad, keys.badKey(1), codec.encodeBad({ device: 0, length: 1, since: 0 })],
+  ['range being cut', codec.decodeCut, keys.cutKey(3), codec.encodeCut({ ino: 3, from: 2, to: 300 })],
   [
     'quota',
     codec.decodeQuota,

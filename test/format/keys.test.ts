@@ -25,6 +25,7 @@ test.prop([number, number, name])('every key gives back what it was made of', (a
   expect(keys.parseHoldKey(keys.holdKey(a, b))).toEqual({ block: a, clientId: b });
   expect(keys.parseGrantKey(keys.grantKey(a, b))).toEqual({ clientId: a, ino: b });
   expect(keys.parseBadKey(keys.badKey(a))).toEqual({ block: a });
+  expect(keys.parseCutKey(keys.cutKey(a))).toEqual({ ino: a });
   expect(keys.parseQuotaKey(keys.quotaKey(a))).toEqual({ id: a });
 });
 
@@ -40,6 +41,7 @@ test('the bytes of the keys are those of docs/format.md', () => {
   expect(hex(keys.grantKey(8, 7))).toBe('4700000000000000080000000000000007');
   expect(hex(keys.countsKey())).toBe('4e');
   expect(hex(keys.badKey(9))).toBe('420000000000000009');
+  expect(hex(keys.cutKey(9))).toBe('540000000000000009');
   expect(hex(keys.quotaKey(9))).toBe('550000000000000009');
   expect(hex(keys.storeKey())).toBe('53');
 });
@@ -65,6 +67,7 @@ test.prop([number, number, number, name])(
       [keys.orphanRange(), keys.orphanKey(ino)],
       [keys.badRange(), keys.badKey(ino)],
       [keys.clientRange(), keys.clientKey(ino)],
+      [keys.cutRange(), keys.cutKey(ino)],
       [keys.provisionalRange(), keys.provisionalKey(ino, block)],
       [keys.holdRange(), keys.holdKey(ino, block)],
       [keys.grantRange(), keys.grantKey(block, ino)],

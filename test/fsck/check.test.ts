@@ -8,6 +8,7 @@ import {
   decodeExtent,
   decodeInode,
   encodeCounts,
+  encodeCut,
   encodeDentry,
   encodeExtent,
   encodeHold,
@@ -18,6 +19,7 @@ import {
 } from '../../fs/format/codec.ts';
 import {
   countsKey,
+  cutKey,
   dentryKey,
   extentKey,
   holdKey,
@@ -287,6 +289,18 @@ describe('blocks', () => {
     await damage((store) => [inodeChange(store, at.deep, { size: 10 })]);
     expect(await problems()).toEqual([
       `5 beyond-eof: inode ${at.deep} (/dir/file): written file blocks 0..1 lie past the end at block 1`,
+    ]);
+  });
+
+  test('what is being cut may lie there, of a regular file', async () => {
+    await damage((store) => [
+      inodeChange(store, at.deep, { size: 10 }),
+      { key: cutKey(at.deep), value: encodeCut({ ino: at.deep, from: 1, to: 2 }) },
+    ]);
+    expect(await problems()).toEqual([]);
+    await damage(() => [{ key: cutKey(at.dir), value: encodeCut({ ino: at.dir, from: 0, to: 1 }) }]);
+    expect(await problems()).toEqual([
+      `5 cut: inode ${at.dir} (/dir): blocks are being taken out of it, and it is not a regular file`,
     ]);
   });
 
