@@ -17,7 +17,7 @@ export function accessed(v: Volume, inode: Inode, by: Caller): void {
   const now = v.clock.now();
   if (by.atime !== 'always' && !isStale(inode, now.sec)) return;
   inode.atime = now;
-  v.changes.inode(inode);
+  v.changes.times(inode);
 }
 
 /** relatime: something was written since the last access, or that is a day ago. */

@@ -31,6 +31,8 @@ export class Changes {
   /** Entries under names that the store may have: another was removed there in this group. */
   #replacing = new Set<Dentry>();
   #extents = new BlocksByFile();
+  /** Of the group that is being written. */
+  #sealedExtents: BlocksByFile | undefined;
   #provisional = new BlocksByFile();
   #raw = new Map<string, StoreOp>();
   #size = 0;
@@ -47,6 +49,12 @@ export class Changes {
   }
 
   inode(inode: Inode): void {
+    inode.needed = this.#group().open;
+    this.times(inode);
+  }
+
+  /** Nothing but its times and its change attribute: what it contains is found without. */
+  times(inode: Inode): void {
     const { open } = this.#group();
     if (inode.group === open) return;
     inode.group = open;
@@ -108,6 +116,17 @@ export class Changes {
     return this.#toucher(this.#provisional, ino);
   }
 
+  /** After a crash now the file might be shorter, or have its data elsewhere: what says so is not durable. */
+  mayMove(inode: Inode): boolean {
+    const { ino, needed } = inode;
+    return needed > this.#group().durable || this.#extents.has(ino) || this.#sealedExtents?.has(ino) === true;
+  }
+
+  /** The group that was collected last is durable. */
+  durable(): void {
+    this.#sealedExtents = undefined;
+  }
+
   /** Any other record, encoded already; undefined deletes it. */
   record(key: Uint8Array, value: Uint8Array | undefined): void {
     this.#raw.set(Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1'), { key, value });
@@ -149,6 +168,7 @@ export class Changes {
     this.#orphans = new Map();
     this.#dentries = new Map();
     if (this.#replacing.size > 0) this.#replacing = new Set();
+    this.#sealedExtents = this.#extents;
     this.#extents = new BlocksByFile();
     this.#provisional = new BlocksByFile();
     this.#raw = new Map();
@@ -184,6 +204,10 @@ class BlocksByFile {
       return known.add(fileBlock).size > before;
     }
     return true;
+  }
+
+  has(ino: number): boolean {
+    return this.#of.has(ino);
   }
 
   forget(ino: number): void {

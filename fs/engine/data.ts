@@ -22,7 +22,7 @@ import {
   unmapBlocks,
 } from './file-space.ts';
 import type { Inode } from './inode.ts';
-import { changed } from './namespace.ts';
+import { changed, touched } from './namespace.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
 import type { Taker, Volume } from './volume.ts';
 import { Wait } from './wait.ts';
@@ -83,13 +83,15 @@ export function write(v: Volume, inode: Inode, offset: number, data: Uint8Array,
   const length = store(v, inode, offset, data, by);
 
   const now = v.clock.now();
-  if (offset + length > inode.size) {
+  const grows = offset + length > inode.size;
+  if (grows) {
     zeroPastEnd(v, inode, offset);
     inode.size = offset + length;
   }
   inode.mtime = now;
-  if (!keepsPrivileges(by)) dropPrivileges(v, inode, by);
-  changed(v, inode, now);
+  const drops = !keepsPrivileges(by) && dropPrivileges(v, inode, by);
+  if (grows || drops) changed(v, inode, now);
+  else touched(v, inode, now);
   return length;
 }
 

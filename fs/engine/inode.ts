@@ -42,6 +42,8 @@ export class Inode implements InodeRecord {
   opens = 0;
   /** Group that holds its last change. */
   group = 0;
+  /** Group that holds the last change of more than its times. */
+  needed = 0;
   /** Group in which it was created; 0: the store had it before the mount. */
   born = 0;
   /** It has no names and no users any more, and no record. */

@@ -278,8 +278,9 @@ export class LocalVfs implements Vfs {
     return listed;
   }
 
-  fsync(_ino: number, _dataOnly: boolean): Reply<void> {
-    return this.#v.sync();
+  fsync(ino: number, dataOnly: boolean): Reply<void> {
+    const inode = dataOnly ? this.#v.inodes.resident(ino) : undefined;
+    return inode === undefined ? this.#v.sync() : this.#v.syncData(inode);
   }
 
   syncfs(): Reply<void> {

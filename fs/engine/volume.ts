@@ -11,13 +11,14 @@ import { limits } from '../limits.ts';
 import { GroupCommit } from '../meta/group-commit.ts';
 import type { MetaStore, StoreOp } from '../meta/store.ts';
 import type { Access, BlockRange, Space } from '../space/space.ts';
-import type { Caller } from '../vfs.ts';
+import type { Caller, Reply } from '../vfs.ts';
 import { Changes } from './changes.ts';
 import type { Clock } from './clock.ts';
 import { Copying } from './copying.ts';
 import { Cutting } from './cutting.ts';
 import type { Dentry, Directory } from './directory.ts';
 import { DirectoryTable, residentNamesMax } from './directory.ts';
+import { DirtyData } from './dirty-data.ts';
 import { ExtentTable, type LoadedExtents } from './extent-table.ts';
 import { ExtentMap } from './extents.ts';
 import { Fresh } from './fresh.ts';
@@ -98,8 +99,7 @@ export class Volume {
   #binding: StoreRecord;
   #nextNumber: number;
   #nextClientId: number;
-  /** Device ranges written since the last seal, merged where they continue each other. */
-  #dirtyData: { offset: number; length: number }[] = [];
+  readonly #dirtyData: DirtyData;
   /** As the store has it. */
   #countedInodes: number;
   #sealedDirectories: readonly Directory[] = [];
@@ -148,13 +148,12 @@ export class Volume {
       overfull,
     });
     this.changes = new Changes(() => this.group, this.extents, this.provisional);
+    this.#dirtyData = new DirtyData(this.device, (error) => this.#shutDown('the device failed', error));
     this.group = new GroupCommit(this.store, {
       collect: (): readonly StoreOp[] => this.#collect(),
-      beforeWrite: () => this.#persistData(),
+      beforeWrite: () => this.#dirtyData.persist(),
       onDurable: (group) => this.#durable(group),
-      onFailure: (error) => {
-        this.shutdown ??= `the metadata store failed: ${error instanceof Error ? error.message : String(error)}`;
-      },
+      onFailure: (error) => this.#shutDown('the metadata store failed', error),
       intervalMs: limits.groupIntervalMs,
       recordsMax: limits.groupRecordsMax,
     });
@@ -189,13 +188,7 @@ export class Volume {
 
   /** Bytes of the device changed: they are persisted before the open group's metadata is. */
   wrote(offset: number, length: number): void {
-    if (this.device.kind === 'tmpfs') return;
-    const last = this.#dirtyData.at(-1);
-    if (last !== undefined && last.offset <= offset && offset <= last.offset + last.length) {
-      last.length = Math.max(last.length, offset + length - last.offset);
-    } else {
-      this.#dirtyData.push({ offset, length });
-    }
+    this.#dirtyData.wrote(offset, length);
   }
 
   /**
@@ -338,6 +331,20 @@ export class Volume {
     return this.group.sync();
   }
 
+  /**
+   * The data of the file as it is now is durable when it settles. Bytes that were overwritten in place are found without
+   * any record that is not: then the store has no part in it (fdatasync(2): times alone need not be written).
+   * @throws FsError EIO
+   */
+  syncData(inode: Inode): Reply<void> {
+    if (this.shutdown !== undefined)
+      throw new FsError('EIO', { op: 'fdatasync', ino: inode.ino, detail: this.shutdown });
+    if (!inode.isFile || this.changes.mayMove(inode)) return this.sync();
+    return this.#dirtyData.persist()?.catch((cause: unknown) => {
+      throw new FsError('EIO', { op: 'fdatasync', ino: inode.ino, detail: 'the device failed' }, cause);
+    });
+  }
+
   /** Nothing changed since the last durable group. */
   get isDurable(): boolean {
     return this.changes.size === 0 && this.group.durable === this.group.open - 1;
@@ -373,14 +380,12 @@ export class Volume {
     return ops;
   }
 
-  #persistData(): Promise<void> | undefined {
-    if (this.#dirtyData.length === 0) return undefined;
-    const ranges = this.#dirtyData;
-    this.#dirtyData = [];
-    return persistAll(this.device, ranges);
+  #shutDown(what: string, error: unknown): void {
+    this.shutdown ??= `${what}: ${error instanceof Error ? error.message : String(error)}`;
   }
 
   #durable(group: number): void {
+    this.changes.durable();
     this.space.durable(group);
     this.unsharing.durable(group);
     this.inodes.forgetDeleted(group);
@@ -408,17 +413,3 @@ export class Volume {
 }
 
 /** Sorted and merged, so that neighbours cost one call. */
-async function persistAll(device: BarDevice, ranges: { offset: number; length: number }[]): Promise<void> {
-  ranges.sort((a, b) => a.offset - b.offset);
-  let current: { offset: number; length: number } | undefined;
-  for (const range of ranges) {
-    // A gap of less than a huge page is cheaper to include than another call.
-    if (current !== undefined && range.offset <= current.offset + current.length + limits.hugePage) {
-      current.length = Math.max(current.length, range.offset + range.length - current.offset);
-    } else {
-      if (current !== undefined) await device.persist(current.offset, current.length);
-      current = { ...range };
-    }
-  }
-  if (current !== undefined) await device.persist(current.offset, current.length);
-}
