@@ -87,4 +87,12 @@ export const limits = {
   /** Entries and bytes of one page of a listing of the metadata store: some milliseconds of decoding. */
   storePageEntries: 4096,
   storePageBytes: 2 ** 19,
+  /** Memory for records of inodes and names as the store has them, about 130 bytes a file: those of two million files. */
+  recordCacheBytes: 2 ** 28,
+  /** And no more than this part of the machine's memory. */
+  recordCacheShare: 1 / 32,
+  /** Entries of a page when it is filled after the mount: half a slice. */
+  fillPageEntries: 512,
+  /** Deletions remembered while a listing to fill it from goes on; then it begins anew where it is. */
+  fillDeletionsMax: 65_536,
 } as const;

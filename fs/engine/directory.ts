@@ -113,6 +113,8 @@ export class Directory {
 export interface DirectoryTableOptions {
   /** One entry of the store. */
   load(ino: number, name: Name): DentryRecord | undefined;
+  /** Whether what `load` does not have costs nothing to ask for. */
+  knowsAll(): boolean;
   /** All entries of the store, a page at a time. */
   loadAll(ino: number): AsyncIterable<readonly Dentry[]>;
   /** Groups up to this one are durable. */
@@ -152,21 +154,36 @@ export class DirectoryTable {
     this.#directories.delete(ino);
   }
 
+  /** The inode of that name, undefined if there is none. Keeps no entry in memory: the store has what was read of it. */
+  find(ino: number, name: Name): number | undefined {
+    const directory = this.get(ino);
+    const known = directory.entries.get(name);
+    if (known !== undefined) return known?.ino;
+    return directory.complete ? undefined : this.#loadEntry(directory, name)?.ino;
+  }
+
+  /** The entry as a change needs it: the same object for everybody. */
   lookup(ino: number, name: Name): Dentry | undefined {
     const directory = this.get(ino);
     const known = directory.entries.get(name);
     if (known !== undefined) return known ?? undefined;
     if (directory.complete) return undefined;
-    const record = this.#options.load(ino, name);
-    this.grew();
-    if (record === undefined) {
-      directory.absent(name);
-      if (++directory.missed === limits.directoryMissesMax) this.#loadSoon(directory);
-      return undefined;
-    }
+    const record = this.#loadEntry(directory, name);
+    if (record === undefined) return undefined;
     const entry = { ...record, name };
     directory.set(entry);
+    this.grew();
     return entry;
+  }
+
+  #loadEntry(directory: Directory, name: Name): DentryRecord | undefined {
+    const record = this.#options.load(directory.ino, name);
+    if (record === undefined && !this.#options.knowsAll()) {
+      directory.absent(name);
+      this.grew();
+      if (++directory.missed === limits.directoryMissesMax) this.#loadSoon(directory);
+    }
+    return record;
   }
 
   /** @throws Wait until every entry is resident */

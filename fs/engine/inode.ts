@@ -93,7 +93,7 @@ export class Inode implements InodeRecord {
 }
 
 /** `blocks`: mapped by the file. */
-export function attrOf(inode: Inode, blocks: number): Attr {
+export function attrOf(inode: InodeRecord, blocks: number): Attr {
   return {
     ino: inode.ino,
     mode: inode.mode,
@@ -101,7 +101,7 @@ export function attrOf(inode: Inode, blocks: number): Attr {
     uid: inode.uid,
     gid: inode.gid,
     rdev: inode.rdev,
-    size: inode.isDirectory ? limits.blockSize : inode.size,
+    size: (inode.mode & S_IFMT) === S_IFDIR ? limits.blockSize : inode.size,
     blocks: blocks * (limits.blockSize / 512),
     atime: inode.atime,
     mtime: inode.mtime,
@@ -144,15 +144,19 @@ export class InodeTable {
   }
 
   peek(ino: number): Inode | undefined {
+    const known = this.record(ino);
+    if (known === undefined || known instanceof Inode) return known;
+    const inode = new Inode(known);
+    this.add(inode);
+    return inode;
+  }
+
+  /** What it is now, without keeping it in memory: for whoever only looks. */
+  record(ino: number): InodeRecord | undefined {
     const known = this.#inodes.get(ino);
     if (known !== undefined) return known;
     if (isSnapshotsIno(ino)) return this.#options.snapshots(ino);
-    if (this.#deleted.has(ino) || this.#leaving.has(ino)) return undefined;
-    const record = this.#options.load(ino);
-    if (record === undefined) return undefined;
-    const inode = new Inode(record);
-    this.add(inode);
-    return inode;
+    return this.#deleted.has(ino) || this.#leaving.has(ino) ? undefined : this.#options.load(ino);
   }
 
   /** What is in memory anyway: so is every inode without names, until it is deleted or leaves. */

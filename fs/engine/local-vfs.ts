@@ -1,7 +1,7 @@
 /** The local engine as a `Vfs`: handles, and each operation run until it need not wait. */
 import { constants } from 'node:fs';
 import { FsError } from '../errors.ts';
-import { INODE_SNAPSHOT } from '../format/records.ts';
+import { INODE_SNAPSHOT, type InodeRecord } from '../format/records.ts';
 import { isSnapshotsIno } from '../format/snapshots.ts';
 import { limits } from '../limits.ts';
 import type { Name } from '../name.ts';
@@ -67,13 +67,13 @@ export class LocalVfs implements Vfs {
   }
 
   lookup(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr> {
-    return run(() => this.#attr(namespace.lookup(this.#v, parent, name, by)));
+    return run(() => this.#attrOf(namespace.lookup(this.#v, parent, name, by)));
   }
 
   find(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr | undefined> {
     return run(() => {
-      const inode = namespace.find(this.#v, parent, name, by);
-      return inode === undefined ? undefined : this.#attr(inode);
+      const ino = namespace.find(this.#v, parent, name, by);
+      return ino === undefined ? undefined : this.#attrOf(ino);
     });
   }
 
@@ -95,7 +95,7 @@ export class LocalVfs implements Vfs {
   }
 
   getattr(ino: number, _by: Caller): Reply<Attr> {
-    return this.#attr(this.#v.inodes.get(ino));
+    return this.#attrOf(ino);
   }
 
   setattr(ino: number, changes: SetAttr, by: Caller, handle?: Handle): Reply<Attr> {
@@ -339,7 +339,12 @@ export class LocalVfs implements Vfs {
     return this.#v.cutting.of(ino)?.then(() => reply) ?? reply;
   }
 
-  #attr(inode: Inode): Attr {
+  /** Leaves nothing in memory: most that is looked at is not used. @throws FsError ESTALE */
+  #attrOf(ino: number): Attr {
+    return this.#attr(this.#v.inodes.record(ino) ?? this.#v.inodes.get(ino));
+  }
+
+  #attr(inode: InodeRecord): Attr {
     return attrOf(inode, this.#v.extents.blocksOf(inode.ino));
   }
 

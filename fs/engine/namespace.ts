@@ -16,25 +16,24 @@ import { entered, giveUp, requireLinksWithinTree, requireMovesWithinTree } from 
 import type { Volume } from './volume.ts';
 import { putXattr, removeAllXattrs, residentXattrs } from './xattr-records.ts';
 
-/** @throws FsError ENOENT, ENOTDIR, EACCES */
-export function lookup(v: Volume, parent: number, name: Name | '.' | '..', by: Caller): Inode {
+/** The number of the inode. @throws FsError ENOENT, ENOTDIR, EACCES */
+export function lookup(v: Volume, parent: number, name: Name | '.' | '..', by: Caller): number {
   const found = find(v, parent, name, by);
   if (found === undefined) throw new FsError('ENOENT', { ino: parent, name });
   return found;
 }
 
-/** undefined: no such name. @throws FsError ENOTDIR, EACCES */
-export function find(v: Volume, parent: number, name: Name | '.' | '..', by: Caller): Inode | undefined {
+/** The number of the inode; undefined: no such name. @throws FsError ENOTDIR, EACCES */
+export function find(v: Volume, parent: number, name: Name | '.' | '..', by: Caller): number | undefined {
   const directory = requireDirectory(v, parent);
   requireAccess(v, directory, X_OK, by);
-  if (name === '.') return directory;
-  if (name === '..') return v.inodes.get(directory.parent);
+  if (name === '.') return parent;
+  if (name === '..') return directory.parent;
   if (name === snapshotsName && !isSnapshotsIno(parent)) {
     const snapshots = v.inodes.peek(snapshotsIno(parent));
-    if (snapshots !== undefined) return snapshots;
+    if (snapshots !== undefined) return snapshots.ino;
   }
-  const entry = v.directories.lookup(parent, name);
-  return entry === undefined ? undefined : v.inodes.get(entry.ino);
+  return v.directories.find(parent, name);
 }
 
 export interface NewInode {

@@ -2,12 +2,14 @@
  * The state of a mounted filesystem that the operations work on: what is resident, what is free, what the open group
  * has to write. Each operation is a function of this state; the files beside this one hold them, by subject.
  */
+import { totalmem } from 'node:os';
 import type { BarDevice } from '../bar/device.ts';
 import { FsError } from '../errors.ts';
-import { decodeDentry, decodeInode, encodeCounts, encodeQuota, encodeStore } from '../format/codec.ts';
-import { countsKey, dentryKey, dentryRange, inodeKey, parseDentryKey, quotaKey, storeKey } from '../format/keys.ts';
+import { decodeDentry, encodeCounts, encodeQuota, encodeStore } from '../format/codec.ts';
+import { countsKey, dentryRange, parseDentryKey, quotaKey, storeKey } from '../format/keys.ts';
 import { INODE_SNAPSHOT, type QuotaRecord, type StoreRecord } from '../format/records.ts';
 import { limits } from '../limits.ts';
+import { CachedStore } from '../meta/cached-store.ts';
 import { GroupCommit } from '../meta/group-commit.ts';
 import type { MetaStore, StoreOp } from '../meta/store.ts';
 import type { Access, BlockRange, Space } from '../space/space.ts';
@@ -95,7 +97,7 @@ export class Volume {
   /** Why nothing is written any more. */
   shutdown: string | undefined;
 
-  readonly store: MetaStore;
+  readonly store: CachedStore;
   #binding: StoreRecord;
   #nextNumber: number;
   #nextClientId: number;
@@ -107,7 +109,10 @@ export class Volume {
 
   constructor(options: VolumeOptions) {
     this.device = options.device;
-    this.store = options.store;
+    this.store = new CachedStore(
+      options.store,
+      Math.min(limits.recordCacheBytes, totalmem() * limits.recordCacheShare),
+    );
     this.space = options.space;
     this.unsharing = new Unsharing(options.space.counts().total);
     this.provisional = options.provisional;
@@ -127,21 +132,14 @@ export class Volume {
     const durable = (): number => this.group.durable;
     this.inodes = new InodeTable({
       snapshots: (ino) => snapshotsDirectory(this, ino),
-      load: (ino) => {
-        const key = inodeKey(ino);
-        const value = this.store.get(key);
-        return value === undefined ? undefined : decodeInode(key, value);
-      },
+      load: (ino) => this.store.inode(ino),
       durable,
       capacity: limits.inodeCacheMax,
       overfull,
     });
     this.directories = new DirectoryTable({
-      load: (ino, name) => {
-        const key = dentryKey(ino, name);
-        const value = this.store.get(key);
-        return value === undefined ? undefined : decodeDentry(key, value);
-      },
+      load: (ino, name) => this.store.dentry(ino, name),
+      knowsAll: () => this.store.knowsNames,
       loadAll: (ino) => this.#allDentries(ino),
       durable,
       capacity: residentNamesMax,

@@ -6,8 +6,10 @@ import { Unpackr } from 'msgpackr';
 import { limits } from '../limits.ts';
 import type { Timespec } from '../vfs.ts';
 import { damaged, Fields } from './fields.ts';
+import { isFileType, typeBits } from './file-types.ts';
 import { parseClientKey, parseCutKey, parseInodeKey, parseOrphanKey, parseQuotaKey } from './keys.ts';
 import { readNumbers } from './numbers.ts';
+import { quickDentry, quickInode } from './quick-records.ts';
 import { RecordWriter } from './record-writer.ts';
 import type {
   BadRecord,
@@ -46,9 +48,6 @@ const fileBlocksMax = limits.fileSizeMax / limits.blockSize;
 const ownerMax = 1024;
 const verifierMax = 64;
 const none = new Uint8Array(0);
-/** Types of st_mode (S_IFMT): fifo, character device, directory, block device, regular file, symlink, socket. */
-const fileTypes: ReadonlySet<number> = new Set([0o010000, 0o020000, 0o040000, 0o060000, 0o100000, 0o120000, 0o140000]);
-const typeBits = 0o170000;
 
 export function encodeInode(r: InodeRecord): Uint8Array {
   const { mode, parent, rdev, target, quota } = r;
@@ -56,7 +55,7 @@ export function encodeInode(r: InodeRecord): Uint8Array {
   const more = quota !== 0 ? 4 : target.length > 0 ? 3 : rdev !== 0 ? 2 : parent !== 0 ? 1 : 0;
   writer.begin(15 + more, target.length);
   writer.integer('mode', mode, 0o177777);
-  if (!fileTypes.has(mode & typeBits)) writer.fail(`mode 0${mode.toString(8)} is of no known type`);
+  if (!isFileType(mode)) writer.fail(`mode 0${mode.toString(8)} is of no known type`);
   writer.integer('uid', r.uid, u32Max);
   writer.integer('gid', r.gid, u32Max);
   writer.integer('nlink', r.nlink, u32Max);
@@ -81,12 +80,13 @@ function writeTime({ sec, nsec }: Timespec): void {
 
 /** @throws FsError EUCLEAN */
 export function decodeInode(key: Uint8Array, value: Uint8Array): InodeRecord {
-  return decode(key, value, (f) => readInode(parseInodeKey(key).ino, f));
+  const { ino } = parseInodeKey(key);
+  return quickInode(ino, value, 0, value.length) ?? decode(key, value, (f) => readInode(ino, f));
 }
 
 function readInode(ino: number, f: Fields): InodeRecord {
   const mode = f.integer('mode', 0o177777);
-  if (!fileTypes.has(mode & typeBits)) f.fail(`mode 0${mode.toString(8)} is of no known type`);
+  if (!isFileType(mode)) f.fail(`mode 0${mode.toString(8)} is of no known type`);
   const [uid, gid, nlink] = [f.integer('uid', u32Max), f.integer('gid', u32Max), f.integer('nlink', u32Max)];
   const size = f.integer('size', limits.fileSizeMax);
   const [change, flags] = [f.integer('change'), f.integer('flags', u32Max)];
@@ -115,20 +115,20 @@ export function encodeDentry(r: DentryRecord): Uint8Array {
   writer.begin(3);
   writer.integer('ino', r.ino, Number.MAX_SAFE_INTEGER, 1);
   writer.integer('type', r.type, typeBits);
-  if (!fileTypes.has(r.type)) writer.fail(`type 0${r.type.toString(8)} is not known`);
+  if (!isFileType(r.type)) writer.fail(`type 0${r.type.toString(8)} is not known`);
   writer.integer('cookie', r.cookie, Number.MAX_SAFE_INTEGER, 3);
   return writer.end();
 }
 
 /** @throws FsError EUCLEAN */
 export function decodeDentry(key: Uint8Array, value: Uint8Array): DentryRecord {
-  return decode(key, value, readDentry);
+  return quickDentry(value, 0, value.length) ?? decode(key, value, readDentry);
 }
 
 function readDentry(f: Fields): DentryRecord {
   const ino = f.integer('ino', Number.MAX_SAFE_INTEGER, 1);
   const type = f.integer('type', typeBits);
-  if (!fileTypes.has(type)) f.fail(`type 0${type.toString(8)} is not known`);
+  if (!isFileType(type)) f.fail(`type 0${type.toString(8)} is not known`);
   return { ino, type, cookie: f.integer('cookie', Number.MAX_SAFE_INTEGER, 3) };
 }
 

@@ -49,6 +49,10 @@ export function parseDentryKey(key: Uint8Array): { readonly parent: number; read
   }
 }
 
+/** Whether it is the key of an inode or of a name. */
+export const isInodeKey = (key: Uint8Array): boolean => key[0] === kind.inode;
+export const isDentryKey = (key: Uint8Array): boolean => key[0] === kind.dentry;
+
 /** `E` ino, fileBlock */
 export const extentKey = (ino: number, fileBlock: number): Uint8Array => key2(kind.extent, ino, fileBlock);
 /** The extents of one inode, or of all. */

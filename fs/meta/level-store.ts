@@ -96,17 +96,21 @@ class LevelStore implements MetaStore {
     }
   }
 
-  async *range(from: Uint8Array, to: Uint8Array): AsyncGenerator<readonly StoreEntry[]> {
+  async *range(
+    from: Uint8Array,
+    to: Uint8Array,
+    pageEntries: number = limits.storePageEntries,
+  ): AsyncGenerator<readonly StoreEntry[]> {
     try {
       // The iterator reads a snapshot taken when it is made, at the first page.
       const iterator = this.#db.iterator({ gte: from, lt: to, highWaterMarkBytes: limits.storePageBytes });
       try {
-        let coming = iterator.nextv(limits.storePageEntries);
+        let coming = iterator.nextv(pageEntries);
         for (;;) {
           const page = await coming;
           if (page.length === 0) return;
           // A thread of the pool reads the next page while this one is looked at.
-          coming = iterator.nextv(limits.storePageEntries);
+          coming = iterator.nextv(pageEntries);
           coming.catch(() => undefined); // whoever goes on sees it; whoever stops here need not
           yield page;
         }

@@ -18,8 +18,11 @@ export interface MetaStore {
   readonly room: number;
   /** @throws FsError EIO */
   get(key: Uint8Array): Uint8Array | undefined;
-  /** Entries from `from` (inclusive) to `to` (exclusive) in key order, a page at a time, of one moment. */
-  range(from: Uint8Array, to: Uint8Array): AsyncIterable<readonly StoreEntry[]>;
+  /**
+   * Entries from `from` (inclusive) to `to` (exclusive) in key order, a page at a time, of one moment: when the first page is
+   * asked for. A page has at most `pageEntries`, where the store heeds that.
+   */
+  range(from: Uint8Array, to: Uint8Array, pageEntries?: number): AsyncIterable<readonly StoreEntry[]>;
   /**
    * All or nothing, durable when it settles. Every entry of `expect` must hold (undefined: absent) or nothing is written.
    * @throws FsError EIO, ENOSPC, ESTALE (an expectation does not hold)

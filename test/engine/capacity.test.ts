@@ -98,6 +98,7 @@ describe('the table of inodes', () => {
 function directoryTable() {
   return new DirectoryTable({
     load: (ino) => ({ ino: ino + 1000, type: 0o100000, cookie: ino + 3 }),
+    knowsAll: () => false,
     loadAll: async function* () {},
     durable: () => 3,
     capacity: 16,
