@@ -56,6 +56,11 @@ function mixed(seed: number): () => number {
   };
 }
 
+/** Inodes and names in turn. */
+function keyOf(n: number): Uint8Array {
+  return n % 2 === 0 ? inodeKey(n) : dentryKey(n >> 4, nameFromLatin1(`name ${n}`));
+}
+
 test.prop([fc.integer({ min: 1 })], { numRuns: 8 })(
   'without room for all it has nothing else, keeps to its bytes and keeps what is used',
   (seed) => {
@@ -63,19 +68,18 @@ test.prop([fc.integer({ min: 1 })], { numRuns: 8 })(
     const bytesMax = 2 * mib;
     const cache = new RecordCache(bytesMax);
     const model = new Map<number, string>();
-    const key = (n: number) => (n % 2 === 0 ? inodeKey(n) : dentryKey(n >> 4, nameFromLatin1(`name ${n}`)));
     const look = (n: number) =>
       found(cache, n % 2 === 0 ? n : n >> 4, n % 2 === 0 ? undefined : nameFromLatin1(`name ${n}`));
-    cache.put(key(1), Buffer.from('of use'));
+    cache.put(keyOf(1), Buffer.from('of use'));
     cache.hasAllNames();
     for (let i = 0; i < 60_000; i++) {
       const n = 2 + (next() % 60_000);
       if (next() % 5 === 0) {
-        cache.delete(key(n));
+        cache.delete(keyOf(n));
         model.delete(n);
       } else {
         const value = Buffer.alloc(next() % 90, n);
-        cache.put(key(n), value);
+        cache.put(keyOf(n), value);
         model.set(n, value.toString('hex'));
       }
       if (i % 100 === 0) expect(look(1)).toBe(Buffer.from('of use').toString('hex'));
