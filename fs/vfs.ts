@@ -114,8 +114,8 @@ export type FallocateMode =
  */
 export type WritePlace = 'as-opened' | 'offset';
 
-/** renameat2(2): at most one of them. */
-export type RenameMode = 'replace' | 'noreplace' | 'exchange';
+/** renameat2(2); 'whiteout' replaces and leaves a character device 0:0 under the old name, for overlayfs. */
+export type RenameMode = 'replace' | 'noreplace' | 'exchange' | 'whiteout' | 'noreplace-whiteout';
 
 export interface Vfs {
   readonly rootIno: number;

@@ -10,7 +10,7 @@ import type { Dentry } from './directory.ts';
 import { inheritedFlags, requireMutable, requireUnprotected } from './file-flags.ts';
 import { freeFile } from './file-space.ts';
 import { isLarge, leaveToReaper } from './handover.ts';
-import { Inode, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from './inode.ts';
+import { Inode, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from './inode.ts';
 import { type NewEntry, newEntry } from './inode-acl.ts';
 import { entered, giveUp, requireLinksWithinTree, requireMovesWithinTree } from './quota-walk.ts';
 import type { Volume } from './volume.ts';
@@ -126,7 +126,8 @@ export function rmdir(v: Volume, parent: number, name: Name, by: Caller): void {
 
 /**
  * renameat2(2).
- * @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EINVAL (into itself), EMLINK, EACCES, EPERM, EROFS; Wait
+ * @throws FsError ENOENT, EEXIST, EISDIR, ENOTDIR, ENOTEMPTY, EINVAL (into itself), EMLINK, EACCES, EPERM, EROFS,
+ * EDQUOT (a whiteout more); Wait
  */
 export function rename(
   v: Volume,
@@ -157,7 +158,8 @@ export function rename(
     return;
   }
   if (victim !== undefined) {
-    if (mode === 'noreplace') throw new FsError('EEXIST', { ino: toParent, name: toName });
+    if (mode === 'noreplace' || mode === 'noreplace-whiteout')
+      throw new FsError('EEXIST', { ino: toParent, name: toName });
     if (victim === inode) return; // two names of one file: rename(2) does nothing
     if (victim.isDirectory && !inode.isDirectory) throw new FsError('EISDIR', { ino: toParent, name: toName });
     if (!victim.isDirectory && inode.isDirectory) throw new FsError('ENOTDIR', { ino: toParent, name: toName });
@@ -166,8 +168,14 @@ export function rename(
     else requireReleasable(v, victim);
   }
   if (inode.isDirectory && from !== to && victim === undefined) requireRoomForDirectory(to);
+  const leavesWhiteout = mode === 'whiteout' || mode === 'noreplace-whiteout';
+  if (leavesWhiteout) {
+    v.requireRecords(parent);
+    v.requireQuota(from, 0, 1);
+  }
 
   const now = v.clock.now();
+  const whiteout = leavesWhiteout ? newInode(v, from, { mode: S_IFCHR }, now, by) : undefined;
   leave(v, from, name, now);
   if (victim !== undefined) {
     leave(v, to, toName, now);
@@ -175,6 +183,7 @@ export function rename(
     else dropName(v, victim, now);
   }
   enter(v, to, toName, inode, now);
+  if (whiteout !== undefined) enter(v, from, name, whiteout, now);
   adopt(v, inode, from, to);
   changed(v, inode, now);
 }

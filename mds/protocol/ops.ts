@@ -66,7 +66,7 @@ export const stableHow = { unstable: 0, dataSync: 1, fileSync: 2 } as const;
 const StableHow = Type.Union([Type.Literal(0), Type.Literal(1), Type.Literal(2)]);
 
 /** Index into this list is the number on the wire. */
-export const renameModes = ['replace', 'noreplace', 'exchange'] as const;
+export const renameModes = ['replace', 'noreplace', 'exchange', 'whiteout', 'noreplace-whiteout'] as const;
 export const xattrModes = ['either', 'create', 'replace'] as const;
 export const fallocateModes = [
   'allocate',

@@ -10,7 +10,7 @@ import { list } from './fixture.ts';
 
 interface Node {
   ino: number;
-  readonly kind: 'file' | 'directory' | 'symlink';
+  readonly kind: 'file' | 'directory' | 'symlink' | 'whiteout';
   links: number;
   /** Of a directory. */
   readonly entries: Map<string, Node>;
@@ -31,7 +31,15 @@ const step = fc.oneof(
       op: fc.constant('rename'),
       at: place,
       to: place,
-      mode: fc.constantFrom<RenameMode>('replace', 'replace', 'noreplace', 'exchange', 'exchange'),
+      mode: fc.constantFrom<RenameMode>(
+        'replace',
+        'replace',
+        'noreplace',
+        'exchange',
+        'exchange',
+        'whiteout',
+        'noreplace-whiteout',
+      ),
     }),
   },
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('open', 'close'), node: index }) },
@@ -108,7 +116,7 @@ class Tree {
       return undefined;
     }
     if (victim !== undefined) {
-      if (mode === 'noreplace') return 'EEXIST';
+      if (mode.startsWith('noreplace')) return 'EEXIST';
       if (victim === node) return undefined;
       if (victim.kind === 'directory' && node.kind !== 'directory') return 'EISDIR';
       if (victim.kind !== 'directory' && node.kind === 'directory') return 'ENOTDIR';
@@ -118,6 +126,7 @@ class Tree {
     from.entries.delete(as);
     this.#put(to, toName, node);
     if (node.kind === 'directory') this.#moved(from, to);
+    if (mode.endsWith('whiteout')) this.#put(from, as, newNode('whiteout', from));
     return undefined;
   }
 
@@ -243,10 +252,15 @@ class Exerciser {
     const [dir, toDir] = [this.#dir(from), this.#dir(to)];
     const failed = await errnoOfCall(() => this.#vfs.rename(dir.ino, n(from.name), toDir.ino, n(to.name), mode, root));
     expect(failed).toBe(this.#tree.rename(dir, from.name, toDir, to.name, mode));
+    const left = dir.entries.get(from.name);
+    if (left?.kind !== 'whiteout' || failed !== undefined) return;
+    const found = await this.#vfs.lookup(dir.ino, n(from.name), root);
+    expect(found).toMatchObject({ mode: 0o020000, rdev: 0 });
+    left.ino = found.ino;
   }
 
   async #openFile(which: number): Promise<void> {
-    const nodes = this.#tree.nodes().filter(({ kind }) => kind !== 'symlink');
+    const nodes = this.#tree.nodes().filter(({ kind }) => kind === 'file' || kind === 'directory');
     const node = nodes[which % nodes.length] ?? this.#tree.root;
     const { ino } = node;
     const handle = node.kind === 'directory' ? await this.#vfs.opendir(ino, root) : await this.#vfs.open(ino, 0, root);

@@ -217,3 +217,45 @@ describe('RENAME_EXCHANGE', () => {
     expect(await list(vfs, vfs.rootIno)).toEqual(['.', '..', 'a', 'b']);
   });
 });
+
+describe('RENAME_WHITEOUT', () => {
+  const whiteout = { mode: 0o020000, rdev: 0, nlink: 1 };
+
+  test('leaves a character device 0:0 of the caller under the old name', async ({ lab }) => {
+    await makeDir(lab.vfs, 'd');
+    const ino = await makeFile(lab.vfs, 'd/a');
+    await makeFile(lab.vfs, 'b');
+    const caller = { ...root, uid: 7, gid: 8 };
+    await lab.vfs.setattr((await at(lab.vfs, 'd')).ino, { mode: 0o777 }, root);
+    await lab.vfs.setattr(lab.vfs.rootIno, { mode: 0o777 }, root);
+    await lab.vfs.rename((await at(lab.vfs, 'd')).ino, n('a'), lab.vfs.rootIno, n('b'), 'whiteout', caller);
+    await lab.remount();
+    expect((await at(lab.vfs, 'b')).ino).toBe(ino);
+    expect(await at(lab.vfs, 'd/a')).toMatchObject({ ...whiteout, uid: 7, gid: 8 });
+  });
+
+  test('a directory moves with what is in it; in its own directory the links stay', async ({ vfs }) => {
+    await makeDir(vfs, 'd');
+    await makeFile(vfs, 'd/inside');
+    await rename(vfs, 'd', 'e', 'whiteout');
+    expect(await at(vfs, 'd')).toMatchObject(whiteout);
+    expect((await at(vfs, 'e/inside')).nlink).toBe(1);
+    expect((await at(vfs, '')).nlink).toBe(3);
+  });
+
+  test('with RENAME_NOREPLACE: EEXIST, and nothing is left', async ({ vfs }) => {
+    const ino = await makeFile(vfs, 'a');
+    await makeFile(vfs, 'b');
+    expect(await errnoOfCall(() => rename(vfs, 'a', 'b', 'noreplace-whiteout'))).toBe('EEXIST');
+    expect((await at(vfs, 'a')).ino).toBe(ino);
+    await rename(vfs, 'a', 'c', 'noreplace-whiteout');
+    expect(await at(vfs, 'a')).toMatchObject(whiteout);
+  });
+
+  test('of two names of one file changes nothing', async ({ vfs }) => {
+    const ino = await makeFile(vfs, 'a');
+    await vfs.link(ino, vfs.rootIno, n('b'), root);
+    await rename(vfs, 'a', 'b', 'whiteout');
+    expect(await at(vfs, 'a')).toMatchObject({ ino, nlink: 2 });
+  });
+});

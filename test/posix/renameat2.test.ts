@@ -1,6 +1,15 @@
-/** renameat2(2): RENAME_NOREPLACE and RENAME_EXCHANGE. */
+/** renameat2(2): RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT. */
 import { describe, expect, test } from 'vitest';
-import { RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, S_IFDIR, S_IFMT, S_IFREG } from './support/constants.ts';
+import {
+  O_RDONLY,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  RENAME_WHITEOUT,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+} from './support/constants.ts';
 import { canMount, mounted } from './support/mounted.ts';
 import { failsOnBadPaths, failsOnMissing, makeFile } from './support/path-errors.ts';
 import { must } from './support/process.ts';
@@ -86,12 +95,44 @@ describe.skipIf(!canMount)('renameat2 with RENAME_EXCHANGE', () => {
   });
 });
 
+describe.skipIf(!canMount)('renameat2 with RENAME_WHITEOUT', () => {
+  failsOnBadPaths(fs, (by, path) => by.renameat2(path, fs.box.path('new'), RENAME_WHITEOUT));
+  failsOnMissing(fs, (by, path) => by.renameat2(path, fs.box.path('new'), RENAME_WHITEOUT));
+
+  test("leaves a character device 0:0 that is the caller's and cannot be opened, for ordinary users too", async () => {
+    const dir = await fs.directory();
+    await makeFile(fs.alice, `${dir}/old`);
+    await makeFile(fs.alice, `${dir}/new`);
+    const ino = await inoOf(`${dir}/old`);
+    expect(await fs.alice.renameat2(`${dir}/old`, `${dir}/new`, RENAME_WHITEOUT)).toBe(0);
+    expect(await inoOf(`${dir}/new`)).toBe(ino);
+    expect(await fs.root.lstat(`${dir}/old`)).toMatchObject({
+      mode: S_IFCHR,
+      rdev: { major: 0, minor: 0 },
+      uid: 4001,
+      gid: 4001,
+    });
+    expect(await fs.root.open(`${dir}/old`, O_RDONLY)).toBe('ENXIO');
+    expect(await fs.alice.unlink(`${dir}/old`)).toBe(0);
+  });
+
+  test('EEXIST: with RENAME_NOREPLACE the new name is taken', async () => {
+    const dir = await fs.directory();
+    await makeFile(fs.alice, `${dir}/old`);
+    await makeFile(fs.alice, `${dir}/new`);
+    const flags = RENAME_WHITEOUT | RENAME_NOREPLACE;
+    expect(await fs.alice.renameat2(`${dir}/old`, `${dir}/new`, flags)).toBe('EEXIST');
+    expect(await fs.alice.renameat2(`${dir}/old`, `${dir}/free`, flags)).toBe(0);
+    expect((await must(fs.root.lstat(`${dir}/old`))).mode).toBe(S_IFCHR);
+  });
+});
+
 describe.skipIf(!canMount)('renameat2', () => {
-  test('EINVAL: flags that exclude each other, that nobody knows, or that this filesystem has not', async () => {
+  test('EINVAL: flags that exclude each other, and that nobody knows', async () => {
     const dir = await fs.directory();
     await makeFile(fs.root, `${dir}/a`);
     await makeFile(fs.root, `${dir}/b`);
-    for (const flags of [RENAME_NOREPLACE | RENAME_EXCHANGE, RENAME_EXCHANGE | RENAME_WHITEOUT, RENAME_WHITEOUT, 8])
+    for (const flags of [RENAME_NOREPLACE | RENAME_EXCHANGE, RENAME_EXCHANGE | RENAME_WHITEOUT, 8])
       expect(await fs.root.renameat2(`${dir}/a`, `${dir}/b`, flags)).toBe('EINVAL');
   });
 });

@@ -188,7 +188,7 @@ export class MemoryVfs implements Vfs {
     const to = this.#dir(toParent);
     const node = this.#child(from, name);
     const target = to.entries.get(toName);
-    if (mode === 'noreplace' && target !== undefined) throw fail('EEXIST', toParent, toName);
+    if (mode.startsWith('noreplace') && target !== undefined) throw fail('EEXIST', toParent, toName);
     if (mode === 'exchange') {
       const other = this.#child(to, toName);
       from.entries.delete(name);

@@ -129,7 +129,7 @@ export const notify = { invalInode: 2, invalEntry: 3 } as const;
 export const expireOnly = 1 << 0;
 
 /** renameat2(2), fallocate(2), lseek(2), setxattr(2) and open(2) as Linux numbers them. */
-export const renameFlag = { noreplace: 1, exchange: 2 } as const;
+export const renameFlag = { noreplace: 1, exchange: 2, whiteout: 4 } as const;
 export const fallocateFlag = { keepSize: 1, punchHole: 2, collapse: 8, zero: 16, insert: 32 } as const;
 export const seekData = 3;
 export const seekHole = 4;

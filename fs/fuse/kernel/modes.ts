@@ -3,12 +3,22 @@ import { FsError } from '../../errors.ts';
 import type { FallocateMode, RenameMode } from '../../vfs.ts';
 import { fallocateFlag, renameFlag } from './abi.ts';
 
-/** renameat2(2): unknown flags, RENAME_WHITEOUT and both at once are EINVAL. */
+/** renameat2(2): unknown flags, and RENAME_EXCHANGE with others, are EINVAL. */
 export function renameMode(flags: number): RenameMode {
-  if (flags === 0) return 'replace';
-  if (flags === renameFlag.noreplace) return 'noreplace';
-  if (flags === renameFlag.exchange) return 'exchange';
-  throw new FsError('EINVAL', { op: 'rename', detail: `flags ${flags}` });
+  switch (flags) {
+    case 0:
+      return 'replace';
+    case renameFlag.noreplace:
+      return 'noreplace';
+    case renameFlag.exchange:
+      return 'exchange';
+    case renameFlag.whiteout:
+      return 'whiteout';
+    case renameFlag.whiteout | renameFlag.noreplace:
+      return 'noreplace-whiteout';
+    default:
+      throw new FsError('EINVAL', { op: 'rename', detail: `flags ${flags}` });
+  }
 }
 
 /** fallocate(2): PUNCH_HOLE goes only with KEEP_SIZE; what is not known is EOPNOTSUPP. */

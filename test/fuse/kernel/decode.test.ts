@@ -283,7 +283,7 @@ describe('a request', () => {
     ["the name '.' for something new", 'mkdir', [u32(0), u32(0), '.'], 'EINVAL'],
     ["a name with '/'", 'unlink', ['a/b'], 'EINVAL'],
     ['a node that no reply can have held', 'rename', [u64(2 ** 62), 'a', 'b'], 'ESTALE'],
-    ['RENAME_WHITEOUT', 'rename2', [u64(5), u32(4), u32(0), 'a', 'b'], 'EINVAL'],
+    ['WHITEOUT and EXCHANGE at once', 'rename2', [u64(5), u32(6), u32(0), 'a', 'b'], 'EINVAL'],
     ['NOREPLACE and EXCHANGE at once', 'rename2', [u64(5), u32(3), u32(0), 'a', 'b'], 'EINVAL'],
     ['PUNCH_HOLE without KEEP_SIZE', 'fallocate', [u64(4), u64(0), u64(1), u32(2), u32(0)], 'EOPNOTSUPP'],
     ['SEEK_SET', 'lseek', [u64(4), u64(0), u32(0), u32(0)], 'EINVAL'],
