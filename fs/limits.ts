@@ -53,6 +53,8 @@ export const limits = {
    */
   releasedExtentsMax: 128,
   reapedExtentsMax: 512,
+  /** Of a fenced client's data so much is copied away in one step: 1 MiB, half a slice on a device of 1 GB/s. */
+  fencedBlocksMax: 256,
   /** Whoever waits for the blocks of trees being removed looks again each time so many inodes are gone. */
   reapedInodesMax: 8192,
   /** A directory that was asked for so many names which are not there is loaded: each of them costs a look into the store. */

@@ -21,6 +21,7 @@ import type { Clock } from './clock.ts';
 import { SystemClock } from './clock.ts';
 import { cloneFile } from './clone.ts';
 import { mappedExtents } from './extent-map.ts';
+import { dropHolds, quarantine } from './fencing.ts';
 import type {
   Filesystem,
   FilesystemStatus,
@@ -30,9 +31,8 @@ import type {
   QuotaStatus,
 } from './filesystem.ts';
 import { forgetGrant, forgetGrants, grantsOf, recordGrant } from './grants.ts';
-import { dropHolds } from './holds.ts';
 import { attrOf, S_IFDIR } from './inode.ts';
-import { commit, mapForRead, mapForWrite, quarantine, releaseProvisional } from './layouts.ts';
+import { commit, mapForRead, mapForWrite, releaseProvisional } from './layouts.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
 import { type Loaded, load } from './load.ts';
 import { LocalVfs } from './local-vfs.ts';
@@ -428,12 +428,12 @@ function layoutBackend(v: Volume): LayoutBackend {
       releaseProvisional(v, ino, range, client);
     },
     quarantine: async (client, segments) => {
-      quarantine(v, client, segments);
+      await quarantine(v, client, segments);
       forgetGrants(v, client);
       await v.sync();
     },
     releaseQuarantine: async (client) => {
-      dropHolds(v, client);
+      await dropHolds(v, client);
       await v.sync();
     },
   };

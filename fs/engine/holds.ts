@@ -1,6 +1,7 @@
 /** Blocks that a fenced client may still touch: held until it is known dead, on the media too (record Q). */
 import { encodeHold } from '../format/codec.ts';
 import { holdKey } from '../format/keys.ts';
+import { limits } from '../limits.ts';
 import type { BlockRange } from '../space/space.ts';
 import type { Volume } from './volume.ts';
 
@@ -24,11 +25,16 @@ export function holdInPlace(v: Volume, range: BlockRange, client: number, access
   holdBlocks(v, range, client, access);
 }
 
-/** The client can touch nothing any more. */
-export function dropHolds(v: Volume, client: number): void {
+/** The client can touch nothing any more: some of what it held is let go. False: nothing is left. */
+export function dropSomeHolds(v: Volume, client: number): boolean {
   const held = v.holds.get(client);
-  if (held === undefined) return;
+  let count = 0;
+  for (const range of held?.values() ?? []) {
+    if (count++ === limits.releasedExtentsMax) return true;
+    held?.delete(range.block);
+    v.space.dropHolds(client, range);
+    v.changes.record(holdKey(range.block, client), undefined);
+  }
   v.holds.delete(client);
-  v.space.dropHolds(client);
-  for (const block of held.keys()) v.changes.record(holdKey(block, client), undefined);
+  return false;
 }

@@ -1,6 +1,6 @@
 /**
  * The engine's side of leasing (RFC 5663 §2.3, xfs_pnfs.c): which blocks a grant shows, blocks granted for writing
- * before they belong to the file, what a commit makes of them, and what happens to the blocks of a fenced client.
+ * before they belong to the file, and what a commit makes of them.
  * Who may hold what is decided elsewhere; while a grant is held, the mapping below it does not change.
  */
 import { assert, FsError } from '../errors.ts';
@@ -21,12 +21,10 @@ import {
   mapBlocks,
   markBlocks,
   placement,
-  quarantineProvisional,
   unmapBlocks,
 } from './file-space.ts';
-import { holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
-import type { ByteRange, CommitRequest, ExtentState, FencedSegment, LayoutExtent } from './leases.ts';
+import type { ByteRange, CommitRequest, ExtentState, LayoutExtent } from './leases.ts';
 import { extentState } from './leases.ts';
 import { changed } from './namespace.ts';
 import { dropPrivileges } from './privileges.ts';
@@ -193,48 +191,6 @@ function discardTail(v: Volume, ino: number, { offset, length }: ByteRange, clie
   if (offset > end || end >= offset + length) return;
   zeroPastEnd(v, inode, Infinity);
   v.tailOwners.set(ino, nobody);
-}
-
-/**
- * A fenced client reaches nothing that matters any more: what it could write is copied away and held, what it could
- * read is held once its file gives it up, what it was provided is held at once. Where there is no room for the copy
- * the blocks stay in the file, held.
- */
-export function quarantine(v: Volume, client: number, segments: readonly FencedSegment[]): void {
-  for (const { ino, offset, length, access: granted } of segments) {
-    const inode = v.inodes.peek(ino);
-    if (inode === undefined) continue;
-    // Of a staged file it could write the stage, which is provisional.
-    const access = isCow(inode) ? 'read' : granted;
-    const [from, to] = [Math.floor(offset / bs), blocksOf(offset + length)];
-    const reached = [...(v.extents.get(ino)?.within(from, to) ?? [])];
-    for (const extent of reached) {
-      holdInPlace(v, extent, client, access);
-      if (access === 'write') moveAway(v, inode, extent);
-    }
-    const end = Math.floor(inode.size / bs);
-    if (access === 'write' && from <= end && end < to) zeroPastEnd(v, inode, Infinity);
-  }
-  for (const [ino, map] of v.provisional) {
-    for (const extent of [...map.all()].filter(({ mark }) => mark === client)) {
-      quarantineProvisional(v, { ino }, extent.fileBlock, extent.fileBlock + extent.length);
-    }
-  }
-}
-
-/** The data goes to new blocks; the old ones, which are held, go to quarantine. */
-function moveAway(v: Volume, inode: Inode, extent: Extent): void {
-  const pieces = v.space.allocate(extent.length);
-  if (pieces === undefined) return;
-  const blocks = new BlockQueue(pieces);
-  for (let done = 0; done < extent.length; ) {
-    const taken = blocks.take(extent.length - done);
-    const at = extent.fileBlock + done;
-    if (!isUnwritten(extent)) copyBlocks(v, extent.block + done, taken);
-    unmapBlocks(v, inode, at, at + taken.length);
-    mapBlocks(v, inode, at, taken, extent.mark & EXTENT_UNWRITTEN);
-    done += taken.length;
-  }
 }
 
 /** Blocks of the range that other files map too, or would after a crash. */

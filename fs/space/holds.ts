@@ -38,10 +38,10 @@ export class Holds {
     }
   }
 
-  /** Answers the ranges that the client held, ascending. */
-  drop(client: number): readonly BlockRange[] {
+  /** Answers the ranges that the client held there, ascending. */
+  drop(client: number, within: BlockRange): readonly BlockRange[] {
     const dropped: { block: number; length: number }[] = [];
-    for (const { start, length, value } of this.#holders.slice(0, this.#holders.size)) {
+    for (const { start, length, value } of this.#holders.slice(within.block, within.length)) {
       const others = value.filter((holder) => holder.client !== client);
       if (others.length === value.length) continue;
       this.#holders.set(start, length, others);

@@ -189,10 +189,11 @@ export class Space {
   /**
    * The client is known dead or has forgotten its layouts. Quarantined blocks that nobody else holds become free at once,
    * or with the group that gave them up if that is not durable yet.
+   * @param within what is let go; all that it holds if absent
    * @returns the ranges that it held, ascending
    */
-  dropHolds(client: number): readonly BlockRange[] {
-    const dropped = this.#holds.drop(client);
+  dropHolds(client: number, within: BlockRange = { block: 0, length: this.total }): readonly BlockRange[] {
+    const dropped = this.#holds.drop(client, within);
     for (const range of dropped) {
       for (const { start, length, value: held } of this.#holds.cut(range)) {
         if (held) continue;
