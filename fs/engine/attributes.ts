@@ -51,9 +51,12 @@ export function setAttributes(v: Volume, inode: Inode, changes: SetAttr, by: Cal
   changed(v, inode, now);
 }
 
-/** Of an append-only file only the current time may be set (may_setattr of Linux). @throws FsError EPERM */
+/**
+ * Of an append-only file only the current time may be set, and both times at once (utimensat(2); may_setattr of Linux).
+ * @throws FsError EPERM
+ */
 function checkFlags(inode: Inode, { mode, uid, gid, size, atime, mtime }: SetAttr): void {
-  const touches = [atime, mtime].every((time) => time === undefined || time === 'now');
+  const touches = atime === mtime && (atime === undefined || atime === 'now');
   if (touches && mode === undefined && uid === undefined && gid === undefined && size === undefined) {
     requireMutable(inode);
   } else requireUnprotected(inode);

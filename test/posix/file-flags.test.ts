@@ -1,6 +1,17 @@
 /** ioctl_iflags(2) and chattr(1): immutable, append-only and noatime, and what they forbid, root included. */
 import { describe, expect, test } from 'vitest';
-import { O_APPEND, O_CREAT, O_DIRECTORY, O_RDONLY, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY } from './support/constants.ts';
+import {
+  O_APPEND,
+  O_CREAT,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_RDWR,
+  O_TMPFILE,
+  O_TRUNC,
+  O_WRONLY,
+  UTIME_NOW,
+  UTIME_OMIT,
+} from './support/constants.ts';
 import { canMount, mounted } from './support/mounted.ts';
 import { makeFile } from './support/path-errors.ts';
 import { type Caller, must } from './support/process.ts';
@@ -17,6 +28,8 @@ const noatime = 0x80;
 const renameExchange = 2;
 const keepSize = 1;
 const punchHole = 2;
+const now = { nsec: UTIME_NOW };
+const omit = { nsec: UTIME_OMIT };
 
 async function withFd<T>(by: Caller, path: string, work: (fd: number) => Promise<T>): Promise<T> {
   const fd = await must(by.open(path, O_RDONLY));
@@ -215,6 +228,9 @@ describe.skipIf(!canMount)('an append-only file', () => {
     expect(await root.truncate(path, 1)).toBe('EPERM');
     expect(await root.chmod(path, 0o600)).toBe('EPERM');
     expect(await root.utimens(path, 1n, 1n)).toBe('EPERM');
+    expect(await root.utimens(path, now, omit)).toBe('EPERM');
+    expect(await root.utimens(path, omit, now)).toBe('EPERM');
+    expect(await root.utimens(path, now, now)).toBe(0);
     expect(await root.touch(path)).toBe(0);
     expect(await root.setxattr(path, 'user.x', 'value')).toBe('EPERM');
     expect(await root.link(path, `${dir}/other`)).toBe('EPERM');
