@@ -246,12 +246,13 @@ static void each_piece(int fd, void (*transfer)(int fd, long size, long offset))
 static void write_new(void)
 {
 	unlink("large");
-	each_piece(data_file("large", O_CREAT | O_RDWR, MIB, 0), write_at);
+	each_piece(data_file("large", O_CREAT | O_WRONLY, MIB, 0), write_at);
 }
 
+/* As cp, dd and tar open what they write, or as databases do. */
 static void rewrite(int flags)
 {
-	int fd = data_file("large", O_CREAT | O_RDWR | flags, MIB, 1);
+	int fd = data_file("large", O_CREAT | flags, MIB, 1);
 	if (flags & O_DIRECT)
 		drop_pages(fd, POSIX_FADV_NORMAL);
 	each_piece(fd, write_at);
@@ -371,8 +372,9 @@ int main(int argc, char **argv)
 	else if (!strcmp(row, "random-read")) random_read(0);
 	else if (!strcmp(row, "random-read-direct")) random_read(O_DIRECT);
 	else if (!strcmp(row, "write")) write_new();
-	else if (!strcmp(row, "rewrite")) rewrite(0);
-	else if (!strcmp(row, "rewrite-direct")) rewrite(O_DIRECT);
+	else if (!strcmp(row, "rewrite")) rewrite(O_WRONLY);
+	else if (!strcmp(row, "rewrite-open-rw")) rewrite(O_RDWR);
+	else if (!strcmp(row, "rewrite-direct")) rewrite(O_RDWR | O_DIRECT);
 	else if (!strcmp(row, "read")) read_all(0);
 	else if (!strcmp(row, "read-direct")) read_all(O_DIRECT);
 	else if (!strncmp(row, "fsync-", 6)) fsync_threads(atoi(row + 6));

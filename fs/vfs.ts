@@ -171,6 +171,11 @@ export interface Vfs {
    * end, unless `at` is 'offset'. `data` belongs to the call until it settles.
    */
   write(handle: Handle, offset: number, data: Uint8Array, by: Caller, at?: WritePlace): Reply<number>;
+  /**
+   * As write, where the kernel that asks for it may meanwhile have filled pages of these bytes for others: when it settles
+   * it has none that was filled before, and what was stored to them is in the file. Absent: nobody here can drop pages.
+   */
+  writePastPages?(handle: Handle, offset: number, data: Uint8Array, by: Caller, at?: WritePlace): Reply<number>;
   fallocate(handle: Handle, mode: FallocateMode, offset: number, length: number, by: Caller): Reply<void>;
   /** lseek(2) SEEK_DATA and SEEK_HOLE. @throws FsError ENXIO past the end */
   seek(handle: Handle, offset: number, whence: 'data' | 'hole', by: Caller): Reply<number>;

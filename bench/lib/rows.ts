@@ -36,6 +36,7 @@ export const rows: readonly Row[] = [
   { name: 'random-read-direct', title: '4 KiB random read, O_DIRECT', count: blocks, target: 1 },
   { name: 'write', title: '1 MiB write', count: pieces, bytes: mib, target: 1.5 },
   { name: 'rewrite', title: '1 MiB rewrite', count: pieces, bytes: mib, target: 1.5 },
+  { name: 'rewrite-open-rw', title: '1 MiB rewrite, O_RDWR', count: pieces, bytes: mib, target: 1 },
   { name: 'read', title: '1 MiB read', count: pieces, bytes: mib, target: 1.5 },
   { name: 'rewrite-direct', title: '1 MiB rewrite, O_DIRECT', count: pieces, bytes: mib, target: 1.5 },
   { name: 'read-direct', title: '1 MiB read, O_DIRECT', count: pieces, bytes: mib, target: 1.5 },

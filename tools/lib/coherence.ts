@@ -73,6 +73,13 @@ export function mountedVfs(vfs: Vfs, caches: KernelCaches): Vfs {
       const ino = files.find(handle);
       return ino === undefined ? serve() : caches.store(ino, { offset, length: data.byteLength }, serve);
     },
+    // What is appended may land behind the end that the kernel knows.
+    writePastPages: (handle, offset, data, by, at) => {
+      const serve = () => vfs.write(handle, offset, data, by, at);
+      const ino = files.find(handle);
+      const length = at === 'as-opened' ? Infinity : data.byteLength;
+      return ino === undefined ? serve() : caches.overwrite(ino, { offset, length }, serve);
+    },
   };
 }
 

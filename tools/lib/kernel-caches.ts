@@ -14,6 +14,7 @@
  * range is then looked at again.
  */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BreakReason, ByteRange, LayoutBreak, Leases } from '../../fs/engine/leases.ts';
 import { GrantBusy, noLeases } from '../../fs/engine/leases.ts';
 import { FsError } from '../../fs/errors.ts';
@@ -32,6 +33,13 @@ const believedMs = 1000;
 /** A range that programs on the mount read again each time its pages were dropped is given up after so many times: EAGAIN. */
 const flushRoundsMax = 64;
 
+/**
+ * From this round on what fills pages waits, in the hope that it comes after the pages are gone. It goes on after
+ * `fillHeldMs`, since the invalidation may be waiting for the very page. Before that it costs a reader nothing.
+ */
+const fillHeldRound = 4;
+const fillHeldMs = 20;
+
 /** Whole pages, in bytes: [start, end). */
 interface Span {
   readonly start: number;
@@ -43,6 +51,8 @@ interface Change extends Span {
   /** Pages being dropped now: requests for them go through, and are noted in `filled`. undefined: all gone. */
   flushing: Span | undefined;
   filled: Span | undefined;
+  /** What fills pages waits for `done`, or as long as it may. */
+  holds: boolean;
   readonly done: Promise<void>;
 }
 
@@ -101,24 +111,43 @@ export class KernelCaches {
    * Runs a peer's `operation`, which changes these bytes, with none of their pages cached.
    * @throws FsError EAGAIN when programs on the mount never leave off filling them
    */
-  async change<T>(ino: number, range: ByteRange, operation: () => Reply<T>): Promise<T> {
+  change<T>(ino: number, range: ByteRange, operation: () => Reply<T>): Promise<T> {
+    return this.#changing(ino, spanOf(range), (isClean) => {
+      if (isClean) return operation();
+      throw new FsError('EAGAIN', { ino, range, detail: 'programs on the mount keep reading it' });
+    });
+  }
+
+  /**
+   * The same for a write of a program on the mount, which is past the pages of the kernel (`Vfs.writePastPages`) and
+   * cannot be told to try again. Where others never leave off filling pages these are dropped after the write.
+   */
+  overwrite<T>(ino: number, range: ByteRange, write: () => Reply<T>): Promise<T> {
     const span = spanOf(range);
+    return this.#changing(ino, span, async (isClean) => {
+      const written = await write();
+      if (!isClean) await this.#flush(ino, span);
+      return written;
+    });
+  }
+
+  /** Runs `operation` when the pages are gone, and while it keeps new ones off; or with false when that is not to be had. */
+  async #changing<T>(ino: number, span: Span, operation: (isClean: boolean) => Reply<T>): Promise<T> {
     let finish = nothing;
     const done = new Promise<void>((resolve) => {
       finish = resolve;
     });
-    const change: Change = { ...span, flushing: span, filled: undefined, done };
+    const change: Change = { ...span, flushing: span, filled: undefined, holds: false, done };
     this.#changes.add(ino, change);
     try {
       for (let round = 0; change.flushing !== undefined; round++) {
-        if (round === flushRoundsMax) {
-          throw new FsError('EAGAIN', { ino, range, detail: 'programs on the mount keep reading it' });
-        }
+        if (round === flushRoundsMax) return await operation(false);
+        change.holds = round >= fillHeldRound;
         await this.#flush(ino, change.flushing);
         change.flushing = change.filled;
         change.filled = undefined;
       }
-      return await operation();
+      return await operation(true);
     } finally {
       this.#changes.delete(ino, change);
       finish();
@@ -131,9 +160,9 @@ export class KernelCaches {
   }
 
   /** A READ of the kernel: it fills pages, or may. */
-  fill<T>(ino: number, range: ByteRange, serve: () => Reply<T>): Reply<T> {
-    const held = this.#admit(ino, spanOf(range));
-    if (held !== undefined) return held.then(() => this.fill(ino, range, serve));
+  fill<T>(ino: number, range: ByteRange, serve: () => Reply<T>, mayHold = true): Reply<T> {
+    const held = this.#admit(ino, spanOf(range), mayHold);
+    if (held !== undefined) return held.then((isOver) => this.fill(ino, range, serve, isOver !== 'waited enough'));
     const broken = this.#leases.breakLayouts(ino, range, 'cache', undefined);
     // At once: a READ that is answered in the turn of this look is in the cache before anybody can be granted anything.
     return broken === undefined ? serve() : afterBreak(broken, serve);
@@ -141,7 +170,7 @@ export class KernelCaches {
 
   /** A WRITE of the kernel: what it wrote stays cached. The filesystem itself recalls the layouts. */
   store<T>(ino: number, range: ByteRange, serve: () => Reply<T>): Reply<T> {
-    const held = this.#admit(ino, spanOf(range));
+    const held = this.#admit(ino, spanOf(range), false);
     return held === undefined ? serve() : after(held, () => this.store(ino, range, serve));
   }
 
@@ -166,10 +195,12 @@ export class KernelCaches {
   }
 
   /** undefined: go on. Otherwise to be asked again afterwards. */
-  #admit(ino: number, span: Span): Promise<void> | undefined {
+  #admit(ino: number, span: Span, mayHold: boolean): Promise<void | 'waited enough'> | undefined {
     if (this.#changes.isEmpty) return undefined;
     for (const change of this.#changes.overlapping(ino, span)) {
       if (change.flushing === undefined || !overlap(change.flushing, span)) return change.done;
+      if (change.holds && mayHold)
+        return Promise.race([change.done, sleep(fillHeldMs, 'waited enough' as const, { ref: false })]);
       change.filled = hull(change.filled, span);
     }
     return undefined;

@@ -141,7 +141,10 @@ export const openFlag = {
   excl: 0o200,
   trunc: 0o1000,
   append: 0o2000,
+  dsync: 0o10000,
   direct: 0o40000,
+  /** __O_SYNC: what O_SYNC says beyond O_DSYNC. */
+  sync: 0o4000000,
 } as const;
 
 /** include/uapi/linux/fs.h: _IOR('f', 1, long) and so on; `map` is our own, _IOWR(0xF5, 1, struct iopmemfs_map). */

@@ -24,7 +24,13 @@ export function open(s: Session, h: RequestHeader, r: RequestOf<'open'>, by: Cal
   return s.opened(
     h,
     after(watched, (isWatched) =>
-      after(killed, () => after(s.vfs.open(ino, flags, by), (handle) => ({ handle, flags: s.openFlags(!isWatched) }))),
+      after(killed, () =>
+        after(s.vfs.open(ino, flags, by), (handle) => {
+          const file = { handle, ino, flags, keepsPages: !isWatched };
+          // Last, so that no write begins between it and the reply.
+          return after(s.files.admit(ino, flags), () => file);
+        }),
+      ),
     ),
   );
 }
@@ -32,19 +38,33 @@ export function open(s: Session, h: RequestHeader, r: RequestOf<'open'>, by: Cal
 export function read(s: Session, h: RequestHeader, r: RequestOf<'read'>, by: Caller): Served {
   const offset = Math.min(r.offset, limits.fileSizeMax);
   const size = Math.min(r.size, kernelLimits.dataMax, limits.fileSizeMax - offset);
+  s.files.reading(r.handle, offset, size);
   return s.data(h, (use) => s.vfs.read(r.handle, offset, size, by, use));
 }
 
 export function write(s: Session, h: RequestHeader, r: RequestOf<'write'>, by: Caller): Served {
   const ino = s.swapRoot(h.nodeId);
   requireWithinFile('write', ino, r.offset, r.data.byteLength);
-  const killed = killForWrite(s, ino, r.killSuidgid, by);
-  const at = r.appends ? 'as-opened' : 'offset';
-  const written =
-    killed instanceof Promise
-      ? after(killed, () => s.vfs.write(r.handle, r.offset, r.data, by, at))
-      : s.vfs.write(r.handle, r.offset, r.data, by, at);
+  const isPastPages = s.files.isPastPages(r.handle);
+  const killed = killForWrite(s, ino, isPastPages, r.killSuidgid, by);
+  let written = killed instanceof Promise ? after(killed, () => toVfs(s, r, by)) : toVfs(s, r, by);
+  if (r.syncs !== undefined && (isPastPages || s.directIo)) written = synced(s, ino, r.syncs, written);
+  if (isPastPages && written instanceof Promise) s.files.writing(r.handle, written);
   return s.answer(h, written, (count) => s.reply.count(count));
+}
+
+function toVfs(s: Session, { handle, offset, data, appends }: RequestOf<'write'>, by: Caller): Reply<number> {
+  const at = appends ? 'as-opened' : 'offset';
+  const end = appends ? Infinity : offset + data.byteLength;
+  if (!s.files.meetsPages(handle, offset, end) || s.vfs.writePastPages === undefined) {
+    return s.vfs.write(handle, offset, data, by, at);
+  }
+  return s.vfs.writePastPages(handle, offset, data, by, at);
+}
+
+/** O_SYNC, O_DSYNC: the kernel goes on to FSYNC by itself, but not where it writes past its pages (fuse_direct_write_iter). */
+function synced(s: Session, ino: number, how: 'data' | 'all', written: Reply<number>): Reply<number> {
+  return after(written, (count) => after(s.vfs.fsync(ino, how === 'data'), () => count));
 }
 
 export function fallocate(s: Session, h: RequestHeader, r: RequestOf<'fallocate'>, by: Caller): Served {
@@ -79,8 +99,8 @@ export function copyFileRange(s: Session, h: RequestHeader, r: RequestOf<'copyFi
 /** COPY_FILE_RANGE counts in 32 bits; COPY_FILE_RANGE_64 (7.45) does not. */
 const narrowCopyMax = 2 ** 32 - limits.blockSize;
 
-function killForWrite(s: Session, ino: number, takesBits: boolean, by: Caller): Reply<void> {
-  if (s.directIo) return s.privileges.killForDirectWrite(ino, by, takesBits);
+function killForWrite(s: Session, ino: number, isPastPages: boolean, takesBits: boolean, by: Caller): Reply<void> {
+  if (isPastPages || s.directIo) return s.privileges.killForDirectWrite(ino, by, takesBits);
   return takesBits ? s.privileges.kill(ino, by) : undefined;
 }
 

@@ -237,6 +237,7 @@ function write(c: Cursor): Request {
     data: c.bytes(size),
     killSuidgid: (flags & writeKillSuidgid) !== 0,
     appends: (openFlags & openFlag.append) !== 0 && (flags & writeCache) === 0,
+    syncs: (openFlags & openFlag.sync) !== 0 ? 'all' : (openFlags & openFlag.dsync) !== 0 ? 'data' : undefined,
   };
 }
 

@@ -13,11 +13,7 @@ const typicalEntry = 40;
 const typicalEntryPlus = 168;
 
 export function opendir(s: Session, h: RequestHeader, by: Caller): Served {
-  const opened = s.vfs.opendir(s.swapRoot(h.nodeId), by);
-  return s.opened(
-    h,
-    after(opened, (handle) => ({ handle, flags: 0 })),
-  );
+  return s.openedDirectory(h, s.vfs.opendir(s.swapRoot(h.nodeId), by));
 }
 
 export function readdir(s: Session, h: RequestHeader, r: RequestOf<'readdir'>, by: Caller): Served {

@@ -1,4 +1,5 @@
 /** Requests about names: lookups, and everything that makes or moves directory entries. */
+import { after } from '../../reply.ts';
 import type { Attr, Caller, Handle } from '../../vfs.ts';
 import { openFlag } from './abi.ts';
 import type { RequestHeader, RequestOf } from './request.ts';
@@ -42,12 +43,12 @@ export function rename(s: Session, h: RequestHeader, r: RequestOf<'rename'>, by:
 
 export function create(s: Session, h: RequestHeader, r: RequestOf<'create'>, by: Caller): Served {
   const flags = r.flags & ~openFlag.direct;
-  return created(s, h, s.vfs.create(s.swapRoot(h.nodeId), r.name, r.mode, flags, s.creator(by, r.umask)));
+  return created(s, h, flags, s.vfs.create(s.swapRoot(h.nodeId), r.name, r.mode, flags, s.creator(by, r.umask)));
 }
 
 export function tmpfile(s: Session, h: RequestHeader, r: RequestOf<'tmpfile'>, by: Caller): Served {
   const flags = r.flags & ~openFlag.direct;
-  return created(s, h, s.vfs.tmpfile(s.swapRoot(h.nodeId), r.mode, flags, s.creator(by, r.umask)));
+  return created(s, h, flags, s.vfs.tmpfile(s.swapRoot(h.nodeId), r.mode, flags, s.creator(by, r.umask)));
 }
 
 interface Created {
@@ -56,14 +57,14 @@ interface Created {
 }
 
 /** A reply that the kernel does not take leaves neither a reference nor an open file behind. */
-function created(s: Session, h: RequestHeader, reply: Created | Promise<Created>): Served {
+function created(s: Session, h: RequestHeader, flags: number, reply: Created | Promise<Created>): Served {
   return s.answer(
     h,
-    reply,
+    // Without O_EXCL it may be a file that somebody else has made just now, and writes to.
+    after(reply, (made) => after(s.files.admit(made.attr.ino, flags), () => made)),
     ({ attr, handle }) => {
       s.references.remember(attr.ino);
-      s.references.opened(handle);
-      return s.reply.created(attr, handle, s.openFlags(true));
+      return s.reply.created(attr, handle, s.hand({ handle, ino: attr.ino, flags, keepsPages: true }));
     },
     ({ attr, handle }) => {
       s.references.forget(attr.ino, 1);

@@ -65,8 +65,8 @@ export class Privileges {
   }
 
   #takeCapabilities(ino: number, by: Caller): Reply<void> {
-    return after(this.#vfs.listxattr(ino, by), (names) =>
-      names.includes(capability) ? this.#vfs.removexattr(ino, capability, by) : undefined,
+    return after(this.#vfs.findxattr(ino, capability, by), (value) =>
+      value === undefined ? undefined : this.#vfs.removexattr(ino, capability, by),
     );
   }
 

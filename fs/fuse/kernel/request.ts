@@ -75,6 +75,8 @@ interface Arguments {
     readonly killSuidgid: boolean;
     /** At the end, wherever that is by now; else at the offset, though the file may have been opened with O_APPEND. */
     readonly appends: boolean;
+    /** By the descriptor (O_DSYNC, O_SYNC) or this call (RWF_DSYNC, RWF_SYNC): what is durable before it is answered. */
+    readonly syncs: 'data' | 'all' | undefined;
   };
   readonly fallocate: {
     readonly handle: Handle;

@@ -9,6 +9,7 @@ import type { AccessTimes } from './access-times.ts';
 import { ReplyBuffer } from './encode.ts';
 import { type Agreed, agreedOn } from './init.ts';
 import { encodeInvalInode } from './notification.ts';
+import { OpenFiles } from './open-files.ts';
 import { Privileges } from './privileges.ts';
 import { References } from './references.ts';
 import type { RequestHeader } from './request.ts';
@@ -21,10 +22,14 @@ export interface ReplySink {
   sendPieces(bytes: Buffer, headerLength: number, pieces: readonly Uint8Array[]): boolean;
 }
 
+/** A regular file, just opened. */
 export interface Opened {
   readonly handle: Handle;
-  /** fuse_open_out.open_flags */
+  readonly ino: number;
+  /** open(2) */
   readonly flags: number;
+  /** Cached pages outlive the open. */
+  readonly keepsPages: boolean;
 }
 
 /** A request that waits inside the filesystem. */
@@ -44,6 +49,7 @@ export class Session {
   readonly vfs: Vfs;
   readonly privileges: Privileges;
   readonly references: References;
+  readonly files = new OpenFiles();
   readonly reply: ReplyBuffer;
   /** Before INIT nothing is. */
   agreed: Agreed = agreedOn({ flags: 0 });
@@ -72,13 +78,16 @@ export class Session {
   }
 
   /**
-   * fuse_open_out.open_flags of a file. Cached pages outlive the open, unless the next read has to be seen here. Direct
-   * writes may run side by side, since each request is one operation here: the kernel lets those through that stay
-   * within the file while nobody maps it, and a write beyond one request is no more atomic than on other filesystems.
+   * The kernel is about to get the file: fuse_open_out.open_flags. With `direct_io` writes may run side by side, since each
+   * request is one operation here: the kernel lets those through that stay within the file while nobody maps it. Where
+   * programs did not ask for that a write(2) of several requests keeps others off for as long as it lasts.
    */
-  openFlags(keepsPages: boolean): number {
+  hand({ handle, ino, flags, keepsPages }: Opened): number {
+    this.references.opened(handle);
     if (this.directIo) return openReply.directIo | openReply.parallelDirectWrites;
-    return keepsPages ? openReply.keepCache : 0;
+    const pastPages = this.vfs.writePastPages !== undefined && this.files.canGoPastPages(ino, flags);
+    this.files.opened(handle, ino, flags, pastPages);
+    return (keepsPages ? openReply.keepCache : 0) | (pastPages ? openReply.directIo : 0);
   }
 
   /** Node of the kernel to inode and back: the root is node 1, and what is inode 1 otherwise takes the root's number. */
@@ -159,17 +168,28 @@ export class Session {
     return this.answer(
       h,
       reply,
-      ({ handle, flags }) => {
-        this.references.opened(handle);
-        return this.reply.opened(handle, flags);
-      },
+      (file) => this.reply.opened(file.handle, this.hand(file)),
       ({ handle }) => this.release(handle),
+    );
+  }
+
+  /** The same of a directory. */
+  openedDirectory(h: RequestHeader, reply: Reply<Handle>): Promise<void> | undefined {
+    return this.answer(
+      h,
+      reply,
+      (handle) => {
+        this.references.opened(handle);
+        return this.reply.opened(handle, 0);
+      },
+      (handle) => this.release(handle),
     );
   }
 
   /** Closes a file that the kernel has, or would have, open. */
   release(handle: Handle): Reply<void> {
     if (!this.references.closed(handle)) throw new FsError('EBADF', { op: 'release' });
+    this.files.closed(handle);
     return this.vfs.release(handle);
   }
 
