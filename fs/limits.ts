@@ -95,6 +95,12 @@ export const limits = {
   recordCacheShare: 1 / 32,
   /** Entries of a page when it is filled after the mount: half a slice. */
   fillPageEntries: 512,
+  /** It is filled in bursts of this length, with pauses between them in which is measured how busy the process is. */
+  fillBurstMs: 8,
+  fillPauseMs: 8,
+  /** Above this part of the time it counts as busy: then a page a long pause, less than a hundredth of a processor. */
+  fillBusyShare: 0.25,
+  fillBusyPauseMs: 100,
   /** Deletions remembered while a listing to fill it from goes on; then it begins anew where it is. */
   fillDeletionsMax: 65_536,
 } as const;

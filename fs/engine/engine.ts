@@ -48,6 +48,7 @@ import { readSuperblock, writeSuperblocks } from './superblocks.ts';
 import { TreeCopies } from './tree-copies.ts';
 import { rootIno, Volume } from './volume.ts';
 import { run } from './wait.ts';
+import { WarmUp } from './warm-up.ts';
 
 const bs = limits.blockSize;
 
@@ -174,10 +175,11 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   }
   const volume = new Volume({ ...loaded, device, store, binding, readOnly, clock });
   if (options.leases !== undefined) volume.leases = options.leases;
-  if (readOnly) return new Engine(volume, mounted, loaded.clients);
+  const warmUp = options.warmUp === true ? new WarmUp(volume.store) : undefined;
+  if (readOnly) return new Engine(volume, mounted, loaded.clients, warmUp);
   resumeCuts(volume, loaded);
   await reapOrphans(volume, loaded.orphans);
-  return new Engine(volume, mounted, await keepClients(volume, loaded.clients));
+  return new Engine(volume, mounted, await keepClients(volume, loaded.clients), warmUp);
 }
 
 /** What was being cut when the filesystem went down; of a file without a name all goes. */
@@ -225,10 +227,13 @@ class Engine implements Filesystem {
   readonly #copies: TreeCopies;
   readonly #reaper: Reaper;
   readonly #jobs = new Jobs();
+  readonly #warmUp: WarmUp | undefined;
   #superblock: Superblock;
 
-  constructor(volume: Volume, superblock: Superblock, clients: readonly ClientRecord[]) {
+  constructor(volume: Volume, superblock: Superblock, clients: readonly ClientRecord[], warmUp: WarmUp | undefined) {
     this.#volume = volume;
+    this.#warmUp = warmUp;
+    warmUp?.start();
     this.#superblock = superblock;
     for (const record of clients) this.#clients.set(record.clientId, record);
     this.#copies = new TreeCopies(volume);
@@ -375,6 +380,7 @@ class Engine implements Filesystem {
 
   async close(): Promise<void> {
     const v = this.#volume;
+    await this.#warmUp?.stop();
     await this.#jobs.close();
     v.quotas.walk?.stop();
     await v.quotas.walk?.done.catch(() => undefined); // whoever set it has been told

@@ -151,4 +151,6 @@ export interface OpenOptions {
   readonly store: MetaStore;
   readonly readOnly?: boolean;
   readonly leases?: Leases;
+  /** Read names and inodes into memory while there is nothing else to do, for a process that will serve long. */
+  readonly warmUp?: boolean;
 }

@@ -78,18 +78,11 @@ export class LocalVfs implements Vfs {
   }
 
   remember(ino: number, count: number): void {
-    const refs = this.#v.kernelRefs;
-    refs.set(ino, (refs.get(ino) ?? 0) + count);
+    this.#v.kernelRefs.add(ino, count);
   }
 
   forget(ino: number, count: number): void {
-    const refs = this.#v.kernelRefs;
-    const left = (refs.get(ino) ?? 0) - count;
-    if (left > 0) {
-      refs.set(ino, left);
-      return;
-    }
-    refs.delete(ino);
+    if (this.#v.kernelRefs.add(ino, -count) > 0) return;
     const inode = this.#v.inodes.resident(ino);
     if (inode?.nlink === 0) this.#reap(inode);
   }

@@ -4,6 +4,7 @@
  */
 import { totalmem } from 'node:os';
 import type { BarDevice } from '../bar/device.ts';
+import { Counts } from '../counts.ts';
 import { FsError } from '../errors.ts';
 import { decodeDentry, encodeCounts, encodeQuota, encodeStore } from '../format/codec.ts';
 import { countsKey, dentryRange, parseDentryKey, quotaKey, storeKey } from '../format/keys.ts';
@@ -87,7 +88,7 @@ export class Volume {
   readonly cutting: Cutting;
   readonly reaping = new Reaping();
   /** References the kernel holds, by inode number. */
-  readonly kernelRefs = new Map<number, number>();
+  readonly kernelRefs = new Counts();
   readonly changes: Changes;
   readonly group: GroupCommit;
   readonly clock: Clock;

@@ -28,6 +28,7 @@ export function n(text: string): Name {
 
 export interface MountOptions {
   readonly readOnly?: boolean;
+  readonly warmUp?: boolean;
   /** Something between the filesystem and its parts. */
   readonly device?: (device: BarDevice) => BarDevice;
   readonly store?: (store: MetaStore) => MetaStore;
@@ -81,6 +82,7 @@ export class Lab {
           device: options.device?.(device) ?? device,
           store: options.store?.(store) ?? store,
           readOnly: options.readOnly ?? false,
+          warmUp: options.warmUp ?? false,
           ...(leases === undefined ? {} : { leases }),
         });
       } catch (error) {

@@ -74,7 +74,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
   await requireUnserved(uuid);
   const log = options.openLog(uuid);
 
-  const fs = await openFilesystem({ device, store, readOnly: options.readOnly });
+  const fs = await openFilesystem({ device, store, readOnly: options.readOnly, warmUp: true });
   keepDevice();
   keepStore(); // both are the filesystem's now
   undo.push(() => fs.close());

@@ -1,3 +1,4 @@
+import { Counts } from '../../counts.ts';
 import type { Handle, Vfs } from '../../vfs.ts';
 
 /**
@@ -6,7 +7,7 @@ import type { Handle, Vfs } from '../../vfs.ts';
  */
 export class References {
   readonly #vfs: Vfs;
-  readonly #lookups = new Map<number, number>();
+  readonly #lookups = new Counts();
   readonly #handles = new Set<Handle>();
 
   constructor(vfs: Vfs) {
@@ -15,22 +16,15 @@ export class References {
 
   /** The kernel is about to be told of the inode once more. */
   remember(ino: number): void {
-    const held = this.#lookups.get(ino);
     // Once for all of them.
-    if (held === undefined) this.#vfs.remember(ino, 1);
-    this.#lookups.set(ino, (held ?? 0) + 1);
+    if (this.#lookups.add(ino, 1) === 1) this.#vfs.remember(ino, 1);
   }
 
   /** The kernel lets go of the inode `count` times, never more than it holds it. True when that was the last. */
   forget(ino: number, count: number): boolean {
-    const held = this.#lookups.get(ino);
-    if (held === undefined) return true;
-    if (count < held) {
-      this.#lookups.set(ino, held - count);
-      return false;
-    }
-    this.#lookups.delete(ino);
-    this.#vfs.forget(ino, 1);
+    const isHeld = this.#lookups.has(ino);
+    if (isHeld && this.#lookups.add(ino, -count) > 0) return false;
+    if (isHeld) this.#vfs.forget(ino, 1);
     return true;
   }
 
