@@ -91,11 +91,27 @@ export class RangeMap<V> {
   set(start: number, length: number, value: V): void {
     this.#requireInside(start, length);
     const end = start + length;
+    const [pieceStart, old] = this.#pairAt(start);
+    const pieceEnd = this.#starts.nextHigherKey(start) ?? this.size;
+    if (end <= pieceEnd) {
+      this.#setWithin({ start: pieceStart, length: pieceEnd - pieceStart, value: old }, start, end, value);
+      return;
+    }
     const before = start === 0 ? undefined : { value: this.get(start - 1) };
     const after = end === this.size ? undefined : { value: this.get(end) };
     this.#starts.deleteRange(start, end, true);
     if (before === undefined || !this.#equal(before.value, value)) this.#starts.set(start, value);
     if (after !== undefined && !this.#equal(after.value, value)) this.#starts.set(end, after.value);
+  }
+
+  /** Gives a part of one piece another value, with as few changes of the tree as possible: most are of this kind. */
+  #setWithin(piece: Piece<V>, start: number, end: number, value: V): void {
+    if (this.#equal(piece.value, value)) return;
+    if (end < piece.start + piece.length) this.#starts.set(end, piece.value);
+    else if (end < this.size && this.#equal(this.get(end), value)) this.#starts.delete(end);
+    const continues = start > 0 && start === piece.start && this.#equal(this.get(start - 1), value);
+    if (continues) this.#starts.delete(start);
+    else this.#starts.set(start, value);
   }
 
   /** Makes the map end at `size`, at least 1: what is new has `value`, what lies beyond is gone. */

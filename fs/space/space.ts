@@ -81,7 +81,9 @@ export class Space {
   /** Blocks behind files that grow, by inode number: free, but not for others while there is enough. */
   readonly #kept = new Map<number, { block: number; length: number }>();
   /** Ranges that became freeing, by group; some may have left that role since. */
-  readonly #freeing = new Map<number, BlockRange[]>();
+  readonly #freeing = new Map<number, { block: number; length: number }[]>();
+  /** Of the group that gave something up last. */
+  #freeingRole: Extract<Role, { readonly role: 'freeing' }> = { role: 'freeing', group: settledGroup };
   #durable = settledGroup;
 
   private constructor(roles: RangeMap<Role>) {
@@ -459,6 +461,10 @@ export class Space {
   }
 
   #giveUp(piece: Piece<Role>, group: number): void {
+    if (this.#holds.empty) {
+      this.#letGo(piece, group);
+      return;
+    }
     for (const { start, length, value: held } of this.#holds.cut({ block: piece.start, length: piece.length })) {
       const part = { start, length, value: piece.value };
       if (held) this.#set(part, { role: 'quarantined', group });
@@ -472,11 +478,14 @@ export class Space {
       this.#setFree(piece);
       return;
     }
-    this.#set(piece, { role: 'freeing', group });
+    if (this.#freeingRole.group !== group) this.#freeingRole = { role: 'freeing', group };
+    this.#set(piece, this.#freeingRole);
     const ranges = this.#freeing.get(group);
-    const range = { block: piece.start, length: piece.length };
-    if (ranges === undefined) this.#freeing.set(group, [range]);
-    else ranges.push(range);
+    const last = ranges?.at(-1);
+    // Files that were written one after the other are mostly deleted in this order, too: then it is one range.
+    if (last !== undefined && last.block + last.length === piece.start) last.length += piece.length;
+    else if (ranges === undefined) this.#freeing.set(group, [{ block: piece.start, length: piece.length }]);
+    else ranges.push({ block: piece.start, length: piece.length });
   }
 
   /** Free, or what that is where the range is closed. */
