@@ -35,8 +35,8 @@ export function setAcl(v: Volume, inode: Inode, name: string, value: Uint8Array)
 
   if (name === accessAcl && acl.length > 0) inode.mode = (inode.mode & ~0o777) | permissionsOf(acl);
   const says = acl.length > 0 && !(name === accessAcl && isMinimal(acl));
-  if (says) putXattr(v, inode, xattrs, name, value);
-  else if (xattrs.has(name)) deleteXattr(v, inode, xattrs, name);
+  if (says) putXattr(v, inode, name, value);
+  else if (xattrs.has(name)) deleteXattr(v, inode, name);
 }
 
 /**
@@ -45,7 +45,7 @@ export function setAcl(v: Volume, inode: Inode, name: string, value: Uint8Array)
  */
 export function followMode(v: Volume, inode: Inode): void {
   const acl = accessAclOf(v, inode);
-  if (acl !== undefined) putXattr(v, inode, residentXattrs(v, inode), accessAcl, encodeAcl(withMode(acl, inode.mode)));
+  if (acl !== undefined) putXattr(v, inode, accessAcl, encodeAcl(withMode(acl, inode.mode)));
 }
 
 /** What an entry made in a directory gets by its default list, or by the umask where there is none. */

@@ -51,7 +51,7 @@ export class Inode implements InodeRecord {
   /** Group in which blocks last moved within the file: until it is durable a crash moves them back, and data with them. */
   shifted = 0;
   /** Extended attributes once somebody asked for them; names in latin1. */
-  xattrs: Map<string, Uint8Array> | undefined;
+  xattrs: ReadonlyMap<string, Uint8Array> | undefined;
   /** They are being read: whoever waits for them goes on in the order of asking. */
   xattrsLoading: Promise<void> | undefined;
 

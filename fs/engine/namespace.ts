@@ -14,7 +14,7 @@ import { Inode, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID } from './in
 import { type NewEntry, newEntry } from './inode-acl.ts';
 import { entered, giveUp, requireLinksWithinTree, requireMovesWithinTree } from './quota-walk.ts';
 import type { Volume } from './volume.ts';
-import { putXattr, removeAllXattrs, residentXattrs } from './xattr-records.ts';
+import { noXattrs, putXattr, removeAllXattrs, residentXattrs } from './xattr-records.ts';
 
 /** The number of the inode. @throws FsError ENOENT, ENOTDIR, EACCES */
 export function lookup(v: Volume, parent: number, name: Name | '.' | '..', by: Caller): number {
@@ -35,6 +35,9 @@ export function find(v: Volume, parent: number, name: Name | '.' | '..', by: Cal
   }
   return v.directories.find(parent, name);
 }
+
+/** Of all that are no symbolic links. */
+const noTarget = new Uint8Array(0);
 
 export interface NewInode {
   /** Type and permission bits. */
@@ -335,11 +338,11 @@ function newInode(v: Volume, directory: Inode, what: NewInode, now: Timespec, by
     change: 1,
     flags: isDirectory || (mode & S_IFMT) === S_IFREG ? inheritedFlags(directory) : 0,
     parent: isDirectory ? directory.ino : 0,
-    target: what.target === undefined ? new Uint8Array(0) : Uint8Array.from(what.target),
+    target: what.target === undefined ? noTarget : Uint8Array.from(what.target),
     quota: v.quotas.of(directory)?.id ?? 0,
   });
-  inode.xattrs = new Map();
-  for (const [name, value] of acls) putXattr(v, inode, inode.xattrs, name, value);
+  inode.xattrs = noXattrs;
+  for (const [name, value] of acls) putXattr(v, inode, name, value);
   v.inodes.add(inode);
   v.changes.inodeCreated(inode);
   v.inodeCount++;

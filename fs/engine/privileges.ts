@@ -31,6 +31,6 @@ export function dropPrivileges(v: Volume, inode: Inode, by?: Caller): boolean {
   const keepsSetgid = (mode & 0o010) === 0 && by !== undefined && (by.uid === 0 || inGroup(by, inode.gid));
   inode.mode &= ~(S_ISUID | (keepsSetgid ? 0 : S_ISGID));
   const isCapable = xattrs?.has(capability) === true;
-  if (isCapable) deleteXattr(v, inode, xattrs, capability);
+  if (isCapable) deleteXattr(v, inode, capability);
   return isCapable || mode !== inode.mode;
 }

@@ -3,6 +3,7 @@ import { INODE_SNAPSHOT } from '../format/records.ts';
 import { directoryOfSnapshots, snapshotsIno } from '../format/snapshots.ts';
 import { Inode, S_IFDIR } from './inode.ts';
 import type { Volume } from './volume.ts';
+import { noXattrs } from './xattr-records.ts';
 
 /** Everybody who may look into the directory may look into its snapshots; only its owner makes and deletes them. */
 const permissionsMax = 0o755;
@@ -20,6 +21,6 @@ export function snapshotsDirectory(v: Volume, ino: number): Inode | undefined {
     flags: INODE_SNAPSHOT,
     parent: directory.ino,
   });
-  inode.xattrs = new Map();
+  inode.xattrs = noXattrs;
   return inode;
 }

@@ -28,7 +28,7 @@ import { Inode } from './inode.ts';
 import type { Slices } from './slices.ts';
 import type { Volume } from './volume.ts';
 import { run } from './wait.ts';
-import { putXattr, residentXattrs } from './xattr-records.ts';
+import { noXattrs, putXattr, residentXattrs } from './xattr-records.ts';
 
 export interface TreeCopyOptions {
   /** The copy never changes. */
@@ -234,8 +234,8 @@ export class TreeCopy {
       // Of a snapshot it says when it was made; of everything else, what it said.
       btime: this.root === undefined ? v.clock.now() : source.btime,
     });
-    copy.xattrs = new Map();
-    for (const [name, value] of source.xattrs ?? []) putXattr(v, copy, copy.xattrs, name, value);
+    copy.xattrs = noXattrs;
+    for (const [name, value] of source.xattrs ?? []) putXattr(v, copy, name, value);
     if (copy.isDirectory) v.directories.created(copy.ino);
     v.inodes.add(copy);
     v.changes.inodeCreated(copy);

@@ -6,23 +6,22 @@ import type { Inode } from './inode.ts';
 import type { Volume } from './volume.ts';
 import { Wait } from './wait.ts';
 
+/** Of nearly all inodes: one map for them, since each is asked for what it has not. */
+export const noXattrs: ReadonlyMap<string, Uint8Array> = new Map();
+
 /** Sets an attribute of an inode whose attributes are resident. The caller reports the inode changed. */
-export function putXattr(
-  v: Volume,
-  inode: Inode,
-  xattrs: Map<string, Uint8Array>,
-  name: string,
-  value: Uint8Array,
-): void {
+export function putXattr(v: Volume, inode: Inode, name: string, value: Uint8Array): void {
   const copy = Uint8Array.from(value);
-  xattrs.set(name, copy);
+  inode.xattrs = new Map(inode.xattrs).set(name, copy);
   inode.flags |= INODE_XATTRS;
   v.changes.record(xattrKey(inode.ino, name), encodeXattr(copy));
 }
 
 /** Takes an attribute that is there off. The caller reports the inode changed. */
-export function deleteXattr(v: Volume, inode: Inode, xattrs: Map<string, Uint8Array>, name: string): void {
+export function deleteXattr(v: Volume, inode: Inode, name: string): void {
+  const xattrs = new Map(inode.xattrs);
   xattrs.delete(name);
+  inode.xattrs = xattrs;
   if (xattrs.size === 0) inode.flags &= ~INODE_XATTRS;
   v.changes.record(xattrKey(inode.ino, name), undefined);
 }
@@ -33,11 +32,11 @@ export function removeAllXattrs(v: Volume, inode: Inode): void {
 }
 
 /** @throws Wait until they are resident */
-export function residentXattrs(v: Volume, inode: Inode): Map<string, Uint8Array> {
+export function residentXattrs(v: Volume, inode: Inode): ReadonlyMap<string, Uint8Array> {
   if (inode.xattrs !== undefined) return inode.xattrs;
   if ((inode.flags & INODE_XATTRS) === 0) {
-    inode.xattrs = new Map();
-    return inode.xattrs;
+    inode.xattrs = noXattrs;
+    return noXattrs;
   }
   inode.xattrsLoading ??= load(v, inode).finally(() => {
     inode.xattrsLoading = undefined;

@@ -61,7 +61,7 @@ export function setXattr(
   if (listLength > limits.xattrListMax) throw new FsError('ENOSPC', { ino: inode.ino, name });
 
   if (isAcl(name)) setAcl(v, inode, name, value);
-  else putXattr(v, inode, xattrs, name, value);
+  else putXattr(v, inode, name, value);
   changed(v, inode, v.clock.now());
 }
 
@@ -74,7 +74,7 @@ export function removeXattr(v: Volume, inode: Inode, name: string, by: Caller): 
   if (!xattrs.has(name) && isAcl(name)) return;
   if (!xattrs.has(name)) throw new FsError('ENODATA', { ino: inode.ino, name });
 
-  deleteXattr(v, inode, xattrs, name);
+  deleteXattr(v, inode, name);
   changed(v, inode, v.clock.now());
 }
 
