@@ -30,6 +30,7 @@ export async function openLevelStore(dir: string, options: { readonly create: bo
     valueEncoding: 'view',
     createIfMissing: options.create,
     errorIfExists: options.create,
+    writeBufferSize: limits.storeWriteBuffer,
     ...tables,
   });
   try {

@@ -196,14 +196,14 @@ describe('a disk that is full', () => {
   test('is ENOSPC; after a failed write nothing is written, and what was acknowledged is there', async () => {
     const { store, dir } = await tempStore();
     await store.batch([put('a', '1')]);
-    // LevelDB goes to its next log file when one has 4 MiB: these make it find a full disk there.
+    // LevelDB goes to its next log file when one is as large as its buffer: these make it find a full disk there.
     const logs = (await readdir(dir)).filter((name) => name.endsWith('.log')).map((name) => Number.parseInt(name, 10));
     for (let next = Math.max(...logs) + 1; next < Math.max(...logs) + 20; next++) {
       await symlink('/dev/full', join(dir, `${String(next).padStart(6, '0')}.log`));
     }
     let acknowledged = 0;
     const fill = async () => {
-      for (let i = 0; i < 8; i++) {
+      for (let i = 0; i < (2 * limits.storeWriteBuffer) / 2 ** 20; i++) {
         await store.batch([{ key: bytes(`fill${i}`), value: Buffer.alloc(2 ** 20, i) }]);
         acknowledged++;
       }
