@@ -1,6 +1,7 @@
 /**
- * What may be there after a crash: the names and attributes of one moment since the last sync, whichever call synced,
- * and in each file bytes that it held at that place since it was last synced itself.
+ * What may be there after a crash: the names and attributes of one moment since the last fsync, whichever file it was of,
+ * and in each file bytes that it held at that place since it was last synced itself. fdatasync makes of the attributes
+ * nothing durable but the size: the moment is one since the file has the size that it had then.
  * syncfs(2) promises nothing: the kernel tells it to no filesystem mounted on /dev/fuse without a block device
  * (fuse_sync_fs, fs/fuse/inode.c).
  */
@@ -37,7 +38,15 @@ export class Durable {
       for (const node of touched)
         this.#contents.set(node, [...(this.#contents.get(node) ?? []), Buffer.from(node.bytes)]);
     const state = stateOf(this.#model);
-    this.#states = op === 'fsync' || op === 'fdatasync' ? [state] : [...this.#states, state];
+    this.#states = op === 'fsync' ? [state] : [...this.#states, state];
+    if (op === 'fdatasync') for (const node of touched) this.#sizeIsDurable(node);
+  }
+
+  /** Of what has no name any more nothing shows. */
+  #sizeIsDurable(node: Node): void {
+    const sizes = this.#states.map((state) => [...state.values()].find((entry) => entry.node === node)?.size);
+    if (sizes.at(-1) === undefined) return;
+    this.#states = this.#states.slice(sizes.findLastIndex((size) => size !== node.size) + 1);
   }
 
   /** Answers in words what cannot be. */
