@@ -122,6 +122,8 @@ export interface Vfs {
   /** Keeps POSIX access control lists, follows them and hands them down (acl(5)); the kernel then leaves that to it. */
   readonly hasAcls?: boolean;
 
+  /** The attributes of the inode are made from those of another one, and change with them. Absent: of none. */
+  mirrors?(ino: number): boolean;
   lookup(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr>;
   /**
    * As lookup, but undefined where there is no such name: programs ask for what is not there as often as for what is, and

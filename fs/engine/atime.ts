@@ -18,6 +18,7 @@ export function accessed(v: Volume, inode: Inode, by: Caller): void {
   if (by.atime !== 'always' && !isStale(inode, now.sec)) return;
   inode.atime = now;
   v.changes.times(inode);
+  if (by.access !== 'kernel') v.onAccessed(inode.ino);
 }
 
 /** relatime: something was written since the last access, or that is a day ago. */

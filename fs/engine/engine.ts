@@ -306,6 +306,10 @@ class Engine implements Filesystem {
     this.#volume.reaping.onNameRemoved(listener);
   }
 
+  onAccessed(listener: (ino: number) => void): void {
+    this.#volume.onAccessed = listener;
+  }
+
   status(): FilesystemStatus {
     const v = this.#volume;
     return {

@@ -121,6 +121,8 @@ export interface Filesystem {
    * inode: it has to let go of it before its blocks can come back.
    */
   onNameRemoved(listener: NameListener): void;
+  /** Called when the time of access of an inode has moved because somebody else than the kernel of the mount read it. */
+  onAccessed(listener: (ino: number) => void): void;
   status(): FilesystemStatus;
   /** How scattered files and free space are now; looks at every file, in slices. */
   fragmentation(): Promise<Fragmentation>;

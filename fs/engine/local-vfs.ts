@@ -66,6 +66,11 @@ export class LocalVfs implements Vfs {
     this.#copies = copies;
   }
 
+  /** `.snapshots` (snapshots-directory.ts). */
+  mirrors(ino: number): boolean {
+    return isSnapshotsIno(ino);
+  }
+
   lookup(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr> {
     return run(() => this.#attrOf(namespace.lookup(this.#v, parent, name, by)));
   }

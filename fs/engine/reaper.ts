@@ -5,8 +5,7 @@
  */
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
-import type { Name } from '../name.ts';
-import type { Directory } from './directory.ts';
+import type { Dentry, Directory } from './directory.ts';
 import { unmapSome } from './file-space.ts';
 import { holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
@@ -75,7 +74,7 @@ export class Reaper {
         const current = level;
         const reply = run(() => this.#step(current, levels));
         const removed = reply instanceof Promise ? await reply : reply;
-        if (removed !== undefined) await v.reaping.nameRemoved(current.ino, removed);
+        if (removed !== undefined) await v.reaping.nameRemoved(current.ino, removed.name, removed.ino);
         const slice = this.#slices.step();
         if (slice !== undefined) await slice;
         if (this.#removed >= limits.reapedInodesMax || v.changes.size >= limits.longWorkRecordsMax) await this.#tell();
@@ -122,7 +121,7 @@ export class Reaper {
   }
 
   /** One name goes; answered if somebody knows it. @throws Wait, FsError; nothing was changed then */
-  #step(level: Level, levels: Level[]): Name | undefined {
+  #step(level: Level, levels: Level[]): Dentry | undefined {
     const v = this.#v;
     v.requireWritable();
     const directory = v.inodes.get(level.ino);
@@ -146,7 +145,7 @@ export class Reaper {
     else dropName(v, inode, now);
     level.cookie = entry.cookie;
     this.#count();
-    return v.kernelRefs.has(inode.ino) ? entry.name : undefined;
+    return v.kernelRefs.has(inode.ino) ? entry : undefined;
   }
 
   /** All below it is gone. Where somebody has it open it goes with the last user (namespace.reap). */

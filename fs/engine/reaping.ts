@@ -8,7 +8,7 @@ import type { Reply } from '../vfs.ts';
 import type { Inode } from './inode.ts';
 
 /** Answers soon, and never rejects. */
-export type NameListener = (parent: number, name: Name) => Reply<void>;
+export type NameListener = (parent: number, name: Name, ino: number) => Reply<void>;
 
 export class Reaping {
   readonly #roots = new Map<number, Inode>();
@@ -81,8 +81,8 @@ export class Reaping {
     this.#told = listener;
   }
 
-  nameRemoved(parent: number, name: Name): Reply<void> {
-    return this.#told(parent, name);
+  nameRemoved(parent: number, name: Name, ino: number): Reply<void> {
+    return this.#told(parent, name, ino);
   }
 
   /** Some blocks are free by now. */

@@ -95,6 +95,8 @@ export class Volume {
   readonly readOnly: boolean;
   leases: Leases = noLeases;
   inodeCount: number;
+  /** Filesystem.onAccessed */
+  onAccessed: (ino: number) => void = () => {};
   /** Why nothing is written any more. */
   shutdown: string | undefined;
 

@@ -20,6 +20,11 @@ export interface MountOptions {
   readonly directIo: boolean;
   /** How long the next request may be looked for without sleeping, ms (0: not at all); without it the driver decides. */
   readonly pollMs?: number | undefined;
+  /**
+   * Every change below the mount that no request of the mount itself makes is announced by the `invalidate` operations
+   * and `removeEntry`. So the kernel may believe for long what it knows. Absent: for a second.
+   */
+  readonly announced?: boolean;
   /** Further mount options for the kernel, as mount(8) has them: noexec, nosuid, nodev, noatime. */
   readonly options: readonly string[];
   /** Called once when the mount has ended: umount(8), fusermount -u, `unmount`, or a failure (then with its error). */

@@ -35,6 +35,7 @@ function withLayouts(fs: Filesystem, layouts: LayoutBackend): Filesystem {
     removeQuota: (ino) => fs.removeQuota(ino),
     quotas: (ino) => fs.quotas(ino),
     onNameRemoved: (listener) => fs.onNameRemoved(listener),
+    onAccessed: (listener) => fs.onAccessed(listener),
     status: () => fs.status(),
     fragmentation: () => fs.fragmentation(),
     startJob: (request) => fs.startJob(request),

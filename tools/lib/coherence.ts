@@ -18,7 +18,10 @@ const wholeFile: ByteRange = { offset: 0, length: Infinity };
 
 /** The filesystem as the metadata server gets it. */
 export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem {
-  fs.onNameRemoved((parent, name) => caches.gone(parent, name));
+  fs.onNameRemoved(async (parent, name, ino) => {
+    await Promise.all([caches.gone(parent, name), caches.attributes(parent), caches.attributes(ino)]);
+  });
+  fs.onAccessed((ino) => void caches.attributes(ino));
   return {
     vfs: peersVfs(fs.vfs, caches),
     layouts: coherentLayouts(fs.layouts, caches),
@@ -43,6 +46,7 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
     removeQuota: (ino) => fs.removeQuota(ino),
     quotas: (ino) => fs.quotas(ino),
     onNameRemoved: (listener) => fs.onNameRemoved(listener),
+    onAccessed: (listener) => fs.onAccessed(listener),
     status: () => fs.status(),
     fragmentation: () => fs.fragmentation(),
     startJob: (request) => fs.startJob(request),

@@ -5,6 +5,7 @@ export function forwardVfs(vfs: Vfs): Vfs {
   return {
     rootIno: vfs.rootIno,
     hasAcls: vfs.hasAcls === true,
+    ...(vfs.mirrors === undefined ? {} : { mirrors: vfs.mirrors.bind(vfs) }),
     lookup: (parent, name, by) => vfs.lookup(parent, name, by),
     find: (parent, name, by) => vfs.find(parent, name, by),
     remember: (ino, count) => vfs.remember(ino, count),

@@ -25,10 +25,15 @@ import { after } from '../../fs/reply.ts';
 import type { Reply } from '../../fs/vfs.ts';
 
 /**
- * How long the kernel believes names and attributes at most (entry and attribute timeouts of the drivers), in ms. Their
- * invalidation can block on a directory that a waiting operation has locked; after this time it is not needed any more.
+ * How long a peer waits for the kernel to take what it changed, in ms. The kernel drops a name under the lock of its directory, which an
+ * operation on the mount may hold that waits for this very peer. Then the peer is answered, and the name is dropped as
+ * soon as that operation is over: until then programs on the mount cannot look up names there anyhow, but what they
+ * know already they believe.
  */
-const believedMs = 1000;
+const announcedMs = 1000;
+
+/** How often a peer tries to announce its change where too many wait for their turn, in ms. It is not answered before. */
+const crowdedMs = 20;
 
 /** A range that programs on the mount read again each time its pages were dropped is given up after so many times: EAGAIN. */
 const flushRoundsMax = 64;
@@ -174,19 +179,19 @@ export class KernelCaches {
     return held === undefined ? serve() : after(held, () => this.store(ino, range, serve));
   }
 
-  /** Size, times, mode or links changed. Never rejects: a kernel that cannot be told is one of a mount that goes away. */
+  /** Size, times, mode or links changed. Never rejects. */
   attributes(ino: number): Promise<void> {
-    return this.#believed((mounted) => mounted.invalidateAttributes(ino));
+    return this.#announce((mounted) => mounted.invalidateAttributes(ino));
   }
 
   /** A name in a directory appeared, went or leads elsewhere. Never rejects. */
   name(parent: number, name: Name): Promise<void> {
-    return this.#believed((mounted) => mounted.invalidateEntry(parent, name));
+    return this.#announce((mounted) => mounted.invalidateEntry(parent, name));
   }
 
   /** A name is gone for good, and the kernel is to let go of what it led to. Never rejects. */
   gone(parent: number, name: Name): Promise<void> {
-    return this.#believed((mounted) => mounted.removeEntry(parent, name));
+    return this.#announce((mounted) => mounted.removeEntry(parent, name));
   }
 
   async #flush(ino: number, { start, end }: Span): Promise<void> {
@@ -219,15 +224,13 @@ export class KernelCaches {
     };
   }
 
-  async #believed(tell: (mounted: Mounted) => Promise<void>): Promise<void> {
+  /** A change that cannot be announced yet holds up its peer; what fails otherwise is the driver's to give again. */
+  async #announce(tell: (mounted: Mounted) => Promise<void>): Promise<void> {
     const mounted = await this.#mounting;
     if (mounted === undefined) return;
-    let timer: NodeJS.Timeout | undefined;
-    const over = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, believedMs);
-    });
-    await Promise.race([tell(mounted).catch(nothing), over]);
-    clearTimeout(timer);
+    while ((await within(announcedMs, tell(mounted).then(nothing, isCrowded))) === true) {
+      await within(crowdedMs, new Promise(nothing));
+    }
   }
 }
 
@@ -279,6 +282,21 @@ function hull(a: Span | undefined, b: Span): Span {
 function spanOf({ offset, length }: ByteRange): Span {
   const page = limits.blockSize;
   return { start: Math.floor(offset / page) * page, end: Math.ceil((offset + length) / page) * page };
+}
+
+/** What `told` comes to, undefined when it takes longer. */
+async function within<T>(ms: number, told: Promise<T>): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined);
+  });
+  const outcome = await Promise.race([told, over]);
+  clearTimeout(timer);
+  return outcome;
+}
+
+function isCrowded(error: unknown): boolean {
+  return error instanceof FsError && error.code === 'EAGAIN';
 }
 
 function nothing(): void {}

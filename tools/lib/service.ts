@@ -106,6 +106,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
       allowOther,
       directIo,
       pollMs,
+      announced: true, // by the coherence of everything else that the server and the filesystem do
       options: kernelOptions,
       onUnmounted: (error) => {
         if (error === undefined) log.info({ mountPoint }, 'unmounted');

@@ -10,11 +10,17 @@ import type { Session } from './session.ts';
 type Served = Promise<void> | undefined;
 
 export function getattr(s: Session, h: RequestHeader, by: Caller): Served {
-  return s.answer(h, s.vfs.getattr(s.swapRoot(h.nodeId), by), (attr) => s.reply.attr(attr));
+  return s.answer(h, s.vfs.getattr(s.swapRoot(h.nodeId), by), (attr) => {
+    s.unapplied?.attributes(h.pid, attr.ino);
+    return s.reply.attr(attr);
+  });
 }
 
 export function statx(s: Session, h: RequestHeader, by: Caller): Served {
-  return s.answer(h, s.vfs.getattr(s.swapRoot(h.nodeId), by), (attr) => s.reply.statx(attr));
+  return s.answer(h, s.vfs.getattr(s.swapRoot(h.nodeId), by), (attr) => {
+    s.unapplied?.attributes(h.pid, attr.ino);
+    return s.reply.statx(attr);
+  });
 }
 
 export function setattr(s: Session, h: RequestHeader, r: RequestOf<'setattr'>, by: Caller): Served {
@@ -25,7 +31,10 @@ export function setattr(s: Session, h: RequestHeader, r: RequestOf<'setattr'>, b
   return s.answer(
     h,
     after(allChanges(s, ino, r, by), (changes) => s.vfs.setattr(ino, changes, by, r.handle)),
-    (attr) => s.reply.attr(attr),
+    (attr) => {
+      s.unapplied?.attributes(h.pid, ino);
+      return s.reply.attr(attr);
+    },
   );
 }
 
@@ -52,12 +61,13 @@ export function statfs(s: Session, h: RequestHeader): Served {
 export function setxattr(s: Session, h: RequestHeader, r: RequestOf<'setxattr'>, by: Caller): Served {
   const ino = s.swapRoot(h.nodeId);
   s.privileges.forget(ino);
-  const set = s.vfs.setxattr(ino, r.name, r.value, r.mode, by);
+  const set = s.changing(h, ino, s.vfs.setxattr(ino, r.name, r.value, r.mode, by));
   return s.done(h, r.killSgid ? after(set, () => s.privileges.takeSetgid(ino, by)) : set);
 }
 
 export function removexattr(s: Session, h: RequestHeader, r: RequestOf<'removexattr'>, by: Caller): Served {
-  return s.done(h, s.vfs.removexattr(s.swapRoot(h.nodeId), r.name, by));
+  const ino = s.swapRoot(h.nodeId);
+  return s.done(h, s.changing(h, ino, s.vfs.removexattr(ino, r.name, by)));
 }
 
 /** getxattr(2): size 0 asks for the length, a size too small is ERANGE. */

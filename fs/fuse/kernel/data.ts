@@ -50,7 +50,7 @@ export function write(s: Session, h: RequestHeader, r: RequestOf<'write'>, by: C
   let written = killed instanceof Promise ? after(killed, () => toVfs(s, r, by)) : toVfs(s, r, by);
   if (r.syncs !== undefined && (isPastPages || s.directIo)) written = synced(s, ino, r.syncs, written);
   if (isPastPages && written instanceof Promise) s.files.writing(r.handle, written);
-  return s.answer(h, written, (count) => s.reply.count(count));
+  return s.answer(h, s.changing(h, ino, written), (count) => s.reply.count(count));
 }
 
 function toVfs(s: Session, { handle, offset, data, appends }: RequestOf<'write'>, by: Caller): Reply<number> {
@@ -73,7 +73,7 @@ export function fallocate(s: Session, h: RequestHeader, r: RequestOf<'fallocate'
   const killed = killForUsers(s, ino, by);
   return s.done(
     h,
-    after(killed, () => s.vfs.fallocate(r.handle, r.mode, r.offset, r.length, by)),
+    after(killed, () => s.changing(h, ino, s.vfs.fallocate(r.handle, r.mode, r.offset, r.length, by))),
   );
 }
 

@@ -19,6 +19,7 @@ export function opendir(s: Session, h: RequestHeader, by: Caller): Served {
 export function readdir(s: Session, h: RequestHeader, r: RequestOf<'readdir'>, by: Caller): Served {
   const size = Math.min(r.size, kernelLimits.replyMax);
   return s.answer(h, s.vfs.readdir(r.handle, r.offset, Math.ceil(size / typicalEntry), s.lister(by)), (entries) => {
+    s.overtake(h, s.swapRoot(h.nodeId)); // the time of access
     let used = 0;
     for (const entry of entries) {
       const next = s.reply.dirent(used, size, entry);
@@ -38,6 +39,7 @@ export function readdirplus(s: Session, h: RequestHeader, r: RequestOf<'readdirp
     h,
     after(entries, (list) => withAttributes(s, list, by)),
     (list) => {
+      s.overtake(h, s.swapRoot(h.nodeId)); // the time of access
       let used = 0;
       for (const { entry, attr } of list) {
         const next = s.reply.dirent(used, size, entry, { attr });
@@ -48,6 +50,7 @@ export function readdirplus(s: Session, h: RequestHeader, r: RequestOf<'readdirp
           remembered.push(attr.ino);
         }
       }
+      s.unapplied?.listing(h.pid, remembered);
       return used;
     },
     () => {

@@ -20,12 +20,17 @@ export type NodeIds = (ino: number) => number;
  * in bytes; `finish` puts the header before it.
  */
 export class ReplyBuffer {
+  /** How long the kernel may believe the names and attributes in the reply, in seconds. */
+  believedSec: number = kernelLimits.believedBrieflySec;
   readonly bytes: Buffer = Buffer.allocUnsafeSlow(outHeaderSize + kernelLimits.replyMax);
   readonly #view = new DataView(this.bytes.buffer);
   readonly #nodeId: NodeIds;
+  readonly #mirrors: (ino: number) => boolean;
 
-  constructor(nodeId: NodeIds) {
+  /** `mirrors`: of these inodes attributes change that nobody announces (Vfs.mirrors). */
+  constructor(nodeId: NodeIds, mirrors: (ino: number) => boolean = () => false) {
     this.#nodeId = nodeId;
+    this.#mirrors = mirrors;
   }
 
   /** struct fuse_out_header; `error` is an errno, 0 for success. Answers the length of the whole reply. */
@@ -43,9 +48,16 @@ export class ReplyBuffer {
     return entrySize;
   }
 
+  /** struct fuse_entry_out of a name that does not exist, which the kernel remembers: node 0 (fuse_lookup_name). */
+  absent(): number {
+    this.bytes.fill(0, outHeaderSize, outHeaderSize + entrySize);
+    this.#u64(outHeaderSize + 16, this.believedSec);
+    return entrySize;
+  }
+
   /** struct fuse_attr_out */
   attr(attr: Attr): number {
-    this.#u64(16, kernelLimits.attrTimeoutSec);
+    this.#u64(16, this.#attributesBelievedSec(attr.ino));
     this.#u64(24, 0);
     this.#attrAt(32, attr);
     return 16 + 88;
@@ -55,7 +67,7 @@ export class ReplyBuffer {
   statx(attr: Attr): number {
     const v = this.#view;
     this.bytes.fill(0, 16, 16 + 288);
-    this.#u64(16, kernelLimits.attrTimeoutSec);
+    this.#u64(16, this.#attributesBelievedSec(attr.ino));
     const at = 48;
     v.setUint32(at, statxBasicAndBirth, true);
     v.setUint32(at + 4, blockSize, true);
@@ -185,10 +197,14 @@ export class ReplyBuffer {
   #entryAt(at: number, attr: Attr): void {
     this.#u64(at, this.#nodeId(attr.ino));
     this.#u64(at + 8, 0); // generation: inode numbers are never used again
-    this.#u64(at + 16, kernelLimits.entryTimeoutSec);
-    this.#u64(at + 24, kernelLimits.attrTimeoutSec);
+    this.#u64(at + 16, this.believedSec);
+    this.#u64(at + 24, this.#attributesBelievedSec(attr.ino));
     this.#u64(at + 32, 0);
     this.#attrAt(at + 40, attr);
+  }
+
+  #attributesBelievedSec(ino: number): number {
+    return this.#mirrors(ino) ? kernelLimits.believedBrieflySec : this.believedSec;
   }
 
   #attrAt(at: number, attr: Attr): void {

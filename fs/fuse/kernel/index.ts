@@ -16,7 +16,9 @@ import { mountConnection, unmountConnection } from './mount.ts';
 import { encodeInvalEntry, encodeInvalInode } from './notification.ts';
 import { Notifier } from './notify.ts';
 import { widenReadahead } from './readahead.ts';
+import { Repeats } from './repeats.ts';
 import { Server } from './serve.ts';
+import type { Standing } from './unapplied.ts';
 
 /** A mount of this driver can also forget names. */
 export interface KernelMounted extends Mounted {
@@ -46,6 +48,7 @@ class KernelMount implements KernelMounted {
   readonly #ended: Promise<void>;
   readonly #channel: Channel;
   readonly #notifier: Notifier;
+  readonly #repeats = new Repeats();
   readonly #server: Server;
   readonly #onEnded: (error?: FsError) => void;
   #ending: Promise<void> | undefined;
@@ -81,6 +84,7 @@ class KernelMount implements KernelMounted {
     this.#server = new Server(vfs, this.#channel, events, {
       accessTimes: accessTimes(options.options),
       directIo: options.directIo,
+      announced: options.announced === true,
     });
     this.#onEnded = (error) => {
       ended();
@@ -108,16 +112,32 @@ class KernelMount implements KernelMounted {
   }
 
   async invalidateAttributes(ino: number): Promise<void> {
-    this.#server.changed(ino);
-    await this.#notifier.send(encodeInvalInode(this.#server.nodeId(ino), 0, 0));
+    const message = encodeInvalInode(this.#server.nodeId(ino), 0, 0);
+    await this.#announce(`${ino}`, this.#server.changed(ino), () => this.#notifier.send(message));
   }
 
   async invalidateEntry(parent: number, name: Name): Promise<void> {
-    await this.#notifier.sendBlocking(parent, encodeInvalEntry(this.#server.nodeId(parent), name));
+    const message = encodeInvalEntry(this.#server.nodeId(parent), name);
+    const missedBy = this.#server.changedName(parent, name);
+    await this.#announce(`${parent}/${name}`, missedBy, () => this.#notifier.sendBlocking(parent, message));
   }
 
   async removeEntry(parent: number, name: Name): Promise<void> {
-    await this.#notifier.sendBlocking(parent, encodeInvalEntry(this.#server.nodeId(parent), name, 'gone'));
+    // What is dropped is not looked up again under this name, so no reply can bring it back.
+    this.#server.changedName(parent, name);
+    const message = encodeInvalEntry(this.#server.nodeId(parent), name, 'gone');
+    await this.#announce(`${parent}/${name}`, [], () => this.#notifier.sendBlocking(parent, message));
+  }
+
+  /** @throws FsError EAGAIN: too many wait, and it is for the caller to give it again; what fails otherwise is given again here */
+  async #announce(what: string, missedBy: readonly Standing[], announce: () => Promise<void>): Promise<void> {
+    if (missedBy.length > 0) this.#repeats.add(what, missedBy, announce);
+    try {
+      await announce();
+    } catch (error) {
+      if (!(error instanceof FsError && error.code === 'EAGAIN')) this.#repeats.add(what, missedBy, announce);
+      throw error;
+    }
   }
 
   /** A busy mount disappears from the tree at once; its open files are served for a while, then answer ENOTCONN. */
@@ -147,6 +167,7 @@ class KernelMount implements KernelMounted {
   /** The conversation is over, from whichever side. The descriptor goes last: notifications may be in flight on it. */
   #end(error?: FsError): Promise<void> {
     this.#ending ??= (async () => {
+      this.#repeats.stop();
       await this.#notifier.stop();
       this.#channel.close();
       this.#server.stop();

@@ -38,9 +38,21 @@ export const kernelLimits = {
   iovecsMax: 1024,
   /** Largest reply but for file data: a directory listing fills what the kernel offers, at most this. */
   replyMax: dataMax,
-  /** How long the kernel may answer names and attributes by itself; peers change files behind it. */
-  attrTimeoutSec: 1,
-  entryTimeoutSec: 1,
+  /**
+   * How long the kernel may answer names and attributes by itself where each change that it does not make is announced to
+   * it. Asking again costs next to nothing after so long a time, and bounds what nobody has thought of.
+   */
+  believedSec: 3600,
+  /** The same where changes are not announced, or a reply may be older than an announcement. */
+  believedBrieflySec: 1,
+  /** When an announcement is given again that a reply under way may have missed: as soon as briefly believed names run out. */
+  repeatMs: 1000,
+  /** Threads whose last reply is remembered (unapplied.ts): many more than run at a time, and so the one that asked longest ago has its reply. */
+  threadsNoted: 1024,
+  /** Replies that are remembered of threads in other PID namespaces, which cannot be told apart. */
+  strangersNoted: 64,
+  /** Inodes in listings that are remembered, of all threads: 200 listings of 32 KiB, what getdents64(2) asks for through glibc. */
+  listedNoted: 40_000,
   /**
    * Threads that write invalidations on which the kernel may block: on pages or directories that a request holds, so as
    * long as a peer may take to return a layout. Each is of libuv's pool, of which metadata commits and everything else
@@ -49,7 +61,7 @@ export const kernelLimits = {
   notifyThreads: Math.max(1, poolSize() - 3),
   /** Threads for those on which it does not block. */
   notifySwiftThreads: 1,
-  /** Invalidations of one mount waiting for their turn; EAGAIN beyond. */
+  /** Invalidations of one mount waiting for their turn; EAGAIN beyond, and whoever has a change to announce waits. */
   notifyQueueMax: 65_536,
   /** Open files of a detached mount get this long to be closed before they answer ENOTCONN. */
   detachGraceMs: 5000,

@@ -1,5 +1,6 @@
 /** Serves requests of the kernel: decodes, hands to the operation, and answers whatever goes wrong. */
 import { FsError } from '../../errors.ts';
+import type { Name } from '../../name.ts';
 import type { Caller, Vfs } from '../../vfs.ts';
 import { opcode } from './abi.ts';
 import { accessTimes } from './access-times.ts';
@@ -15,6 +16,7 @@ import { kernelLimits } from './limits.ts';
 import { create, link, lookup, mkdir, mknod, readlink, rename, symlink, tmpfile } from './namespace.ts';
 import type { Operation, Request, RequestHeader, RequestOf } from './request.ts';
 import { type ReplySink, type Serving, Session } from './session.ts';
+import type { Standing } from './unapplied.ts';
 
 export interface ServerEvents {
   /** INIT was answered: the mount works. */
@@ -23,7 +25,7 @@ export interface ServerEvents {
   onRefused(error: FsError): void;
 }
 
-const cached: Serving = { accessTimes: accessTimes([]), directIo: false };
+const cached: Serving = { accessTimes: accessTimes([]), directIo: false, announced: false };
 
 export class Server {
   readonly #session: Session;
@@ -41,9 +43,17 @@ export class Server {
     return this.#session.pending.size;
   }
 
-  /** What peers changed on an inode may be its mode too. */
-  changed(ino: number): void {
+  /** What peers changed on an inode may be its mode too. Answers the replies that may miss the announcement. */
+  changed(ino: number): readonly Standing[] {
+    this.#session.announcing();
     this.#session.privileges.forget(ino);
+    return this.#session.unapplied?.ofInode(ino) ?? [];
+  }
+
+  /** The same for a name in a directory. */
+  changedName(parent: number, name: Name): readonly Standing[] {
+    this.#session.announcing();
+    return this.#session.unapplied?.ofName(parent, name) ?? [];
   }
 
   /** Node number of an inode, for notifications. */
@@ -113,9 +123,9 @@ export class Server {
       case 'mkdir':
         return mkdir(s, h, r, by);
       case 'unlink':
-        return s.done(h, s.vfs.unlink(ino, r.name, by));
+        return s.done(h, s.changing(h, ino, s.vfs.unlink(ino, r.name, by)));
       case 'rmdir':
-        return s.done(h, s.vfs.rmdir(ino, r.name, by));
+        return s.done(h, s.changing(h, ino, s.vfs.rmdir(ino, r.name, by)));
       case 'rename':
         return rename(s, h, r, by);
       case 'link':

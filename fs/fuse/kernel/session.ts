@@ -3,16 +3,19 @@
  * at once or later.
  */
 import { errnoOf, FsError } from '../../errors.ts';
+import { after } from '../../reply.ts';
 import type { Attr, Caller, Handle, Reply, Vfs } from '../../vfs.ts';
 import { openReply, outHeaderSize, rootNodeId } from './abi.ts';
 import type { AccessTimes } from './access-times.ts';
 import { ReplyBuffer } from './encode.ts';
 import { type Agreed, agreedOn } from './init.ts';
+import { kernelLimits } from './limits.ts';
 import { encodeInvalInode } from './notification.ts';
 import { OpenFiles } from './open-files.ts';
 import { Privileges } from './privileges.ts';
 import { References } from './references.ts';
 import type { RequestHeader } from './request.ts';
+import { Unapplied } from './unapplied.ts';
 
 /** Where replies go. False: the kernel does not wait for this reply any more (request aborted, mount gone). */
 export interface ReplySink {
@@ -43,6 +46,8 @@ export interface Serving {
   readonly accessTimes: AccessTimes;
   /** Programs read and write past the kernel's page cache. */
   readonly directIo: boolean;
+  /** What changes below the mount is announced to the kernel (MountOptions.announced). */
+  readonly announced: boolean;
 }
 
 export class Session {
@@ -55,21 +60,30 @@ export class Session {
   agreed: Agreed = agreedOn({ flags: 0 });
   readonly accessTimes: AccessTimes;
   readonly directIo: boolean;
+  /** Replies that a change can overtake; undefined where the kernel believes them only briefly. */
+  readonly unapplied: Unapplied | undefined;
   readonly #sink: ReplySink;
   readonly #pending = new Map<number, PendingRequest>();
   readonly #abandoned = new Set<number>();
   /** The last ones: most requests come from the same program as the one before. */
   #caller: Caller | undefined;
   #creator: { readonly of: Caller; readonly caller: Caller } | undefined;
+  /** Announcements so far. */
+  #announcements = 0;
 
-  constructor(vfs: Vfs, sink: ReplySink, { accessTimes, directIo }: Serving) {
+  constructor(vfs: Vfs, sink: ReplySink, { accessTimes, directIo, announced }: Serving) {
     this.vfs = vfs;
     this.accessTimes = accessTimes;
     this.directIo = directIo;
     this.#sink = sink;
     this.privileges = new Privileges(vfs, (ino) => this.forgetAttributes(ino));
     this.references = new References(vfs);
-    this.reply = new ReplyBuffer((ino) => this.swapRoot(ino));
+    this.reply = new ReplyBuffer(
+      (ino) => this.swapRoot(ino),
+      (ino) => vfs.mirrors?.(ino) === true,
+    );
+    this.unapplied = announced ? new Unapplied() : undefined;
+    this.#believeBriefly(false);
   }
 
   /** Requests that wait inside the filesystem. */
@@ -144,17 +158,55 @@ export class Session {
     return this.answer(h, reply, empty);
   }
 
-  /** Answers with an entry, which counts as one reference of the kernel on the inode. */
-  entry(h: RequestHeader, reply: Reply<Attr>): Promise<void> | undefined {
+  /**
+   * Answers with an entry, which counts as one reference of the kernel on the inode. `name`: as what the inode of the
+   * request was asked for.
+   */
+  entry(h: RequestHeader, reply: Reply<Attr>, name?: string): Promise<void> | undefined {
     return this.answer(
       h,
       reply,
       (attr) => {
         this.references.remember(attr.ino);
+        if (name === undefined) this.unapplied?.attributes(h.pid, attr.ino);
+        else this.unapplied?.entry(h.pid, this.swapRoot(h.nodeId), name, attr.ino);
         return this.reply.entry(attr);
       },
       (attr) => void this.references.forget(attr.ino, 1),
     );
+  }
+
+  /** Answers that there is no such name. */
+  absent(h: RequestHeader): undefined {
+    if (this.unapplied === undefined) return this.refuse(h, 'ENOENT');
+    this.#sink.send(this.reply.bytes, this.reply.finish(h.unique, 0, this.reply.absent()));
+    return undefined;
+  }
+
+  /**
+   * `reply` changes something in `ino` that the kernel then marks as out of date by itself: so that it stays marked,
+   * whatever replies other threads have yet to apply.
+   */
+  changing<T>(h: RequestHeader, ino: number, reply: Reply<T>): Reply<T> {
+    if (this.unapplied === undefined) return reply;
+    if (reply instanceof Promise) {
+      return after(reply, (value) => {
+        this.overtake(h, ino);
+        return value;
+      });
+    }
+    this.overtake(h, ino);
+    return reply;
+  }
+
+  /** As `changing`, once it has changed and before the reply. */
+  overtake(h: RequestHeader, ino: number): void {
+    if (this.unapplied?.isOvertaking(h.pid, ino) === true) this.forgetAttributes(ino);
+  }
+
+  /** Something is being announced: what was found out before must not be believed for long afterwards. */
+  announcing(): void {
+    this.#announcements++;
   }
 
   /** Answers what is no fault of anybody, and so common that it is worth no error. */
@@ -204,6 +256,7 @@ export class Session {
       sent = true;
       let length = 0;
       for (const piece of pieces) length += piece.byteLength;
+      this.overtake(h, this.swapRoot(h.nodeId)); // the time of access
       this.reply.finish(h.unique, 0, length);
       this.#sink.sendPieces(this.reply.bytes, outHeaderSize, pieces);
     };
@@ -254,14 +307,23 @@ export class Session {
     undo?: (value: T) => unknown,
   ): Promise<void> {
     this.#pending.set(h.unique, { header: h, reply });
+    const announcements = this.#announcements;
     return reply.then(
       (value) => {
-        if (this.#settle(h)) this.#finish(h, value, encode, undo);
+        if (!this.#settle(h)) return;
+        this.#believeBriefly(announcements !== this.#announcements);
+        this.#finish(h, value, encode, undo);
+        this.#believeBriefly(false);
       },
       (error: unknown) => {
         if (this.#settle(h)) this.fail(h.unique, error);
       },
     );
+  }
+
+  #believeBriefly(isBrief: boolean): void {
+    this.reply.believedSec =
+      isBrief || this.unapplied === undefined ? kernelLimits.believedBrieflySec : kernelLimits.believedSec;
   }
 
   /** The request is served; false when it was answered before, by abandon. */

@@ -14,7 +14,8 @@ test.each([
   [false, keepCache],
   [true, directIo | parallelDirectWrites],
 ])('with direct_io %s an open and a create are answered with the flags %i', async (isDirect, flags) => {
-  const kernel = new FakeKernel(new MemoryVfs(), { accessTimes: accessTimes(['noatime']), directIo: isDirect });
+  const serving = { accessTimes: accessTimes(['noatime']), directIo: isDirect, announced: false };
+  const kernel = new FakeKernel(new MemoryVfs(), serving);
   const created = await kernel.ask('create', {}, u32(0o102), u32(0o644), u32(0), u32(0), 'f');
   expect(created.payload.readUInt32LE(128 + 8)).toBe(flags);
   const nodeId = Number(created.payload.readBigUInt64LE(0));

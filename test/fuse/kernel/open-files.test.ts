@@ -57,7 +57,7 @@ describe('a file', () => {
 
   beforeEach(async () => {
     vfs = new Noting();
-    kernel = new FakeKernel(waiting(vfs), { accessTimes: accessTimes(['noatime']), directIo: false });
+    kernel = new FakeKernel(waiting(vfs), { accessTimes: accessTimes(['noatime']), directIo: false, announced: false });
     const made = await kernel.ask('create', {}, u32(0o101), u32(0o644), u32(0), u32(0), 'f');
     nodeId = Number(made.payload.readBigUInt64LE(0));
     expect(made.payload.readUInt32LE(128 + 8)).toBe(directIo | keepCache);
