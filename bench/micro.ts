@@ -63,7 +63,7 @@ export async function measureMicro(options: MicroOptions): Promise<readonly RowR
           const run = { row: row.name, directory, count, serverPid, cores: cores.client };
           const sample = await options.workload.run(run);
           if (sample.operations % count !== 0) throw new FsError('EPROTO', { op: row.name, detail: 'another count' });
-          if (round === 0) continue;
+          if (round === 0 || row.isSilent === true) continue;
           const key = keyOf(row, name);
           samples.set(key, [...(samples.get(key) ?? []), sample]);
         }
@@ -72,12 +72,14 @@ export async function measureMicro(options: MicroOptions): Promise<readonly RowR
   } finally {
     for (const each of running.toReversed()) await each.stop();
   }
-  return options.rows.map((row) =>
-    resultOf(
-      row,
-      systems.map(({ name }) => figureOf(name, samples.get(keyOf(row, name)) ?? [])),
-    ),
-  );
+  return options.rows
+    .filter(({ isSilent }) => isSilent !== true)
+    .map((row) =>
+      resultOf(
+        row,
+        systems.map(({ name }) => figureOf(name, samples.get(keyOf(row, name)) ?? [])),
+      ),
+    );
 }
 
 const keyOf = (row: Row, system: string): string => `${row.name} ${system}`;

@@ -30,6 +30,8 @@ export const limits = {
   groupRecordsMax: 16_384,
   /** Changed records held in memory while a group is being written; operations wait beyond it. */
   unwrittenRecordsMax: 65_536,
+  /** Inode numbers and listing positions reserved at a time: about two seconds of creating files as fast as it goes. */
+  numbersAhead: 65_536,
   /** Longest time an acknowledged but unsynced change stays only in memory, as ext4's commit=5. */
   groupIntervalMs: 1000,
   /** The kernel forgets a file that lost its last name within this time, unless a program uses it. */

@@ -2,6 +2,8 @@
 import { FsError } from '../../fs/errors.ts';
 
 export interface Row {
+  /** Run for what it does, not measured: others need it. */
+  readonly isSilent?: true;
   /** As workload.c knows it. */
   readonly name: string;
   readonly title: string;
@@ -57,10 +59,11 @@ const needs: Readonly<Record<string, readonly string[]>> = {
   unlink: ['create', 'rename'],
 };
 
-/** The rows of these names (a comma between them), with those that they need. @throws FsError EINVAL */
+/** The rows of these names (a comma between them), and silently those that they need. @throws FsError EINVAL */
 export function selectRows(names: string): readonly Row[] {
+  const asked = new Set(names.split(','));
   const wanted = new Set<string>();
-  for (const name of names.split(',')) {
+  for (const name of asked) {
     if (!rows.some((row) => row.name === name)) {
       const known = rows.map((row) => row.name).join(', ');
       throw new FsError('EINVAL', { detail: `no row ${JSON.stringify(name)}; there are ${known}` });
@@ -69,5 +72,7 @@ export function selectRows(names: string): readonly Row[] {
   }
   // Every round begins with no files.
   if (wanted.has('create')) for (const name of ['rename', 'unlink']) wanted.add(name);
-  return rows.filter((row) => wanted.has(row.name));
+  return rows
+    .filter((row) => wanted.has(row.name))
+    .map((row) => (asked.has(row.name) ? row : { ...row, isSilent: true }));
 }

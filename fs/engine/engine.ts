@@ -9,7 +9,7 @@ import { encodeClient, encodeCounts, encodeInode, encodeStore } from '../format/
 import { clientKey, countsKey, cutKey, inodeKey, storeKey } from '../format/keys.ts';
 import type { ClientRecord } from '../format/records.ts';
 import type { Superblock } from '../format/superblock.ts';
-import { formatVersion, readOnlyOnly } from '../format/superblock.ts';
+import { formatVersion, knownFeatures, readOnlyOnly } from '../format/superblock.ts';
 import { uuidToText } from '../format/uuid.ts';
 import { limits } from '../limits.ts';
 import { bindStore, checkBinding, nextGeneration, readBinding } from '../meta/binding.ts';
@@ -160,20 +160,29 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   const loaded = await load(store, superblock.blockCount, binding.generation, readOnly);
   const clock = options.clock ?? new SystemClock();
   let mounted = superblock;
+  const nextNumber = binding.nextIno;
   if (!readOnly) {
     const next = {
       ...binding,
+      nextIno: binding.nextIno + limits.numbersAhead,
       generation: nextGeneration(superblock),
       superblockGeneration: superblock.generation,
     };
     const counts = encodeCounts({ generation: next.generation, inodes: loaded.inodeCount });
     await bindStore(store, next, binding, [{ key: countsKey(), value: counts }]);
-    mounted = { ...superblock, generation: next.generation, dirty: true, mountedAt: clock.now().sec };
+    const { roCompat } = superblock;
+    mounted = {
+      ...superblock,
+      roCompat: roCompat | knownFeatures.roCompat,
+      generation: next.generation,
+      dirty: true,
+      mountedAt: clock.now().sec,
+    };
     await writeSuperblocks(device, mounted);
     binding = { ...next, superblockGeneration: next.generation };
     await bindStore(store, binding, next);
   }
-  const volume = new Volume({ ...loaded, device, store, binding, readOnly, clock });
+  const volume = new Volume({ ...loaded, device, store, binding, nextNumber, readOnly, clock });
   if (options.leases !== undefined) volume.leases = options.leases;
   const warmUp = options.warmUp === true ? new WarmUp(volume.store) : undefined;
   if (readOnly) return new Engine(volume, mounted, loaded.clients, warmUp);

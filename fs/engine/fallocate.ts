@@ -42,7 +42,7 @@ export function fallocate(
   if (end > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range: { offset, length } });
   requireSettled(v, inode);
   const shifts = mode === 'collapse' || mode === 'insert';
-  if (shifts) requireShiftable(inode, mode, offset, length);
+  if (shifts) requireShiftable(v, inode, mode, offset, length);
   const from = Math.floor(offset / bs) * bs;
   const affected = { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from };
   const grows = (mode === 'allocate' || mode === 'zero') && end > inode.size;
@@ -156,11 +156,15 @@ function punch(v: Volume, inode: Inode, offset: number, end: number): void {
   if (firstWhole < lastWhole) cutBlocks(v, inode, firstWhole, lastWhole);
 }
 
-function requireShiftable(inode: Inode, mode: 'collapse' | 'insert', offset: number, length: number): void {
+function requireShiftable(v: Volume, inode: Inode, mode: 'collapse' | 'insert', offset: number, length: number): void {
   const aligned = offset % bs === 0 && length % bs === 0;
   const inside = mode === 'collapse' ? offset + length < inode.size : offset < inode.size;
   if (!aligned || !inside) throw new FsError('EINVAL', { ino: inode.ino, range: { offset, length }, detail: mode });
-  if (mode === 'insert' && inode.size + length > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino });
+  if (mode === 'collapse') return;
+  // Blocks past the end (allocate-keep-size) move too.
+  const last = v.extents.get(inode.ino)?.last;
+  const end = Math.max(inode.size, last === undefined ? 0 : (last.fileBlock + last.length) * bs);
+  if (end + length > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range: { offset, length } });
 }
 
 /** Everything from `fileBlock` on moves by `by` blocks within the file; not on the device. */

@@ -2,21 +2,11 @@
  * What happens to the blocks of a fenced client, in slices. Until all of it is durable its layouts stand in the way of
  * everybody else (mds/leases.ts), and what was granted to it stays on record: so a crash on the way begins it anew.
  */
-import { EXTENT_UNWRITTEN } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import { zeroPastEnd } from './data.ts';
 import type { Extent } from './extents.ts';
 import { isCow } from './file-flags.ts';
-import {
-  BlockQueue,
-  blocksOf,
-  copyBlocks,
-  isUnwritten,
-  mapBlocks,
-  placement,
-  quarantineProvisional,
-  unmapBlocks,
-} from './file-space.ts';
+import { BlockQueue, blocksOf, placement, quarantineProvisional, replaceBlocks } from './file-space.ts';
 import { dropSomeHolds, holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
 import type { FencedSegment } from './leases.ts';
@@ -122,15 +112,7 @@ function zeroTail(v: Volume, segment: FencedSegment): void {
 function moveAway(v: Volume, inode: Inode, extent: Extent): void {
   const pieces = v.space.allocate(extent.length, placement(v, inode, extent.fileBlock, extent.length));
   if (pieces === undefined) return;
-  const blocks = new BlockQueue(pieces);
-  for (let done = 0; done < extent.length; ) {
-    const taken = blocks.take(extent.length - done);
-    const at = extent.fileBlock + done;
-    if (!isUnwritten(extent)) copyBlocks(v, extent.block + done, taken);
-    unmapBlocks(v, inode, at, at + taken.length);
-    mapBlocks(v, inode, at, taken, extent.mark & EXTENT_UNWRITTEN);
-    done += taken.length;
-  }
+  replaceBlocks(v, inode, extent, new BlockQueue(pieces));
 }
 
 /** Of the blocks provided for the file from file block `at` on, those of the client; answers where to go on. */

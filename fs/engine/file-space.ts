@@ -191,6 +191,20 @@ export function* byShares(v: Volume, extent: Extent): Generator<SharedPart> {
   }
 }
 
+/** What the extent shows of the file goes to new blocks, with its content, unless that is none (unwritten). */
+export function replaceBlocks(v: Volume, inode: Inode, extent: Extent, blocks: BlockQueue): void {
+  const { fileBlock, block, length, mark } = extent;
+  const flags = mark & EXTENT_UNWRITTEN;
+  for (let done = 0; done < length; ) {
+    const taken = blocks.take(length - done);
+    const at = fileBlock + done;
+    if (flags === 0) copyBlocks(v, block + done, taken);
+    unmapBlocks(v, inode, at, at + taken.length);
+    mapBlocks(v, inode, at, taken, flags);
+    done += taken.length;
+  }
+}
+
 /**
  * Hands out allocated pieces in order.
  * A queue of blocks for consecutive parts of one operation: `take` answers as much of `count` as lies together.

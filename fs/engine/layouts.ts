@@ -16,12 +16,11 @@ import {
   blocksIn,
   blocksOf,
   byShares,
-  copyBlocks,
   isUnwritten,
   mapBlocks,
   markBlocks,
   placement,
-  unmapBlocks,
+  replaceBlocks,
 } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import type { ByteRange, CommitRequest, ExtentState, LayoutExtent } from './leases.ts';
@@ -92,7 +91,7 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
 /**
  * Blocks the client wrote become the file's (RFC 8881 §18.42): the size grows to the last byte written and never
  * shrinks, the modification time never goes back. Blocks past the end of the file stay provisional.
- * @throws FsError EINVAL (the last byte lies outside the ranges), EFBIG, EROFS, ENOSPC (a `cow` file); Wait
+ * @throws FsError EINVAL (the last byte lies outside the ranges), EFBIG, EROFS, ENOSPC and EDQUOT (a `cow` file); Wait
  */
 export function commit(
   v: Volume,
@@ -125,10 +124,9 @@ export function commit(
   const isStaged = isCow(inode);
   if (isStaged) {
     const needed = written.map(({ from, to }) => blocksToCommit(v, inode, from, to, client));
-    v.requireSpace(
-      inode.ino,
-      needed.reduce((sum, blocks) => sum + blocks, 0),
-    );
+    // The stage stays the client's, and counts beside what the file gets.
+    v.requireQuota(inode, sum(needed.map(({ gained }) => gained)));
+    v.requireSpace(inode.ino, sum(needed.map(({ taken }) => taken)));
   }
   request.requireHeld?.();
 
@@ -222,16 +220,7 @@ function unshare(v: Volume, inode: Inode, shared: readonly Extent[]): void {
   const pieces = v.space.allocate(blocksIn(shared));
   assert(pieces !== undefined, 'there is room for the copies');
   const blocks = new BlockQueue(pieces);
-  for (const extent of shared) {
-    for (let done = 0; done < extent.length; ) {
-      const taken = blocks.take(extent.length - done);
-      const at = extent.fileBlock + done;
-      copyBlocks(v, extent.block + done, taken);
-      unmapBlocks(v, inode, at, at + taken.length);
-      mapBlocks(v, inode, at, taken, 0);
-      done += taken.length;
-    }
-  }
+  for (const extent of shared) replaceBlocks(v, inode, extent, blocks);
 }
 
 /** Holes, for which there is room, get blocks that are the client's until it commits. */
@@ -295,6 +284,10 @@ function blockRange(inode: Inode, { offset, length }: ByteRange): { from: number
     throw new FsError('EINVAL', { ino: inode.ino, range: { offset, length }, detail: 'layouts cover whole blocks' });
   }
   return { from: offset / bs, to: (offset + length) / bs };
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
 }
 
 function timespecOf(ns: bigint): Timespec {

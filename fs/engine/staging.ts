@@ -7,7 +7,7 @@
  */
 import { assert } from '../errors.ts';
 import type { Extent, Hole } from './extents.ts';
-import { BlockQueue, blocksIn, copyBlocks, isUnwritten, mapBlocks, placement, unmapBlocks } from './file-space.ts';
+import { BlockQueue, blocksIn, isUnwritten, placement, replaceBlocks } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import type { Volume } from './volume.ts';
 
@@ -25,9 +25,21 @@ export function* stageOf(v: Volume, inode: Inode, part: Extent | Hole): Generato
   }
 }
 
-/** Blocks that committing [from, to) takes from free space. */
-export function blocksToCommit(v: Volume, inode: Inode, from: number, to: number, client: number): number {
-  return blocksIn(stagedBy(v, inode, from, to, client));
+/** Blocks that committing [from, to) takes from free space, and those that the file has more afterwards. */
+export function blocksToCommit(
+  v: Volume,
+  inode: Inode,
+  from: number,
+  to: number,
+  client: number,
+): { readonly taken: number; readonly gained: number } {
+  const map = v.extents.get(inode.ino);
+  let [taken, gained] = [0, 0];
+  for (const { fileBlock, length } of stagedBy(v, inode, from, to, client)) {
+    taken += length;
+    gained += length - blocksIn([...(map?.within(fileBlock, fileBlock + length) ?? [])]);
+  }
+  return { taken, gained };
 }
 
 /** What the client staged in [from, to) becomes the file's content there. There is room for it. */
@@ -39,16 +51,7 @@ export function commitStaged(v: Volume, inode: Inode, from: number, to: number, 
   const pieces = v.space.allocate(needed, placement(v, inode, first.fileBlock, needed));
   assert(pieces !== undefined, 'there is room for what is committed');
   const blocks = new BlockQueue(pieces);
-  for (const stage of staged) {
-    for (let done = 0; done < stage.length; ) {
-      const taken = blocks.take(stage.length - done);
-      const at = stage.fileBlock + done;
-      copyBlocks(v, stage.block + done, taken);
-      unmapBlocks(v, inode, at, at + taken.length);
-      mapBlocks(v, inode, at, taken, 0);
-      done += taken.length;
-    }
-  }
+  for (const stage of staged) replaceBlocks(v, inode, { ...stage, mark: 0 }, blocks);
 }
 
 function stagedBy(v: Volume, inode: Inode, from: number, to: number, client: number): readonly Extent[] {

@@ -38,8 +38,8 @@ import { Wait } from './wait.ts';
 
 export const rootIno = 1;
 
-/** Numbers are taken from the counter this far ahead of what is durable, so that few groups write it. */
-const numbersAhead = 4096;
+/** Most inode numbers and listing positions that one operation takes. */
+const numbersAtOnce = 16;
 
 /**
  * On whose behalf blocks are taken. Root, and the system where it copies in order to free or to save something, may take
@@ -56,7 +56,9 @@ export interface VolumeOptions {
   readonly holds: Map<number, Map<number, BlockRange>>;
   readonly grants: Map<number, Map<number, Access>>;
   readonly quotas: readonly QuotaRecord[];
+  /** As the store has it: its nextIno is above all numbers that this mount may give out. */
   readonly binding: StoreRecord;
+  readonly nextNumber: number;
   readonly inodeCount: number;
   readonly readOnly: boolean;
   readonly clock: Clock;
@@ -103,6 +105,10 @@ export class Volume {
   readonly store: CachedStore;
   #binding: StoreRecord;
   #nextNumber: number;
+  /** Above all numbers that may be given out: durable. */
+  #numbersMax: number;
+  /** The same by the end of a group that is not durable yet. */
+  #raised: { readonly group: number; readonly numbersMax: number } | undefined;
   #nextClientId: number;
   readonly #dirtyData: DirtyData;
   /** As the store has it. */
@@ -128,7 +134,8 @@ export class Volume {
     this.inodeCount = options.inodeCount;
     this.#countedInodes = options.inodeCount;
     this.#binding = options.binding;
-    this.#nextNumber = options.binding.nextIno;
+    this.#nextNumber = options.nextNumber;
+    this.#numbersMax = options.binding.nextIno;
     this.#nextClientId = options.binding.nextClientId;
     const overfull = (): void => this.#trimSoon();
     this.extents = new ExtentTable(options.extents, { capacity: limits.extentMapsMax, overfull });
@@ -200,6 +207,19 @@ export class Volume {
     if (this.readOnly) throw new FsError('EROFS', { detail: 'mounted read-only' });
     if (this.shutdown !== undefined) throw new FsError('EIO', { detail: this.shutdown });
     if (this.changes.size >= limits.unwrittenRecordsMax) throw new Wait(this.group.sync());
+    this.#requireNumbers();
+  }
+
+  /**
+   * Numbers are given out only below the mark that is durable, so that none comes again after a crash, where a peer may
+   * hold it. It is raised when half of them are left, so that nobody waits for it.
+   * @throws Wait
+   */
+  #requireNumbers(): void {
+    const left = this.#numbersMax - this.#nextNumber;
+    if (left >= limits.numbersAhead / 2) return;
+    if (this.#raised === undefined) this.touchBinding();
+    if (left < numbersAtOnce) throw new Wait(this.group.sync());
   }
 
   /**
@@ -357,9 +377,11 @@ export class Volume {
   }
 
   #encodeBinding(): Uint8Array {
+    const numbersMax = this.#nextNumber + limits.numbersAhead;
+    this.#raised = { group: this.group.open, numbersMax };
     this.#binding = {
       ...this.#binding,
-      nextIno: this.#nextNumber + numbersAhead,
+      nextIno: numbersMax,
       nextClientId: this.#nextClientId,
     };
     return encodeStore(this.#binding);
@@ -369,8 +391,7 @@ export class Volume {
   #collect(): readonly StoreOp[] {
     this.fresh.clear();
     const { ops, directories } = this.changes.collect();
-    if (this.#nextNumber > this.#binding.nextIno || this.#nextClientId > this.#binding.nextClientId)
-      ops.push({ key: storeKey(), value: this.#encodeBinding() });
+    if (this.#nextClientId > this.#binding.nextClientId) ops.push({ key: storeKey(), value: this.#encodeBinding() });
     for (const tree of this.quotas.takeChanged()) ops.push({ key: quotaKey(tree.id), value: encodeQuota(tree) });
     if (this.inodeCount !== this.#countedInodes) {
       this.#countedInodes = this.inodeCount;
@@ -390,6 +411,10 @@ export class Volume {
     this.space.durable(group);
     this.unsharing.durable(group);
     this.inodes.forgetDeleted(group);
+    if (this.#raised !== undefined && this.#raised.group <= group) {
+      this.#numbersMax = this.#raised.numbersMax;
+      this.#raised = undefined;
+    }
     for (const directory of this.#sealedDirectories) if (directory.group <= group) directory.settle();
     this.#sealedDirectories = [];
   }

@@ -12,8 +12,11 @@ import { sameUuid, uuidLength } from './uuid.ts';
 
 export const formatVersion = 1;
 
-/** Feature bits that this program knows, by what a program must do that does not know them. None are given out yet. */
-export const knownFeatures = { compat: 0n, roCompat: 0n, incompat: 0n } as const;
+/** What came after the first programs: records `B`, `T` and `U`, and snapshots. Who writes beside them must keep them. */
+const featureRecords = 1n;
+
+/** Feature bits that this program knows, by what a program must do that does not know them. */
+export const knownFeatures = { compat: 0n, roCompat: featureRecords, incompat: 0n } as const;
 
 export interface Superblock {
   /** 1..2^32-1. A program refuses what is newer than its own. */

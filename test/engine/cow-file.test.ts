@@ -289,6 +289,21 @@ describe('a grant for writing', () => {
     expect(shape(await grant(lab, ino, 0, 1))).toEqual([[readWrite, 0, 1]]);
   });
 
+  test('EDQUOT at the commit where the quota has room for the stage only', async ({ lab }) => {
+    const dir = await makeDir(lab.vfs, 'd');
+    await setCow(lab.vfs, dir, 'on');
+    await lab.fs.setQuota(dir, 6 * bs, Infinity);
+    const ino = await makeFile(lab.vfs, 'd/f');
+    dma(lab, await grant(lab, ino, 0, 4), 0, pattern(4 * bs));
+    expect(await errnoOfCall(() => commit(lab, ino, 0, 4, 4 * bs - 1))).toBe('EDQUOT');
+    await commit(lab, ino, 0, 2, 2 * bs - 1);
+    expect(await lab.fs.quotas(dir)).toMatchObject([{ bytes: 6 * bs }]);
+    // What takes the place of blocks of the file is no more than before.
+    await commit(lab, ino, 0, 2, 2 * bs - 1);
+    await giveBack(lab, ino);
+    expect(await lab.fs.quotas(dir)).toMatchObject([{ bytes: 2 * bs }]);
+  });
+
   test('ENOSPC at the commit where there is no room for the copy; the stage is kept', async ({ lab }) => {
     const ino = await cowFile(lab, pattern(4 * bs));
     const extents = await grant(lab, ino, 0, 4);

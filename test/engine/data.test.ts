@@ -139,6 +139,9 @@ describe('writing', () => {
     expect((await readAt(lab.vfs, ino, last, 10)).toString()).toBe('x');
     expect(await withHandle(lab.vfs, ino, 0, (handle) => lab.vfs.seek(handle, 0, 'data', root))).toBe(last + 1 - bs);
     expect(await errnoOfCall(() => fallocate(lab.vfs, ino, 'insert', 0, bs))).toBe('EFBIG');
+    const small = await writeFile(lab.vfs, 'small', pattern(bs));
+    await fallocate(lab.vfs, small, 'allocate-keep-size', limits.fileSizeMax - bs, bs);
+    expect(await errnoOfCall(() => fallocate(lab.vfs, small, 'insert', 0, bs)), 'blocks past the end').toBe('EFBIG');
   });
 });
 

@@ -216,7 +216,13 @@ describe('evacuation', () => {
     const content = pattern((free - 10) * bs, 3);
     await withHandle(lab.vfs, fill, 2, (handle) => lab.vfs.write(handle, 0, content, root));
     const job = await finished(lab.fs, { kind: 'evacuate', offset: 0, length: 100 * bs, retire: false });
-    expect(job).toMatchObject({ state: 'failed', error: { code: 'ENOSPC' } });
+    expect(job).toMatchObject({
+      state: 'failed',
+      error: {
+        code: 'ENOSPC',
+        detail: expect.stringMatching(/^\d+ bytes of files are left in bytes \d+\+\d+: 0 bytes are free .* missing$/),
+      },
+    });
     expect(lab.fs.status().blocks).toMatchObject({ withheld: 0 });
     await expectContent(lab, fill, content);
   });

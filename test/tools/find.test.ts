@@ -160,6 +160,8 @@ describe.runIf(canMount)('map, clone, status', () => {
     try {
       const { ino, stateid } = await peer.create('leased', Buffer.alloc(8192, 1));
       await peer.layout(ino, stateid, 2, 0, 8192);
+      const told = await box.run('iopmemfs', 'cancel', box.mountPoint, '--json');
+      expect(told, 'no job runs').toMatchObject({ code: 1, stdout: '', stderr: /\(ESRCH\)/ });
       const evicted = await box.must('iopmemfs', 'evict', String(peer.id));
       expect(evicted).toBe(`client ${peer.id} is evicted from ${box.image}\n`);
       const text = await box.must('iopmemfs', 'status', '--json', box.mountPoint);

@@ -57,7 +57,13 @@ describe.runIf(canMountAsUser)('an ordinary user', () => {
     await box.must('iopmemfs', 'evacuate', box.mountPoint, '4k+1m');
     await box.must('iopmemfs', 'resize', box.mountPoint, '32m');
     await box.must('iopmemfs', 'tune', '-m', '1', box.mountPoint);
-    await box.must('iopmemfs', 'quota', 'set', box.path('d'), '--bytes', '1m');
+    const json = async (...args: string[]): Promise<unknown> =>
+      JSON.parse(await box.must('iopmemfs', ...args, '--json'));
+    const path = box.path('d');
+    expect(await json('quota', 'set', path, '--bytes', '1m')).toEqual({ path, bytesMax: 2 ** 20, inodesMax: 0 });
+    expect(await json('quota', 'remove', path)).toEqual({ path });
+    await box.must('iopmemfs', 'quota', 'set', path, '--bytes', '1m');
+    expect(await json('cow', 'on', '-R', path)).toEqual({ cow: true, paths: [path], count: 2 });
     await box.must('iopmemfs', 'snapshot', 'create', box.path('d'), 'kept');
     await box.must('iopmemfs', 'clone', '-r', box.path('d', '.snapshots', 'kept'), box.path('e'));
     expect(await sh('cat "$1/e/f"')).toMatchObject({ code: 0, stdout: 'text\n' });

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { FsError } from '../../fs/errors.ts';
-import { print } from '../lib/program.ts';
+import { print, printJson } from '../lib/program.ts';
 import { serverAt } from '../lib/registry.ts';
 import { withClient } from '../lib/remote.ts';
 
@@ -8,14 +8,16 @@ export function cancelCommand(): Command {
   return new Command('cancel')
     .description('Stop the job (defragment, evacuate, resize) that a daemon runs; what it moved so far stays moved.')
     .argument('<path>', 'a path on the mount, or the device')
-    .action(async (path: string) => {
+    .option('--json', 'print which one as JSON')
+    .action(async (path: string, options: { readonly json?: true }) => {
       const server = await serverAt(path);
-      const kind = await withClient(server, async (client) => {
+      const { id, kind } = await withClient(server, async (client) => {
         const job = await client.job();
         if (job?.state !== 'running') throw new FsError('ESRCH', { path, detail: 'no job is running' });
         await client.cancelJob(job.id);
-        return job.kind;
+        return job;
       });
-      print(`${server.device}: ${kind} is being cancelled`);
+      if (options.json === true) printJson({ device: server.device, id, kind });
+      else print(`${server.device}: ${kind} is being cancelled`);
     });
 }

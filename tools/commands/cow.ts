@@ -31,12 +31,14 @@ function switchCommand(value: 'on' | 'off', description: string): Command {
     .description(description)
     .argument('<path...>', 'files and directories on a mount, your own')
     .option('-R, --recursive', 'and all files and directories below')
-    .action((paths: readonly string[], options: { readonly recursive?: true }) =>
-      setAll(paths, value, options.recursive === true),
-    );
+    .option('--json', 'print paths and how many files and directories have it now, as JSON')
+    .action(async (paths: readonly string[], options: { readonly recursive?: true; readonly json?: true }) => {
+      const count = await setAll(paths, value, options.recursive === true);
+      if (options.json === true) printJson({ cow: value === 'on', paths, count });
+    });
 }
 
-async function setAll(paths: readonly string[], value: string, recursive: boolean): Promise<void> {
+async function setAll(paths: readonly string[], value: string, recursive: boolean): Promise<number> {
   const { setXattr } = await import('../lib/xattr.ts'); // not for those who ask for help or mistype
   const progress = new ProgressLine();
   let count = 0;
@@ -47,6 +49,7 @@ async function setAll(paths: readonly string[], value: string, recursive: boolea
         progress.show(`${++count} files and directories`);
       }
     }
+    return count;
   } finally {
     progress.end();
   }

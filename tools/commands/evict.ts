@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from 'commander';
 import { FsError } from '../../fs/errors.ts';
-import { print } from '../lib/program.ts';
+import { print, printJson } from '../lib/program.ts';
 import { allServers, type Registration, serverAt } from '../lib/registry.ts';
 import { withClient } from '../lib/remote.ts';
 
@@ -12,10 +12,12 @@ export function evictCommand(): Command {
     )
     .argument('<client>', 'its number in iopmemfs status', clientId)
     .argument('[path]', 'a path on the mount, or the device; needed where several daemons run')
-    .action(async (client: number, path: string | undefined) => {
+    .option('--json', 'print what was done as JSON')
+    .action(async (client: number, path: string | undefined, options: { readonly json?: true }) => {
       const server = path === undefined ? await onlyServer() : await serverAt(path);
       await withClient(server, (remote) => remote.evict(client));
-      print(`client ${client} is evicted from ${server.device}`);
+      if (options.json === true) printJson({ device: server.device, client });
+      else print(`client ${client} is evicted from ${server.device}`);
     });
 }
 

@@ -12,6 +12,7 @@ import { formatSize, parseCount, parseSize } from '../lib/sizes.ts';
 interface SetOptions {
   readonly bytes?: string;
   readonly inodes?: string;
+  readonly json?: true;
 }
 
 interface ShowOptions {
@@ -29,6 +30,7 @@ export function quotaCommand(): Command {
         .argument('<directory>', 'a directory on a mount')
         .option('--bytes <size>', 'most bytes in blocks of files: a number with k, m, g or t; 0 for no limit')
         .option('--inodes <count>', 'most files and directories, itself included; 0 for no limit')
+        .option('--json', 'print the limits as JSON, in bytes; 0 is none')
         .action(setQuota),
     )
     .addCommand(
@@ -42,9 +44,11 @@ export function quotaCommand(): Command {
       new Command('remove')
         .description('Remove the limit of a directory.')
         .argument('<directory>', 'a directory on a mount that a quota was set on')
-        .action(async (directory: string) => {
-          const { server, remote } = await remotePath(directory);
+        .option('--json', 'print what it was removed from as JSON')
+        .action(async (directory: string, options: ShowOptions) => {
+          const { server, local, remote } = await remotePath(directory);
           await withClient(server, (client) => client.removeQuota(remote));
+          if (options.json === true) printJson({ path: local });
         }),
     );
 }
@@ -55,18 +59,21 @@ async function setQuota(directory: string, options: SetOptions): Promise<void> {
   if (bytes === undefined && inodes === undefined) {
     throw new FsError('EINVAL', { path: directory, detail: 'a limit is needed: --bytes SIZE, --inodes COUNT or both' });
   }
-  const { server, remote } = await remotePath(directory);
+  const { server, local, remote } = await remotePath(directory);
   const progress = new ProgressLine();
   try {
-    await withClient(server, async (client) => {
+    const limit = await withClient(server, async (client) => {
       const set = (await client.quotas(remote)).find(({ path }) => path === remote);
-      const limit = { bytes: bytes ?? set?.bytesMax ?? 0, inodes: inodes ?? set?.inodesMax ?? 0 };
-      if (limit.bytes === 0 && limit.inodes === 0) {
+      const wanted = { bytes: bytes ?? set?.bytesMax ?? 0, inodes: inodes ?? set?.inodesMax ?? 0 };
+      if (wanted.bytes === 0 && wanted.inodes === 0) {
         const detail = 'no limit would be left: iopmemfs quota remove';
         throw new FsError('EINVAL', { path: directory, detail });
       }
-      await client.setQuota(remote, limit, { progress: (counted) => progress.show(`${counted} files counted`) });
+      await client.setQuota(remote, wanted, { progress: (counted) => progress.show(`${counted} files counted`) });
+      return wanted;
     });
+    progress.end();
+    if (options.json === true) printJson({ path: local, bytesMax: limit.bytes, inodesMax: limit.inodes });
   } finally {
     progress.end();
   }
@@ -80,15 +87,17 @@ async function showQuotas(path: string | undefined, options: ShowOptions): Promi
 
 async function quotaOf(path: string): Promise<readonly Quota[]> {
   const { server, remote } = await remotePath(path);
-  return withClient(server, async (client) => (await client.quotas(remote)).map((quota) => local(server, quota)));
+  return withClient(server, async (client) =>
+    (await client.quotas(remote)).map((quota) => withLocalPath(server, quota)),
+  );
 }
 
 function allOf(server: Registration): Promise<readonly Quota[]> {
-  return withClient(server, async (client) => (await client.quotas()).map((quota) => local(server, quota)));
+  return withClient(server, async (client) => (await client.quotas()).map((quota) => withLocalPath(server, quota)));
 }
 
 /** With the path that it has here, where there is a mount. */
-function local(server: Registration, quota: Quota): Quota {
+function withLocalPath(server: Registration, quota: Quota): Quota {
   return server.mountPoint === undefined ? quota : { ...quota, path: join(server.mountPoint, quota.path) };
 }
 

@@ -60,7 +60,9 @@ async function follow(client: Client, id: number): Promise<JobStatus> {
   const line = new ProgressLine();
   for (let waitMs = pollFirstMs; ; waitMs = Math.min(waitMs * 2, pollLongestMs)) {
     const job = await client.job();
-    if (job?.id !== id) throw new ExitError(1, `job ${id} is over and another has begun`);
+    if (job === undefined || job.id < id)
+      throw new ExitError(1, `job ${id} ended with the filesystem, which was unmounted; what it moved stays moved`);
+    if (job.id > id) throw new ExitError(1, `job ${id} is over and another has begun`);
     if (job.state !== 'running') {
       line.end();
       return job;

@@ -24,7 +24,11 @@ export async function evacuate(r: Relocator, range: BlockRange): Promise<void> {
   }
   const evacuation = new Evacuation(r, range);
   for (let round = 0; round < limits.evacuationRoundsMax; round++) {
-    await evacuation.pass();
+    try {
+      await evacuation.pass();
+    } catch (error) {
+      throw error instanceof FsError && error.code === 'ENOSPC' ? noRoom(v, range, error) : error;
+    }
     await v.sync();
     if (!evacuation.isWorthwhile) break;
   }
@@ -129,6 +133,16 @@ class Evacuation {
     this.#owners = undefined;
     return at;
   }
+}
+
+/** What lies in the range, and how much has no other place. */
+function noRoom(v: Volume, range: BlockRange, cause: FsError): FsError {
+  let left = 0;
+  for (const { length, value } of v.space.rolesIn(range)) if (value.role === 'file') left += length;
+  const { free } = v.space;
+  const where = `bytes ${range.block * bs}+${range.length * bs}`;
+  const missing = `${free * bs} bytes are free elsewhere, ${(left - free) * bs} are missing`;
+  return new FsError('ENOSPC', { detail: `${left * bs} bytes of files are left in ${where}: ${missing}` }, cause);
 }
 
 /** Nothing is left in the range. @throws FsError EBUSY with what is, and what to do */
