@@ -3,10 +3,11 @@
  * before the next row begins: A B A B, so that a machine that drifts drifts for all of them. The first round does not
  * count: memory is touched and code compiled in it that was not before.
  */
+import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsError } from '../fs/errors.ts';
 import type { Place } from './lib/place.ts';
-import type { Row } from './lib/rows.ts';
+import { dropCaches, type Row } from './lib/rows.ts';
 import { median } from './lib/statistics.ts';
 import type { Running, System } from './lib/systems.ts';
 import type { Sample, Workload } from './lib/workload.ts';
@@ -57,6 +58,7 @@ export async function measureMicro(options: MicroOptions): Promise<readonly RowR
     for (let round = 0; round <= options.rounds; round++) {
       for (const row of options.rows) {
         options.progress(`${options.cores} core(s), round ${round} of ${options.rounds}: ${row.title}`);
+        if (row.dropsNames === true) await writeFile(dropCaches, '2'); // names and inodes that nobody uses
         if (row.pauseMs !== undefined) await sleep(row.pauseMs);
         for (const { name, directory, serverPid } of running) {
           const count = Math.max(1, Math.floor(row.count / options.divisor));
