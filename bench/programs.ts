@@ -80,7 +80,7 @@ async function measure(program: Program, inputs: string, options: ProgramsOption
     for (let round = 0; round <= rounds; round++) {
       for (const on of running) {
         options.progress(`${program.title} on ${on.name}, round ${round} of ${rounds}`);
-        const run = await once(program, inputs, on);
+        const run = await once(program, inputs, on, place.disk);
         runs.set(on.name, [...(runs.get(on.name) ?? []), run]);
       }
     }
@@ -93,11 +93,12 @@ async function measure(program: Program, inputs: string, options: ProgramsOption
   );
 }
 
-async function once(program: Program, inputs: string, on: Running): Promise<Run> {
+async function once(program: Program, inputs: string, on: Running, disk: string): Promise<Run> {
   const own = join(on.directory, 'run');
   await mkdir(own);
   await program.begin?.(inputs, own);
-  await command('sync', ['-f', own]);
+  // The disk, too: what the run before left to be written back, of whichever system, is not this one's.
+  await command('sync', ['-f', own, disk]);
   const [file = '', ...args] = program.run(inputs, own);
   const cpu = await cpuSeconds(on.serverPid);
   const start = performance.now();
