@@ -227,9 +227,15 @@ function plan(
 ): { parts: Part[]; needed: number; end: number } {
   let free = v.freeTo(taker);
   let allowed = v.quotaRoom(inode);
+  const first = Math.floor(offset / bs);
+  const length = blocksOf(end) - first;
+  // As most new files are written: nothing is mapped from there on, and there is room.
+  if (length <= free && length <= allowed && v.extents.get(inode.ino)?.find(first) === undefined) {
+    return { parts: [{ fileBlock: first, block: undefined, length }], needed: length, end };
+  }
   const parts: Part[] = [];
   let needed = 0;
-  for (const extent of v.extentsOf(inode.ino).cover(Math.floor(offset / bs), blocksOf(end))) {
+  for (const extent of v.extentsOf(inode.ino).cover(first, blocksOf(end))) {
     for (const part of extent.block === undefined ? [extent] : byShares(v, extent)) {
       if (needsBlocks(v, inode, part)) {
         // A copy of a shared block takes room on the device; the file has no more blocks than before.
@@ -239,7 +245,7 @@ function plan(
         free -= fits;
         if (isMore) allowed -= fits;
         if (fits < part.length) {
-          requireSomeRoom(v, inode, free === 0, part.fileBlock + fits <= Math.floor(offset / bs));
+          requireSomeRoom(v, inode, free === 0, part.fileBlock + fits <= first);
           if (fits > 0) parts.push({ ...part, length: fits });
           return { parts, needed, end: (part.fileBlock + fits) * bs };
         }

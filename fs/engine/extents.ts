@@ -88,6 +88,12 @@ export class ExtentMap {
   /** Maps a range that is not mapped. */
   insert(extent: Extent, touch: Touch): void {
     assert(extent.length > 0, 'an extent has at least one block');
+    if (this.isEmpty) {
+      this.#only = extent;
+      this.#blocks = extent.length;
+      touch(extent.fileBlock);
+      return;
+    }
     const after = this.find(extent.fileBlock);
     assert(after === undefined || after.fileBlock >= extent.fileBlock + extent.length, 'extents never overlap');
     const before = this.#before(extent.fileBlock);
@@ -111,6 +117,13 @@ export class ExtentMap {
 
   /** Unmaps [from, to) and answers what was mapped there. */
   remove(from: number, to: number, touch: Touch): readonly Extent[] {
+    const only = this.#only;
+    if (only !== undefined && from <= only.fileBlock && only.fileBlock + only.length <= to) {
+      this.#only = undefined;
+      this.#blocks = 0;
+      touch(only.fileBlock);
+      return [only];
+    }
     const kept: Extent[] = [];
     const removed: Extent[] = [];
     for (const extent of this.#from(from)) {

@@ -146,6 +146,11 @@ export class Space {
   /** One extent less maps the range, by a change in `group`; blocks that no other maps may be reused once that is durable. */
   release(range: BlockRange, group: number): void {
     this.#requireOpen(group);
+    const { start, length, value } = this.#roles.pieceAt(range.block);
+    if (value.role === 'file' && value.count === 1 && range.block + range.length <= start + length) {
+      this.#giveUp({ start: range.block, length: range.length, value }, group);
+      return;
+    }
     for (const { piece, count } of this.#filePieces(range)) {
       if (count > 1) this.#set(piece, fileRole(count - 1));
       else this.#giveUp(piece, group);
