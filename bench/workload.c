@@ -303,18 +303,27 @@ static void fsync_threads(int threads)
 /* The files of a tree of SIZE are d0000000/f0000000 and so on, a thousand in each directory. */
 static const long per_directory = 1000;
 
-/* COUNT of them, at random; others in another round. */
+static long common_divisor(long a, long b)
+{
+	return b == 0 ? a : common_divisor(b, a % b);
+}
+
+/*
+ * COUNT of them, each once, those that follow each other far apart; others in another round. None twice, since the kernel
+ * would know it from the first time.
+ */
 static void tree_stat(const char *numbers)
 {
 	struct stat st;
 	char path[80];
 	long size = 0, round = 0;
 	sscanf(numbers, "%ld-%ld", &size, &round);
-	unsigned long seed = 88172645463325252UL + round;
+	long step = size * 0.618 + 1;
+	while (common_divisor(step, size) != 1)
+		step++;
 	start();
 	for (long i = 0; i < count; i++) {
-		seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-		long at = seed % size;
+		long at = (round * count + i) % size * step % size;
 		snprintf(path, sizeof path, "d%07ld/f%07ld", at / per_directory, at);
 		if (stat(path, &st) != 0)
 			fail("stat", path);

@@ -64,8 +64,11 @@ export const limits = {
   reapedInodesMax: 8192,
   /** A directory that was asked for so many names which are not there is loaded: each of them costs a look into the store. */
   directoryMissesMax: 64,
-  /** Inodes kept in memory beyond those in use, and twice as many names; about 400 bytes for an inode, 250 for a name. */
-  inodeCacheMax: 131_072,
+  /**
+   * Inodes kept in memory as objects, beyond those in use, and as many names: about 400 bytes for an inode, 250 for a name.
+   * Others are made of their records, which are in memory too (recordCacheBytes) and take a quarter of that.
+   */
+  inodeCacheMax: 65_536,
   /** Extent maps kept ready beyond those with several extents; the others are packed. About 150 bytes each. */
   extentMapsMax: 65_536,
   /** Large files start on a huge page, so that a peer can map them by 2 MiB. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { command, onCores } from '../lib/command.ts';
 import type { Place } from '../lib/place.ts';
-import { cpuSeconds } from '../lib/processor.ts';
+import { cpuSeconds, cpuSecondsAtRest } from '../lib/processor.ts';
 import { pidOf } from '../lib/systems.ts';
 import type { Made } from './populate.ts';
 
@@ -17,6 +17,8 @@ export interface Daemon {
   readonly mountSeconds: number;
   /** Processor seconds of the daemon until then. */
   readonly mountCpuSeconds: number;
+  /** Waits until it does nothing. Answers the processor seconds since the mount. */
+  rest(): Promise<number>;
   /** Resident now, in bytes. */
   resident(): Promise<number>;
   stop(): Promise<void>;
@@ -30,11 +32,13 @@ export async function mountMade(place: Place, made: Made, cores: string): Promis
   const args = ['mount', made.image, mountPoint, '--meta', made.meta, '--json'];
   const pid = pidOf(await command(...onCores(cores, process.execPath, program, ...args), env));
   const mountSeconds = (performance.now() - began) / 1000;
+  const mountCpuSeconds = await cpuSeconds(pid);
   return {
     pid,
     mountPoint,
     mountSeconds,
-    mountCpuSeconds: await cpuSeconds(pid),
+    mountCpuSeconds,
+    rest: async () => (await cpuSecondsAtRest(pid)) - mountCpuSeconds,
     resident: () => resident(pid),
     stop: async () => {
       await command(process.execPath, [program, 'umount', mountPoint], env);

@@ -19,10 +19,13 @@ export interface FilesResult {
   readonly files: number;
   readonly mountSeconds: number;
   readonly mountCpuSeconds: number;
-  /** Resident bytes of the daemon: when mounted, and after a walk over all files. */
+  /** Processor seconds until the daemon, which reads names and inodes into memory after the mount, rests. */
+  readonly fillCpuSeconds: number;
+  /** Resident bytes of the daemon: when mounted, when it rests, and after a walk over all files. */
   readonly mounted: number;
+  readonly filled: number;
   readonly walked: number;
-  /** Processor seconds of the daemon for the lookup of a name. */
+  /** Processor seconds of the daemon for the lookup of a name, when it rests. */
   readonly lookup: number;
 }
 
@@ -50,6 +53,9 @@ export async function growthOfFiles(options: GrowthOptions, files: number): Prom
   const daemon = await mountMade(place, made, options.cores);
   try {
     const mounted = await daemon.resident();
+    progress(`${files} files: names and inodes come into memory`);
+    const fillCpuSeconds = await daemon.rest();
+    const filled = await daemon.resident();
     const count = Math.min(files, lookups);
     const run = (row: string) => measure(options, row, daemon.mountPoint, count, daemon.pid);
     const lookup: number[] = [];
@@ -65,7 +71,16 @@ export async function growthOfFiles(options: GrowthOptions, files: number): Prom
     if (files > 0) await run(`tree-walk-${files}`);
     const { mountSeconds, mountCpuSeconds } = daemon;
     const walked = await daemon.resident();
-    return { files, mountSeconds, mountCpuSeconds, mounted, walked, lookup: median(lookup) };
+    return {
+      files,
+      mountSeconds,
+      mountCpuSeconds,
+      fillCpuSeconds,
+      mounted,
+      filled,
+      walked,
+      lookup: median(lookup),
+    };
   } finally {
     await daemon.stop();
     await made.remove();

@@ -3,7 +3,8 @@ import type { ExtentsResult, FilesResult } from './growth.ts';
 
 /** The first result is of an empty filesystem; the memory of the others counts beyond it. */
 export function filesTable(results: readonly FilesResult[]): string {
-  const table = tableOf(['files', 'mount', 'CPU', 'resident', 'bytes a file', 'walked', 'bytes a file', 'lookup']);
+  const memory = ['mounted', 'a file', 'filled', 'a file', 'walked', 'a file'];
+  const table = tableOf(['files', 'mount', 'CPU', 'fill, CPU', ...memory, 'lookup']);
   const empty = results[0];
   for (const result of results) {
     const beyond = (now: number, then = 0): string =>
@@ -12,8 +13,11 @@ export function filesTable(results: readonly FilesResult[]): string {
       String(result.files),
       `${result.mountSeconds.toFixed(2)} s`,
       `${result.mountCpuSeconds.toFixed(2)} s`,
+      `${result.fillCpuSeconds.toFixed(2)} s`,
       mebibytes(result.mounted),
       beyond(result.mounted, empty?.mounted),
+      mebibytes(result.filled),
+      beyond(result.filled, empty?.filled),
       mebibytes(result.walked),
       beyond(result.walked, empty?.walked),
       microseconds(result.lookup),

@@ -261,4 +261,4 @@ export class DirectoryTable {
 }
 
 /** Names resident at most; about 250 bytes each. */
-export const residentNamesMax = limits.inodeCacheMax * 2;
+export const residentNamesMax = limits.inodeCacheMax;
