@@ -169,6 +169,26 @@ describe.skipIf(!canMount)('a snapshot', () => {
     expect(await out(`${dir}/restored`)).toBe('ran\n');
   });
 
+  test('what was stored through a mapping is in it, and in a clone of the tree', async () => {
+    const dir = await fs.directory();
+    await must(fs.root.mkdir(`${dir}/t`, 0o755));
+    const fd = await must(fs.root.open(`${dir}/t/f`, O_CREAT | O_RDWR, 0o644));
+    await must(fs.root.pwrite(fd, Buffer.alloc(8192, '.'), 0));
+    const address = await must(fs.root.mmap(8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd));
+    const copies = [
+      ['first', 't/.snapshots/a/f', () => must(fs.root.mkdir(`${dir}/t/.snapshots/a`, 0o755))],
+      ['again', 't/.snapshots/b/f', () => fs.box.must('iopmemfs', 'snapshot', 'create', `${dir}/t`, 'b')],
+      ['third', 'u/f', () => fs.box.must('iopmemfs', 'clone', '-r', `${dir}/t`, `${dir}/u`)],
+    ] as const;
+    for (const [stored, path, copy] of copies) {
+      await fs.root.poke(address + 5000, stored);
+      await copy();
+      expect((await readFile(`${dir}/${path}`)).subarray(5000, 5005).toString(), path).toBe(stored);
+    }
+    await must(fs.root.munmap(address, 8192));
+    await must(fs.root.close(fd));
+  });
+
   test('deleted while it is in use: what is open can be read to its end, and then its blocks come back', async () => {
     const dir = await fs.directory();
     await makeTree(`${dir}/t`, 1, 1);

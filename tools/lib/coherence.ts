@@ -8,11 +8,15 @@ import { constants } from 'node:fs';
 import type { Filesystem } from '../../fs/engine/filesystem.ts';
 import type { ByteRange, LayoutBackend } from '../../fs/engine/leases.ts';
 import { FsError } from '../../fs/errors.ts';
+import { isSnapshotsIno } from '../../fs/format/snapshots.ts';
 import type { Name } from '../../fs/name.ts';
 import { after } from '../../fs/reply.ts';
 import type { Caller, FallocateMode, Handle, Reply, Vfs } from '../../fs/vfs.ts';
 import { forwardVfs } from './forward-vfs.ts';
 import type { KernelCaches } from './kernel-caches.ts';
+
+/** Among the flags of open(2), on every Linux; node's table lacks it. */
+const O_ACCMODE = 3;
 
 const wholeFile: ByteRange = { offset: 0, length: Infinity };
 
@@ -37,6 +41,7 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
       return attr;
     },
     cloneTree: async (ino, parent, name, by) => {
+      await caches.writeBackAll();
       const attr = await fs.cloneTree(ino, parent, name, by);
       await Promise.all([caches.attributes(parent), caches.name(parent, name)]);
       return attr;
@@ -63,24 +68,36 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
 
 /** The filesystem as the mount gets it. */
 export function mountedVfs(vfs: Vfs, caches: KernelCaches): Vfs {
-  const files = new Files<number>(vfs, (ino) => ino);
+  const files = new Files<MountedFile>(vfs, (ino, flags) => {
+    const isWritten = (flags & O_ACCMODE) !== constants.O_RDONLY;
+    if (isWritten) caches.opened(ino);
+    const closed = (): void => {
+      if (isWritten) caches.released(ino);
+    };
+    return { ino, closed };
+  });
   return {
     ...forwardVfs(vfs),
     ...files.operations,
+    release: (handle) => {
+      files.find(handle)?.closed();
+      return files.operations.release(handle);
+    },
+    mkdir: (parent, name, mode, by) => afterWriteBack(parent, caches, () => vfs.mkdir(parent, name, mode, by)),
     read: (handle, offset, length, by, use) => {
       const serve = () => vfs.read(handle, offset, length, by, use);
-      const ino = files.find(handle);
+      const ino = files.find(handle)?.ino;
       return ino === undefined ? serve() : caches.fill(ino, { offset, length }, serve);
     },
     write: (handle, offset, data, by, at) => {
       const serve = () => vfs.write(handle, offset, data, by, at);
-      const ino = files.find(handle);
+      const ino = files.find(handle)?.ino;
       return ino === undefined ? serve() : caches.store(ino, { offset, length: data.byteLength }, serve);
     },
     // What is appended may land behind the end that the kernel knows.
     writePastPages: (handle, offset, data, by, at) => {
       const serve = () => vfs.write(handle, offset, data, by, at);
-      const ino = files.find(handle);
+      const ino = files.find(handle)?.ino;
       const length = at === 'as-opened' ? Infinity : data.byteLength;
       return ino === undefined ? serve() : caches.overwrite(ino, { offset, length }, serve);
     },
@@ -187,7 +204,8 @@ function peersVfs(vfs: Vfs, caches: KernelCaches): Vfs {
 
     create: (parent, name, mode, flags, by) =>
       rename([[parent, name]], [], () => files.operations.create(parent, name, mode, flags, by)),
-    mkdir: (parent, name, mode, by) => rename([[parent, name]], [], () => vfs.mkdir(parent, name, mode, by)),
+    mkdir: (parent, name, mode, by) =>
+      rename([[parent, name]], [], () => afterWriteBack(parent, caches, () => vfs.mkdir(parent, name, mode, by))),
     mknod: (parent, name, mode, rdev, by) =>
       rename([[parent, name]], [], () => vfs.mknod(parent, name, mode, rdev, by)),
     symlink: (parent, name, to, by) => rename([[parent, name]], [], () => vfs.symlink(parent, name, to, by)),
@@ -202,6 +220,16 @@ function peersVfs(vfs: Vfs, caches: KernelCaches): Vfs {
       return rename(names, inodes, () => vfs.rename(parent, name, toParent, toName, mode, by));
     },
   };
+}
+
+/** A snapshot has what programs stored through mappings (files.md): first that is written back, then the moment is taken. */
+function afterWriteBack<T>(parent: number, caches: KernelCaches, make: () => Reply<T>): Reply<T> {
+  return isSnapshotsIno(parent) ? caches.writeBackAll().then(make) : make();
+}
+
+interface MountedFile {
+  readonly ino: number;
+  readonly closed: () => void;
 }
 
 interface PeerFile {

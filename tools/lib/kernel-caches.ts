@@ -73,6 +73,8 @@ export class KernelCaches {
   readonly #changes = new Spans<Change>();
   readonly #grants = new Spans<Grant>();
   readonly #breaks = new Spans<Span>();
+  /** Handles of the mount for writing, by inode number: no other file has dirty pages, for a mapping keeps its handle. */
+  readonly #writers = new Map<number, number>();
 
   /** From the moment the kernel can begin to cache: before the mount answers. */
   attach(mounting: Promise<Mounted>): void {
@@ -162,6 +164,23 @@ export class KernelCaches {
   /** Dirty pages of the file are in the file afterwards; those who store meanwhile are not waited for. */
   writeBack(ino: number): Promise<void> {
     return this.#flush(ino, { start: 0, end: Infinity });
+  }
+
+  /** The kernel opened the file for writing. */
+  opened(ino: number): void {
+    this.#writers.set(ino, (this.#writers.get(ino) ?? 0) + 1);
+  }
+
+  released(ino: number): void {
+    const left = (this.#writers.get(ino) ?? 0) - 1;
+    if (left > 0) this.#writers.set(ino, left);
+    else this.#writers.delete(ino);
+  }
+
+  /** As `writeBack`, of all files: before a moment is taken at which a whole tree is copied. */
+  async writeBackAll(): Promise<void> {
+    const known = [...this.#writers.keys()]; // what is opened meanwhile is not waited for
+    for (const ino of known) await this.writeBack(ino);
   }
 
   /** A READ of the kernel: it fills pages, or may. */
