@@ -135,6 +135,9 @@ describe('replies that an announcement may miss', () => {
     expect(unapplied.isOvertaking(other, 7)).toBe(false);
     expect(unapplied.isOvertaking(other, 8)).toBe(true);
     expect(unapplied.hasOthers(other)).toBe(false);
+    for (const ino of [9, 10, 11]) unapplied.attributes(one, ino);
+    expect(unapplied.hasOthers(one)).toBe(false);
+    expect(unapplied.ofInode(9)).toEqual([]);
   });
 });
 
