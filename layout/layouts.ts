@@ -250,6 +250,10 @@ export class Layouts implements LayoutTable {
   }
 
   /** Also what is only reserved, and what is revoked but not fenced yet. */
+  concerns(ino: number): boolean {
+    return this.#files.has(ino);
+  }
+
   holdsAny(client: number): boolean {
     return (this.#clients.get(client)?.holdings.size ?? 0) > 0;
   }

@@ -184,6 +184,8 @@ export interface LayoutTable {
   tick(now: number): readonly Action[];
   /** When tick is due next. */
   nextDeadline(): number | undefined;
+  /** Somebody holds, or waits for, a layout of the file: else nothing needs a break. */
+  concerns(ino: number): boolean;
   holdsAny(client: number): boolean;
   /** Of this file; also what is only reserved, and what is revoked but not fenced yet. */
   holds(client: number, ino: number): boolean;

@@ -84,13 +84,16 @@ export class LayoutLeases implements Leases {
     reason: BreakReason,
     client: number | undefined,
   ): LayoutBreak | undefined {
+    if (!this.#closed) this.requireRunning();
+    // Of nearly every file nobody has a layout, and this stands before each read and write.
+    if (!this.table.concerns(ino) && !this.grace.covers(ino)) return undefined;
     const range = wholeBlocks(bytes);
+    const { offset, length } = range;
     if (this.#closed) return this.#refuseBreak(ino, range, reason, client);
-    this.requireRunning();
     if (reason !== 'cache' && this.grace.covers(ino)) return this.grace.wait(ino, range, reason);
-    const begun = this.table.break(this.now, { ino, ...range, reason, client });
+    const begun = this.table.break(this.now, { ino, offset, length, reason, client });
     if (begun === undefined) return undefined;
-    const done = this.awaitBreak(begun.breakId, { ino, ...range, reason });
+    const done = this.awaitBreak(begun.breakId, { ino, offset, length, reason });
     this.perform(begun.actions);
     return { done, release: () => this.endBreak(begun.breakId) };
   }

@@ -185,7 +185,7 @@ export class KernelCaches {
 
   /** A READ of the kernel: it fills pages, or may. */
   fill<T>(ino: number, range: ByteRange, serve: () => Reply<T>, mayHold = true): Reply<T> {
-    const held = this.#admit(ino, spanOf(range), mayHold);
+    const held = this.#changes.isEmpty ? undefined : this.#admit(ino, spanOf(range), mayHold);
     if (held !== undefined) return held.then((isOver) => this.fill(ino, range, serve, isOver !== 'waited enough'));
     const broken = this.#leases.breakLayouts(ino, range, 'cache', undefined);
     // At once: a READ that is answered in the turn of this look is in the cache before anybody can be granted anything.
@@ -194,7 +194,7 @@ export class KernelCaches {
 
   /** A WRITE of the kernel: what it wrote stays cached. The filesystem itself recalls the layouts. */
   store<T>(ino: number, range: ByteRange, serve: () => Reply<T>): Reply<T> {
-    const held = this.#admit(ino, spanOf(range), false);
+    const held = this.#changes.isEmpty ? undefined : this.#admit(ino, spanOf(range), false);
     return held === undefined ? serve() : after(held, () => this.store(ino, range, serve));
   }
 
@@ -220,7 +220,6 @@ export class KernelCaches {
 
   /** undefined: go on. Otherwise to be asked again afterwards. */
   #admit(ino: number, span: Span, mayHold: boolean): Promise<void | 'waited enough'> | undefined {
-    if (this.#changes.isEmpty) return undefined;
     for (const change of this.#changes.overlapping(ino, span)) {
       if (change.flushing === undefined || !overlap(change.flushing, span)) return change.done;
       if (change.holds && mayHold)
