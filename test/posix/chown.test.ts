@@ -94,6 +94,11 @@ describe.skipIf(!canMount)('chown', () => {
     await must(fs.root.chmod(`${dir}/file`, 0o6705));
     expect(await fs.alice.chown(`${dir}/file`, -1, 4100)).toBe(0);
     expect(await modeOf(`${dir}/file`)).toBe(0o2705);
+    // Root is in no such group, and keeps it all the same (CAP_FSETID).
+    expect(await fs.root.chown(`${dir}/file`, 0, 4002)).toBe(0);
+    expect(await modeOf(`${dir}/file`)).toBe(0o2705);
+    expect(await fs.root.chown(`${dir}/file`, 4001, -1)).toBe(0);
+    expect(await modeOf(`${dir}/file`)).toBe(0o2705);
   });
 
   test('capabilities of the file go', async () => {

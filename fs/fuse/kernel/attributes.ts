@@ -44,7 +44,8 @@ function allChanges(s: Session, ino: number, r: RequestOf<'setattr'>, by: Caller
   const givenAway = changes.uid !== undefined || changes.gid !== undefined;
   if (changes.mode !== undefined || !(givenAway || r.killSuidgid)) return changes;
   return after(s.vfs.getattr(ino, by), (attr) => {
-    const mayKeep = by.gid === attr.gid || (by.uid === 0 && !r.killSuidgid);
+    // For chown(2) the kernel asks unconditionally (fuse_setattr), so that it says nothing about CAP_FSETID.
+    const mayKeep = by.gid === attr.gid || (givenAway && by.uid === 0);
     const mode = withoutPrivileges(attr, mayKeep);
     return mode === undefined ? changes : { ...changes, mode };
   });
