@@ -14,6 +14,7 @@ test.skipIf(!canMount)(
       count: 750,
       processes: 2,
       driver: 'kernel',
+      options: '',
       isRoot: true,
       ends: undefined,
       fsck: true,

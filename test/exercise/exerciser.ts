@@ -4,9 +4,9 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Sandbox } from '../tools/sandbox.ts';
+import type { Features } from './generator.ts';
 import { Jobs } from './jobs.ts';
-import type { Features, Operation } from './operations.ts';
-import { printed } from './operations.ts';
+import { type Operation, printed } from './operations.ts';
 import { shorten } from './shorten.ts';
 import type { Bases, Order, Report } from './worker.ts';
 
@@ -16,6 +16,8 @@ export interface Plan {
   readonly count: number;
   readonly processes: number;
   readonly driver: 'kernel' | 'fuse-native';
+  /** Of the mount, with commas between; empty: none. */
+  readonly options: string;
   readonly isRoot: boolean;
   /** What happens from time to time. */
   readonly ends: 'remount' | 'crash' | undefined;
@@ -162,8 +164,9 @@ export class Exerciser {
   }
 
   async #mount(): Promise<void> {
-    const options = this.#plan.driver === 'kernel' ? [] : ['-o', 'driver=fuse-native,allow_other'];
-    await this.#box.mount(...options);
+    const driver = this.#plan.driver === 'kernel' ? [] : ['driver=fuse-native', 'allow_other'];
+    const options = [...driver, this.#plan.options].filter((option) => option !== '');
+    await this.#box.mount(...(options.length === 0 ? [] : ['-o', options.join(',')]));
     await this.#box.command('chmod', '755', this.#box.mountPoint);
   }
 

@@ -9,6 +9,7 @@ interface Options {
   readonly minutes?: number;
   readonly processes: number;
   readonly driver: Plan['driver'];
+  readonly options: string;
   readonly remount: boolean;
   readonly crash: boolean;
   readonly fsck: boolean;
@@ -30,6 +31,7 @@ const options: Options = new Command('exercise')
   .option('--minutes <number>', 'rounds go on for so long; one round without', Number)
   .option('--processes <number>', 'each in a tree of its own', natural, 1)
   .addOption(new Option('--driver <name>', 'FUSE driver').choices(['kernel', 'fuse-native']).default('kernel'))
+  .option('--options <list>', 'of the mount, as direct_io', '')
   .option('--remount', 'unmount and mount again from time to time', false)
   .option('--crash', 'kill the daemon from time to time: what was synced has to be there', false)
   .option('--fsck', 'check the filesystem whenever it is unmounted', false)
@@ -47,6 +49,7 @@ const exerciser = await Exerciser.start({
   count: options.ops,
   processes: options.processes,
   driver: options.driver,
+  options: options.options,
   isRoot: !options.user,
   ends: options.crash ? 'crash' : options.remount ? 'remount' : undefined,
   fsck: options.fsck,

@@ -38,11 +38,10 @@ import {
   resize,
 } from './open-file.ts';
 import { isError, type Operation, type Outcome, pattern } from './operations.ts';
+import { find, type Place } from './path.ts';
 import { Snapshot } from './snapshot.ts';
 
 const umask = 0o022;
-/** MAXSYMLINKS of the kernel. */
-const symlinksMax = 40;
 
 /** What only needs to know where a path leads. */
 type OnPath = Extract<
@@ -64,12 +63,6 @@ type OnPath = Extract<
       | 'cow';
   }
 >;
-
-interface Place {
-  readonly directory: Node;
-  readonly name: string;
-  readonly node: Node | undefined;
-}
 
 export class Model {
   readonly root: Node;
@@ -107,13 +100,15 @@ export class Model {
     const { op } = operation;
     if (op === 'open' || op === 'tmpfile') return true;
     if (op === 'unmap') return this.maps.has(operation.map);
-    if (op === 'peek' || op === 'poke') return this.mappedBytes(operation.map) > 0;
+    if (op === 'peek') return this.mappedBytes(operation.map) > 0;
+    if (op === 'poke') return this.maps.get(operation.map)?.isWritable === true && this.mappedBytes(operation.map) > 0;
     if (!('slot' in operation)) return true;
     const file = this.open.get(operation.slot);
     if (file === undefined) return false;
     if (op === 'copy') return this.open.has(operation.to);
     if (op === 'lseek' || op === 'seekData' || op === 'seekHole') return file.node.isFile;
-    if (op === 'mapRead' || op === 'map' || op === 'mapWrite') return isMappable(file, op !== 'mapRead', operation);
+    if (op === 'mapRead' || op === 'view') return isMappable(file, false, operation);
+    if (op === 'map' || op === 'mapWrite') return isMappable(file, true, operation);
     return true;
   }
 
@@ -161,8 +156,10 @@ export class Model {
         this.#file(operation.slot).node.bytes.set(pattern(operation.length, operation.fill), operation.offset);
         return 0;
       case 'map':
+      case 'view':
         this.maps.set(operation.map, {
           node: this.#file(operation.slot).node,
+          isWritable: operation.op === 'map',
           offset: operation.offset,
           length: operation.length,
         });
@@ -442,29 +439,8 @@ export class Model {
     return place.node ?? 'ENOENT';
   }
 
-  /** path_resolution(7). @param laterName the caller looks at the length of the last name itself */
+  /** @param laterName the caller looks at the length of the last name itself */
   #find(path: string, follows: boolean, laterName = false): Place | string {
-    return this.#walk(this.root, path, follows, { count: 0 }, laterName);
-  }
-
-  #walk(start: Node, path: string, follows: boolean, symlinks: { count: number }, laterName: boolean): Place | string {
-    const components = path.split('/');
-    let at = start;
-    for (const [i, name] of components.entries()) {
-      if (!at.isDirectory) return 'ENOTDIR';
-      const isLast = i === components.length - 1;
-      if (name.length > NAME_MAX && !(isLast && laterName)) return 'ENAMETOOLONG';
-      const node = name === '.' ? at : at.entries.get(name);
-      if (node?.type === S_IFLNK && (follows || !isLast)) {
-        if (++symlinks.count > symlinksMax) return 'ELOOP';
-        const behind = this.#walk(at, node.target, true, symlinks, false);
-        if (isError(behind) || isLast) return behind;
-        if (behind.node === undefined) return 'ENOENT';
-        at = behind.node;
-      } else if (isLast) return { directory: at, name, node };
-      else if (node === undefined) return 'ENOENT';
-      else at = node;
-    }
-    return 'ENOENT';
+    return find(this.root, path, follows, laterName);
   }
 }

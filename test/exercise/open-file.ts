@@ -13,6 +13,7 @@ export interface OpenFile {
 
 export interface Mapping {
   readonly node: Node;
+  readonly isWritable: boolean;
   readonly offset: number;
   readonly length: number;
 }

@@ -7,36 +7,27 @@ import {
   FALLOC_KEEP_SIZE,
   FALLOC_PUNCH_HOLE,
   FALLOC_ZERO_RANGE,
-  MAP_SHARED,
   O_DIRECTORY,
   O_NOFOLLOW,
   O_NONBLOCK,
   O_RDONLY,
   O_RDWR,
   O_TMPFILE,
-  PROT_READ,
-  PROT_WRITE,
   S_IFSOCK,
   SEEK_CUR,
   SEEK_DATA,
   SEEK_HOLE,
   SEEK_SET,
 } from '../posix/support/constants.ts';
-import { type Argument, type CallName, cString, invoke, peek, poke } from '../posix/support/libc.ts';
-import {
-  decodeDirents,
-  decodeNames,
-  decodeStatx,
-  encodeTimes,
-  type Stat,
-  statxSize,
-} from '../posix/support/structs.ts';
-import { entryLine, statLines } from './node.ts';
+import { cString } from '../posix/support/libc.ts';
+import { decodeDirents, decodeNames, encodeTimes, type Stat } from '../posix/support/structs.ts';
+import { call, filled, lines, offsetOf, statx } from './calls.ts';
+import { Mappings } from './mappings.ts';
+import { entryLine } from './node.ts';
 import { type FallocateMode, isError, type Operation, type Outcome, pattern } from './operations.ts';
 import { snapshotPath } from './snapshot.ts';
 
 const page = 4096;
-const statxAll = 0xfff;
 
 const fallocateModes: Readonly<Record<FallocateMode, number>> = {
   allocate: 0,
@@ -46,18 +37,11 @@ const fallocateModes: Readonly<Record<FallocateMode, number>> = {
   zeroKeep: FALLOC_ZERO_RANGE | FALLOC_KEEP_SIZE,
 };
 
-interface Mapping {
-  readonly address: bigint;
-  /** Where the bytes asked for begin: mappings begin with a page. */
-  readonly skip: number;
-  readonly length: number;
-}
-
 export class Side {
   readonly name: string;
   readonly base: string;
   readonly #fds = new Map<number, number>();
-  readonly #maps = new Map<number, Mapping>();
+  readonly #mappings = new Mappings();
 
   constructor(name: string, base: string) {
     this.name = name;
@@ -96,15 +80,18 @@ export class Side {
         return call('pwrite', this.fd(operation.slot), pattern(length, operation.fill), length, offset);
       }
       case 'map':
-        return this.#map(operation.map, this.fd(operation.slot), operation.offset, operation.length);
+      case 'view':
+        return this.#mappings.map(operation.map, this.fd(operation.slot), operation, operation.op === 'map');
       case 'unmap':
-        return this.#unmap(operation.map);
+        return this.#mappings.unmap(operation.map);
       case 'peek':
+        return this.#mappings.peek(operation.map, mapped);
       case 'poke':
-        return this.#touch(operation.map, mapped, operation.op === 'poke' ? operation.fill : undefined);
+        return this.#mappings.poke(operation.map, pattern(mapped, operation.fill));
       case 'mapRead':
+        return this.#mappings.readOnce(this.fd(operation.slot), operation);
       case 'mapWrite':
-        return this.#mapOnce(operation);
+        return this.#mappings.writeOnce(this.fd(operation.slot), operation, pattern(operation.length, operation.fill));
       case 'lseek':
         return call('lseek', this.fd(operation.slot), operation.offset, operation.whence);
       case 'seekData':
@@ -300,7 +287,7 @@ export class Side {
 
   /** Closes and unmaps everything. */
   closeAll(): void {
-    for (const map of this.#maps.keys()) this.#unmap(map);
+    this.#mappings.unmapAll();
     for (const slot of this.#fds.keys()) this.#close(slot);
   }
 
@@ -315,59 +302,6 @@ export class Side {
     const fd = this.fd(slot);
     this.#fds.delete(slot);
     return call('close', fd);
-  }
-
-  #map(map: number, fd: number, offset: number, length: number): Outcome {
-    if (this.#maps.has(map)) this.#unmap(map);
-    const skip = offset % page;
-    const { result, errno } = invoke('mmap', [
-      null,
-      skip + length,
-      PROT_READ | PROT_WRITE,
-      MAP_SHARED,
-      fd,
-      offset - skip,
-    ]);
-    if (errno !== undefined) return errno;
-    this.#maps.set(map, { address: BigInt(result), skip, length });
-    return 0;
-  }
-
-  #unmap(map: number): Outcome {
-    const mapping = this.#maps.get(map);
-    if (mapping === undefined) return undefined;
-    this.#maps.delete(map);
-    return call('munmap', mapping.address, mapping.skip + mapping.length);
-  }
-
-  #touch(map: number, length: number, fill: number | undefined): Outcome {
-    const mapping = this.#maps.get(map);
-    if (mapping === undefined) return 'EFAULT';
-    const address = mapping.address + BigInt(mapping.skip);
-    if (fill === undefined) return peek(address, length);
-    poke(address, pattern(length, fill));
-    return 0;
-  }
-
-  #mapOnce(operation: Extract<Operation, { op: 'mapRead' | 'mapWrite' }>): Outcome {
-    const { slot, offset, length } = operation;
-    const writes = operation.op === 'mapWrite';
-    const skip = offset % page;
-    const protection = writes ? PROT_READ | PROT_WRITE : PROT_READ;
-    const { result, errno } = invoke('mmap', [
-      null,
-      skip + length,
-      protection,
-      MAP_SHARED,
-      this.fd(slot),
-      offset - skip,
-    ]);
-    if (errno !== undefined) return errno;
-    const address = BigInt(result) + BigInt(skip);
-    const answer = writes ? 0 : peek(address, length);
-    if (writes) poke(address, pattern(length, operation.fill));
-    call('munmap', BigInt(result), skip + length);
-    return answer;
   }
 
   /** Where it leads is answered, and the position is as it was. */
@@ -401,32 +335,4 @@ export class Side {
     if (typeof stat === 'string') return stat;
     return [`atime ${stat.atime / 1_000_000_007n}`, `mtime ${stat.mtime / 1_000_000_007n}`];
   }
-}
-
-function statx(dirfd: number, path: Buffer | string, flags: number): Stat | string {
-  const buffer = Buffer.alloc(statxSize);
-  const { errno } = invoke('statx', [dirfd, typeof path === 'string' ? cString(path) : path, flags, statxAll, buffer]);
-  return errno ?? decodeStatx(buffer);
-}
-
-function lines(stat: Stat | string): Outcome {
-  return typeof stat === 'string' ? stat : statLines(stat);
-}
-
-function call(name: CallName, ...args: readonly Argument[]): number | string {
-  const { result, errno } = invoke(name, args);
-  return errno ?? Number(result);
-}
-
-/** A call that fills a new buffer of `size` bytes, which comes as argument `index`; what it filled, or the errno. */
-function filled(name: CallName, index: number, size: number, ...args: readonly Argument[]): Outcome {
-  const buffer = Buffer.alloc(size);
-  const { result, errno } = invoke(name, args.toSpliced(index, 0, buffer));
-  return errno ?? buffer.subarray(0, Number(result));
-}
-
-function offsetOf(offset: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeBigInt64LE(BigInt(offset));
-  return bytes;
 }

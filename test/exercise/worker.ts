@@ -4,7 +4,8 @@ import { chown, mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { alice } from '../posix/support/identity.ts';
 import { Episode } from './episode.ts';
-import { type Features, Generator, type Known, type Operation, printed } from './operations.ts';
+import { type Features, Generator, type Known } from './generator.ts';
+import { type Operation, printed } from './operations.ts';
 import { Random } from './random.ts';
 import { Side } from './side.ts';
 
@@ -130,7 +131,9 @@ async function replay({ bases, script, features }: Extract<Order, { order: 'repl
 
 function knownBy({ model }: Episode): Known {
   const paths = [...model.paths()].filter(([path]) => path !== '.');
+  const used = new Set([...model.open.values(), ...model.maps.values()].map(({ node }) => node));
   return {
+    used: paths.filter(([, node]) => node.isFile && used.has(node)).map(([path]) => path),
     paths: paths.map(([path]) => path),
     directories: paths.filter(([, node]) => node.isDirectory).map(([path]) => path),
   };
