@@ -28,6 +28,9 @@ export const kernelLimits = {
    */
   pollMs: 0.2,
   pollMinMs: 0.01,
+  /** So long between two looks: another program had the processor. Then there is no looking for a while. */
+  pollPreemptedMs: 0.5,
+  pollRestMs: 50,
   /** A turn in which was looked ends after this time: sockets and timers wait no longer for it. */
   pollTurnMs: 0.1,
   /** Requests waiting inside the filesystem; the kernel's own bound is the number of threads. ENOMEM beyond. */

@@ -19,6 +19,9 @@ export class Polling {
   #idleSince: number | undefined;
   /** The window ran out since then. */
   #missed = false;
+  #lookedAt = 0;
+  /** Others want this processor: no looking before then. */
+  #restsUntil = 0;
 
   /** @param max longest look, 0 for none; @param now a monotonic clock */
   constructor(max: number, now: () => number = () => performance.now()) {
@@ -37,8 +40,11 @@ export class Polling {
     if (this.#idleSince === undefined) {
       this.#idleSince = now;
       this.#missed = false;
+      this.#lookedAt = now;
     }
     if (isWaiting) return 'sleep';
+    if (now - Math.max(this.#lookedAt, this.#turnSince) > kernelLimits.pollPreemptedMs) this.#rest(now);
+    this.#lookedAt = now;
     if (now - this.#idleSince >= this.#window) {
       if (!this.#missed) this.#shrink();
       return 'sleep';
@@ -49,8 +55,15 @@ export class Polling {
   /** A request is there. */
   arrived(): void {
     if (this.#idleSince === undefined) return;
-    if (this.#now() - this.#idleSince <= this.#max) this.#window = this.#max;
+    const now = this.#now();
+    if (now - this.#idleSince <= this.#max && now >= this.#restsUntil) this.#window = this.#max;
     this.#idleSince = undefined;
+  }
+
+  /** Between two looks lay more than a look: somebody else had the processor, who is not to be kept from it. */
+  #rest(now: number): void {
+    this.#window = 0;
+    this.#restsUntil = now + kernelLimits.pollRestMs;
   }
 
   #shrink(): void {

@@ -81,6 +81,28 @@ test('where something else is to happen first it is slept, and the next time loo
   expect(loop.polling.none(false)).toBe('look');
 });
 
+test('while others want the processor nothing is looked for', () => {
+  const loop = new Loop();
+  loop.request(0.05);
+  expect(loop.polling.none(false)).toBe('look');
+  loop.pass(kernelLimits.pollPreemptedMs + 0.1);
+  expect(loop.polling.none(false)).toBe('sleep');
+  loop.polling.arrived();
+  expect([loop.request(0.05), loop.request(0.05)]).toEqual([0, 0]);
+  loop.pass(kernelLimits.pollRestMs);
+  loop.request(0.05);
+  expect(loop.request(0.05)).toBeCloseTo(0.05, 2);
+});
+
+test('what the event loop does between two turns is nobody else on the processor', () => {
+  const loop = new Loop();
+  loop.request(0.05);
+  expect(loop.polling.none(false)).toBe('look');
+  loop.pass(0.1);
+  loop.polling.turn();
+  expect(loop.polling.none(false)).toBe('look');
+});
+
 test('switched off it always sleeps', () => {
   const loop = new Loop(0);
   expect([loop.request(0.01), loop.request(0.01), loop.request(0.01)]).toEqual([0, 0, 0]);
