@@ -2,13 +2,16 @@
  * Operations done on three sides at once: the filesystem under test, a tmpfs, and the model. All answers have to be the
  * same, and from time to time all that is there.
  */
+import { join } from 'node:path';
 import { alice, become, type Identity, root } from '../posix/support/identity.ts';
 import type { Stat } from '../posix/support/structs.ts';
 import { Durable, isReading } from './durable.ts';
 import { Model } from './model.ts';
 import { entryLine, listing, type Node, statLines, statOf } from './node.ts';
 import type { OpenFile } from './open-file.ts';
-import { isError, isSame, type Operation, type Outcome, printed } from './operations.ts';
+import { isError, isSame, type Operation, type Outcome, type PeerOperation, printed } from './operations.ts';
+import { removeQuota, setQuota } from './peer.ts';
+import { judge, type QuotaTree, verifyUse } from './quotas.ts';
 import type { Side } from './side.ts';
 
 export class Episode {
@@ -29,37 +32,79 @@ export class Episode {
   }
 
   /** Does it everywhere. Answers in words what differs. */
-  step(operation: Operation): string | undefined {
+  async step(operation: Operation): Promise<string | undefined> {
     become(this.#identity);
     const { model } = this;
     if (!model.applies(operation)) return undefined;
+    if (isPeers(operation)) return this.#peers(operation);
     if (isOwn(operation)) return this.#own(operation);
     if (operation.op === 'seekData' || operation.op === 'seekHole') return this.#seek(operation);
     const watched = this.#watched(operation);
     const before = watched.map((path) => this.#times(path));
-    const mapped = 'map' in operation ? model.mappedBytes(operation.map) : 0;
-
-    const isEmulated = operation.op === 'fallocate' && (operation.mode === 'zero' || operation.mode === 'zeroKeep');
-    const reference = isEmulated ? undefined : this.#reference.apply(operation, mapped);
-    const got = this.#mount.apply(operation, mapped);
-    if (this.#identity !== root && (reference === 'EACCES' || reference === 'EPERM')) {
-      if ('slot' in operation && (operation.op === 'open' || operation.op === 'tmpfile'))
-        model.open.delete(operation.slot);
-      return difference(operation, 'tmpfs', reference, got);
+    const tree = model.quotaOf(operation);
+    const limited = tree === undefined ? undefined : this.#limited(operation, tree);
+    if (limited?.differs !== undefined) return `${printed(operation)}: ${limited.differs}`;
+    if (limited?.got === 'EDQUOT') {
+      this.#leaveClosed(operation);
+      return undefined;
     }
-    const expected = model.apply(operation);
+    const done = withRoomFor(operation, limited?.got);
+    const { differs, isRefused } = this.#everywhere(done, limited?.got);
+    return differs ?? this.#compareTimes(done, watched, before, isRefused);
+  }
+
+  #everywhere(operation: Operation, known: Outcome): { readonly differs: string | undefined; isRefused: boolean } {
+    const { model } = this;
+    const mapped = 'map' in operation ? model.mappedBytes(operation.map) : 0;
+    const foreseen = this.#identity === root ? model.apply(operation) : undefined;
+    // Elsewhere there are no quotas, and the operation would be done.
+    const isOurs = foreseen === 'EXDEV';
+    const isEmulated = operation.op === 'fallocate' && (operation.mode === 'zero' || operation.mode === 'zeroKeep');
+    const isAlone = isEmulated || isOurs;
+    const reference = isAlone ? undefined : this.#reference.apply(operation, mapped);
+    const got = known ?? this.#mount.apply(operation, mapped);
+    if (this.#identity !== root && (reference === 'EACCES' || reference === 'EPERM')) {
+      if (operation.op === 'open' || operation.op === 'tmpfile') model.open.delete(operation.slot);
+      return { differs: difference(operation, 'tmpfs', reference, got), isRefused: true };
+    }
+    const expected = foreseen ?? model.apply(operation);
     if (isEmulated && !isError(expected)) this.#reference.replace(operation.slot, nodeOf(model, operation.slot).bytes);
     this.#noteMapped(operation);
     if (!isError(expected) && !isReading(operation)) this.#durable.note(operation);
-    return (
+    const differs =
       difference(operation, 'the model', expected, got) ??
-      (isEmulated ? undefined : difference(operation, 'the model', expected, reference, 'tmpfs')) ??
-      this.#compareTimes(operation, watched, before, isError(expected))
-    );
+      (isAlone ? undefined : difference(operation, 'the model', expected, reference, 'tmpfs'));
+    return { differs, isRefused: isError(expected) };
+  }
+
+  /** What goes by the metadata server, and only root asks for. */
+  async #peers(operation: PeerOperation): Promise<string | undefined> {
+    become(root);
+    const path = join(this.#mount.base, operation.path);
+    const got =
+      operation.op === 'setQuota' ? await setQuota(path, operation.blocks, operation.inodes) : await removeQuota(path);
+    return difference(operation, 'the model', this.model.apply(operation), got);
+  }
+
+  /** In a tree that has a quota. */
+  #limited(operation: Operation, tree: QuotaTree): { readonly got: Outcome; readonly differs: string | undefined } {
+    const path = this.model.pathOf(tree.root);
+    const isCow = this.model.growing(operation)?.isCow === true;
+    const before = this.#mount.statfs(path);
+    const got = this.#mount.apply(operation, 0);
+    const after = this.#mount.statfs(path);
+    if (typeof before === 'string' || typeof after === 'string') return { got, differs: `statfs of ${path} fails` };
+    return { got, differs: judge(tree, operation, got, before, after, isCow) };
+  }
+
+  /** An open that failed leaves no descriptor in its slot. */
+  #leaveClosed(operation: Operation): void {
+    if ((operation.op !== 'open' && operation.op !== 'tmpfile') || !this.model.open.delete(operation.slot)) return;
+    this.#reference.apply({ op: 'close', slot: operation.slot }, 0);
   }
 
   /** Compares all that is there. */
-  verify(): string | undefined {
+  async verify(): Promise<string | undefined> {
     become(root);
     for (const [path, node] of this.model.paths()) {
       const wrong = this.#verifyAt(this.#mount, path, node) ?? this.#verifyAt(this.#reference, path, node);
@@ -75,7 +120,34 @@ export class Episode {
       const wrong = this.#verifyOpen(slot, file);
       if (wrong !== undefined) return wrong;
     }
+    for (const tree of this.model.quotas.trees) {
+      const path = this.model.pathOf(tree.root);
+      const wrong = await verifyUse(
+        tree,
+        () => this.#mount.statfs(path),
+        () => this.#useOf(tree),
+      );
+      if (wrong !== undefined) return `${path}: ${wrong}`;
+    }
     return undefined;
+  }
+
+  /** Undefined where something of it is only mapped, so that nobody can ask for its blocks. */
+  #useOf(tree: QuotaTree): { readonly blocks: number; readonly inodes: number } | string | undefined {
+    const paths = new Map([...this.model.paths()].map(([path, node]) => [node, path]));
+    const slots = new Map([...this.model.open].map(([slot, { node }]) => [node, slot]));
+    const mapped = new Set([...this.model.maps.values()].map(({ node }) => node));
+    let [blocks, inodes] = [0, 0];
+    for (const node of this.model.quotas.members(tree)) {
+      const at = paths.get(node) ?? slots.get(node);
+      if (at === undefined && mapped.has(node)) return undefined;
+      if (at === undefined) continue;
+      inodes++;
+      const own = node.isFile ? this.#mount.blocks(at) : 0;
+      if (typeof own === 'string') return own;
+      blocks += own;
+    }
+    return { blocks, inodes };
   }
 
   /** Compares what a crash has left. */
@@ -208,6 +280,16 @@ export class Episode {
     }
     return undefined;
   }
+}
+
+function isPeers(operation: Operation): operation is PeerOperation {
+  return operation.op === 'setQuota' || operation.op === 'removeQuota';
+}
+
+/** A write goes as far as the quota does. */
+function withRoomFor(operation: Operation, got: Outcome): Operation {
+  const canBeLess = operation.op === 'write' || operation.op === 'pwrite' || operation.op === 'copy';
+  return canBeLess && typeof got === 'number' && got < operation.length ? { ...operation, length: got } : operation;
 }
 
 type OwnOperation = Extract<Operation, { op: 'snapshot' | 'unsnapshot' | 'cow' }>;

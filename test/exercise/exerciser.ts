@@ -77,7 +77,7 @@ export class Exerciser {
 
   /** All processes, each with a seed of its own, to the end or to the first mismatch. */
   async round(seed: number): Promise<Mismatch | undefined> {
-    while (this.#workers.length < this.#plan.processes) this.#workers.push(await Worker.start());
+    while (this.#workers.length < this.#plan.processes) this.#workers.push(await Worker.start(this.#box.env));
     const reports = this.#workers.map((worker, i) =>
       worker.order({
         order: 'exercise',
@@ -102,7 +102,7 @@ export class Exerciser {
 
   /** Does `script` by itself; answers what differs. */
   async replay(script: readonly Operation[]): Promise<string | undefined> {
-    this.#workers[0] ??= await Worker.start();
+    this.#workers[0] ??= await Worker.start(this.#box.env);
     const worker = this.#workers[0];
     const answer = worker.order({ order: 'replay', bases: this.#bases('replay'), script, features: this.#features });
     const [end] = await this.#conduct([answer], [worker]);
@@ -210,8 +210,10 @@ class Worker {
     child.once('exit', () => this.#end({ report: 'ended' }));
   }
 
-  static async start(): Promise<Worker> {
-    const child = fork(program, { execArgv: ['--import', typescript], serialization: 'advanced', stdio: 'inherit' });
+  /** @param env where it finds the daemon */
+  static async start(env: NodeJS.ProcessEnv): Promise<Worker> {
+    const execArgv = ['--import', typescript];
+    const child = fork(program, { env, execArgv, serialization: 'advanced', stdio: 'inherit' });
     const worker = new Worker(child);
     await worker.#report();
     return worker;

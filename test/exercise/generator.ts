@@ -44,7 +44,7 @@ export class Generator {
 
   next(known: Known): Operation {
     const random = this.#random;
-    if (this.#features.hasSnapshots && random.oneIn(40)) return this.#own(known);
+    if (this.#features.hasSnapshots && random.oneIn(25)) return this.#own(known);
     const weight = random.below(100);
     if (weight < 50) return this.#data(known);
     if (weight < 85) return this.#name(known);
@@ -113,6 +113,7 @@ export class Generator {
   /** What other filesystems have not. */
   #own(known: Known): Operation {
     const name = this.#random.pick(snapshots);
+    if (this.#features.isRoot && this.#random.oneIn(2)) return this.#quota(known);
     switch (this.#random.below(5)) {
       case 0:
       case 1:
@@ -124,6 +125,15 @@ export class Generator {
         if (!this.#features.isRoot) return { op: 'stat', path: this.#path(known) };
         return { op: 'cow', path: this.#path(known), value: this.#random.pick(['on', 'off']) };
     }
+  }
+
+  #quota(known: Known): Operation {
+    const random = this.#random;
+    const path = random.pickAny(known.directories) ?? this.#path(known);
+    if (random.oneIn(5)) return { op: 'removeQuota', path };
+    return random.oneIn(3)
+      ? { op: 'setQuota', path, blocks: 0, inodes: random.pick([1, 3, 8]) }
+      : { op: 'setQuota', path, blocks: random.pick([1, 5, 20, 60]), inodes: random.pick([0, 3, 20]) };
   }
 
   #mapped(slot: number, offset: number, length: number): Operation {

@@ -39,6 +39,7 @@ import {
 } from './open-file.ts';
 import { isError, type Operation, type Outcome, pattern } from './operations.ts';
 import { find, type Place } from './path.ts';
+import { below, Quotas, type QuotaTree } from './quotas.ts';
 import { Snapshot } from './snapshot.ts';
 
 const umask = 0o022;
@@ -69,6 +70,7 @@ export class Model {
   readonly open = new Map<number, OpenFile>();
   readonly maps = new Map<number, Mapping>();
   readonly snapshots = new Map<string, Snapshot>();
+  readonly quotas = new Quotas();
   /** Files written through mappings: what of it the filesystem knows, and since when, is the kernel's choice. */
   readonly mapped = new Set<Node>();
   readonly #owner: Owner;
@@ -95,10 +97,17 @@ export class Model {
     return isError(found) ? undefined : found;
   }
 
+  /** Of a directory that is there. */
+  pathOf(directory: Node): string {
+    return [...this.paths()].find(([, node]) => node === directory)?.[0] ?? '.';
+  }
+
   /** Can this operation be done at all: what it needs is open, what it touches in memory is there. */
   applies(operation: Operation): boolean {
     const { op } = operation;
     if (op === 'open' || op === 'tmpfile') return true;
+    if (op === 'removeQuota') return isPlain(operation.path);
+    if (op === 'setQuota') return this.#isMeasurable(operation.path);
     if (op === 'unmap') return this.maps.has(operation.map);
     if (op === 'peek') return this.mappedBytes(operation.map) > 0;
     if (op === 'poke') return this.maps.get(operation.map)?.isWritable === true && this.mappedBytes(operation.map) > 0;
@@ -108,8 +117,35 @@ export class Model {
     if (op === 'copy') return this.open.has(operation.to);
     if (op === 'lseek' || op === 'seekData' || op === 'seekHole') return file.node.isFile;
     if (op === 'mapRead' || op === 'view') return isMappable(file, false, operation);
-    if (op === 'map' || op === 'mapWrite') return isMappable(file, true, operation);
+    // What is stored to a page is counted when the kernel hands it on, and is lost where there is no room.
+    if (op === 'map' || op === 'mapWrite')
+      return isMappable(file, true, operation) && this.quotas.of(file.node) === undefined;
     return true;
+  }
+
+  /** The quota that an operation may exceed. */
+  quotaOf(operation: Operation): QuotaTree | undefined {
+    if (this.quotas.trees.size === 0) return undefined;
+    const node = this.growing(operation);
+    return node === undefined ? undefined : this.quotas.of(node);
+  }
+
+  /** The file that it writes to, or the directory that it makes something in. */
+  growing(operation: Operation): Node | undefined {
+    const { op } = operation;
+    if (op === 'write' || op === 'pwrite' || op === 'fallocate') return this.open.get(operation.slot)?.node;
+    if (op === 'copy') return this.open.get(operation.to)?.node;
+    if (op === 'tmpfile') return this.nodeAt(operation.path, true);
+    if (op !== 'open' && op !== 'mkdir' && op !== 'symlink' && op !== 'socket') return undefined;
+    const place = this.#find(operation.path, op === 'open');
+    return isError(place) || place.node !== undefined ? undefined : place.directory;
+  }
+
+  /** A name that needs no looking up of links, and nothing below that may have stores on their way. */
+  #isMeasurable(path: string): boolean {
+    const node = this.paths().get(path);
+    if (path === '.' || node === undefined || !isPlain(path)) return false;
+    return ![...below(node)].some((each) => this.mapped.has(each));
   }
 
   /** Bytes of a mapping that lie within the file: touching more ends the process. */
@@ -214,6 +250,14 @@ export class Model {
         return 0;
       case 'unsnapshot':
         return this.snapshots.delete(operation.name) ? 0 : 'ENOENT';
+      case 'setQuota':
+      case 'removeQuota': {
+        const directory = this.#there(operation.path, true);
+        if (isError(directory)) return directory;
+        if (!directory.isDirectory) return 'ENOTDIR';
+        if (operation.op === 'removeQuota') return this.quotas.remove(directory);
+        return this.quotas.set(directory, operation.blocks, operation.inodes);
+      }
       case 'seekData':
       case 'seekHole':
       case 'remount':
@@ -261,7 +305,9 @@ export class Model {
         chown(node, operation.uid, operation.gid);
         return 0;
       case 'cow':
-        return node.isFile || node.isDirectory ? 0 : 'EOPNOTSUPP';
+        if (!node.isFile && !node.isDirectory) return 'EOPNOTSUPP';
+        node.isCow = operation.value === 'on';
+        return 0;
       case 'utimens':
         return [`atime ${operation.atime}`, `mtime ${operation.mtime}`];
       case 'setxattr':
@@ -308,6 +354,8 @@ export class Model {
     if (!directory.isDirectory) return 'ENOTDIR';
     const node = new Node(S_IFREG, mode & ~umask, this.#owner);
     if ((directory.permissions & 0o2000) !== 0) node.gid = directory.gid;
+    this.quotas.inherit(node, directory);
+    node.isCow = directory.isCow;
     node.links = 0;
     node.isUnnamed = true;
     this.open.set(slot, { node, flags: 2, position: 0 });
@@ -369,6 +417,7 @@ export class Model {
     if (place.node !== undefined) return 'EEXIST';
     if (fromSlot && node.links === 0 && !node.isUnnamed) return 'ENOENT';
     if (node.isDirectory) return 'EPERM';
+    if (this.quotas.of(node) !== this.quotas.of(place.directory)) return 'EXDEV';
     node.links++;
     node.isUnnamed = false;
     place.directory.entries.set(place.name, node);
@@ -385,7 +434,7 @@ export class Model {
     if (!isRmdir && node.isDirectory) return 'EISDIR';
     if (isRmdir && node.entries.size > 0) return 'ENOTEMPTY';
     directory.entries.delete(name);
-    dropName(directory, node);
+    this.#drop(directory, node);
     return 0;
   }
 
@@ -404,6 +453,8 @@ export class Model {
     if (isBelow(target.directory, from.node)) return 'EINVAL';
     if (target.node !== undefined && isBelow(from.directory, target.node)) return flags === 2 ? 'EINVAL' : 'ENOTEMPTY';
     if (from.node === target.node) return 0;
+    const crosses = this.quotas.of(from.directory) !== this.quotas.of(target.directory);
+    if (crosses && flags === 2) return 'EXDEV';
     if (flags === 2 && target.node !== undefined) {
       moveTo(from.directory, target.directory, target.name, from.node);
       moveTo(target.directory, from.directory, from.name, target.node);
@@ -412,15 +463,24 @@ export class Model {
     if (target.node !== undefined) {
       if (from.node.isDirectory && !target.node.isDirectory) return 'ENOTDIR';
       if (!from.node.isDirectory && target.node.isDirectory) return 'EISDIR';
+      if (crosses) return 'EXDEV';
       if (target.node.entries.size > 0) return 'ENOTEMPTY';
-      dropName(target.directory, target.node);
-    }
+      this.#drop(target.directory, target.node);
+    } else if (crosses) return 'EXDEV';
     from.directory.entries.delete(from.name);
     moveTo(from.directory, target.directory, target.name, from.node);
     return 0;
   }
 
+  /** A directory takes its quota along. */
+  #drop(directory: Node, node: Node): void {
+    dropName(directory, node);
+    if (node.isDirectory) this.quotas.remove(node);
+  }
+
   #enter({ directory, name }: Place, node: Node): Node {
+    this.quotas.inherit(node, directory);
+    node.isCow = directory.isCow;
     directory.entries.set(name, node);
     if ((directory.permissions & 0o2000) !== 0) {
       node.gid = directory.gid;
@@ -443,4 +503,9 @@ export class Model {
   #find(path: string, follows: boolean, laterName = false): Place | string {
     return find(this.root, path, follows, laterName);
   }
+}
+
+/** Programs of ours take paths as text. */
+function isPlain(path: string): boolean {
+  return /^[ -~]*$/.test(path);
 }

@@ -20,6 +20,8 @@ export class Node {
   /** Of a symbolic link. */
   readonly target: string;
   readonly xattrs = new Map<string, Buffer>();
+  /** What is overwritten gets new blocks. */
+  isCow = false;
   /** Made by O_TMPFILE and not named yet. */
   isUnnamed = false;
 

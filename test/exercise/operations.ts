@@ -49,7 +49,12 @@ export type Operation =
   | Call<'getxattr' | 'removexattr', Path & { name: string }>
   | Call<'snapshot' | 'unsnapshot', { name: string }>
   | Call<'cow', Path & { value: 'on' | 'off' }>
+  | Call<'setQuota', Path & { blocks: number; inodes: number }>
+  | Call<'removeQuota', Path>
   | Call<'remount' | 'crash', object>;
+
+/** What goes by the metadata server, in its own time. */
+export type PeerOperation = Extract<Operation, { op: 'setQuota' | 'removeQuota' }>;
 
 /** The kernel hands no others to a FUSE filesystem (fuse_file_fallocate). */
 export type FallocateMode = 'allocate' | 'keep' | 'punch' | 'zero' | 'zeroKeep';

@@ -20,14 +20,30 @@ import {
   SEEK_SET,
 } from '../posix/support/constants.ts';
 import { cString } from '../posix/support/libc.ts';
-import { decodeDirents, decodeNames, encodeTimes, type Stat } from '../posix/support/structs.ts';
+import {
+  decodeDirents,
+  decodeNames,
+  decodeStatfs,
+  encodeTimes,
+  type Stat,
+  type StatFs,
+  statfsSize,
+} from '../posix/support/structs.ts';
 import { call, filled, lines, offsetOf, statx } from './calls.ts';
 import { Mappings } from './mappings.ts';
 import { entryLine } from './node.ts';
-import { type FallocateMode, isError, type Operation, type Outcome, pattern } from './operations.ts';
+import {
+  type FallocateMode,
+  isError,
+  type Operation,
+  type Outcome,
+  type PeerOperation,
+  pattern,
+} from './operations.ts';
 import { snapshotPath } from './snapshot.ts';
 
 const page = 4096;
+const AT_STATX_FORCE_SYNC = 0x2000;
 
 const fallocateModes: Readonly<Record<FallocateMode, number>> = {
   allocate: 0,
@@ -117,6 +133,8 @@ export class Side {
         return call('mkdir', this.path(snapshotPath(operation.name)), 0o755);
       case 'unsnapshot':
         return call('rmdir', this.path(snapshotPath(operation.name)));
+      case 'setQuota':
+      case 'removeQuota':
       case 'remount':
       case 'crash':
         return undefined;
@@ -144,7 +162,7 @@ export class Side {
     }
   }
 
-  #onPath(operation: Extract<Operation, { path: string }>): Outcome {
+  #onPath(operation: Exclude<Extract<Operation, { path: string }>, PeerOperation>): Outcome {
     const path = this.path(operation.path);
     switch (operation.op) {
       case 'truncate':
@@ -205,6 +223,20 @@ export class Side {
     const fd = this.#fds.get(slot);
     if (fd === undefined) throw new Error(`${this.name}: slot ${slot} is not open`);
     return fd;
+  }
+
+  statfs(path: string): StatFs | string {
+    const buffer = Buffer.alloc(statfsSize);
+    const done = call('statfs', this.path(path), buffer);
+    return typeof done === 'string' ? done : decodeStatfs(buffer);
+  }
+
+  /** Blocks of 4096 bytes, asked of the filesystem: by path, or by descriptor. */
+  blocks(at: string | number): number | string {
+    const [dirfd, path, flags] =
+      typeof at === 'number' ? [this.fd(at), '', AT_EMPTY_PATH] : [AT_FDCWD, this.path(at), AT_SYMLINK_NOFOLLOW];
+    const stat = statx(dirfd, path, flags | AT_STATX_FORCE_SYNC);
+    return typeof stat === 'string' ? stat : stat.blocks / 8;
   }
 
   stat(path: string, flags = AT_SYMLINK_NOFOLLOW): Stat | string {
@@ -320,7 +352,7 @@ export class Side {
     for (let done = 0; ; ) {
       const [from, target] = [offsetOf(offset + done), offsetOf(toOffset + done)];
       const copied = call('copy_file_range', this.fd(slot), from, this.fd(to), target, count - done, 0);
-      if (typeof copied === 'string') return copied;
+      if (typeof copied === 'string') return done > 0 ? done : copied;
       done += copied;
       if (copied === 0 || done >= count) return done;
     }

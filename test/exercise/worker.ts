@@ -96,7 +96,7 @@ async function exercise(order: Extract<Order, { order: 'exercise' }>): Promise<v
     writeSync(log, `${printed(operation)}\n`);
     const differs =
       (await step(episode, operation)) ??
-      (operation.op !== 'crash' && (isEnd || i === order.count) ? episode.verify() : undefined);
+      (operation.op !== 'crash' && (isEnd || i === order.count) ? await episode.verify() : undefined);
     if (differs !== undefined) {
       episode.closeAll();
       tell({ report: 'differs', detail: differs, script });
@@ -124,7 +124,7 @@ async function replay({ bases, script, features }: Extract<Order, { order: 'repl
     detail = await step(episode, operation);
     if (detail !== undefined) break;
   }
-  if (script.at(-1)?.op !== 'crash') detail ??= episode.verify();
+  if (script.at(-1)?.op !== 'crash') detail ??= await episode.verify();
   episode.closeAll();
   tell(detail === undefined ? { report: 'same' } : { report: 'differs', detail, script });
 }

@@ -31,7 +31,8 @@ export class Sandbox {
   readonly image: string;
   readonly mountPoint: string;
   readonly #run: string;
-  readonly #env: NodeJS.ProcessEnv;
+  /** Of the programs: where they find each other. */
+  readonly env: NodeJS.ProcessEnv;
   readonly #elsewhere: Elsewhere | undefined;
   readonly #children = new Set<ChildProcess>();
 
@@ -43,12 +44,12 @@ export class Sandbox {
     if (elsewhere === undefined) {
       this.state = join(dir, 'state');
       this.#run = join(dir, 'run');
-      this.#env = { ...process.env, IOPMEMFS_STATE: this.state, IOPMEMFS_RUN: this.#run };
+      this.env = { ...process.env, IOPMEMFS_STATE: this.state, IOPMEMFS_RUN: this.#run };
     } else {
       // What programs find in a user's environment, and nothing of ours.
       this.state = join(dir, '.local', 'state', 'iopmemfs');
       this.#run = join(dir, 'runtime', 'iopmemfs');
-      this.#env = { PATH: process.env.PATH, HOME: dir, XDG_RUNTIME_DIR: join(dir, 'runtime') };
+      this.env = { PATH: process.env.PATH, HOME: dir, XDG_RUNTIME_DIR: join(dir, 'runtime') };
     }
   }
 
@@ -168,7 +169,7 @@ export class Sandbox {
   }
 
   get #options() {
-    return { env: this.#env, cwd: this.dir };
+    return { env: this.env, cwd: this.dir };
   }
 
   #line(command: string, args: readonly string[]): [string, readonly string[]] {

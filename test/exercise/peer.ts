@@ -1,0 +1,40 @@
+/** What no system call does: told to the metadata server of the mount, as the programs of ours do it. */
+import { FsError } from '../../fs/errors.ts';
+import { remotePath, remotePlace, withClient } from '../../tools/lib/remote.ts';
+import type { Outcome } from './operations.ts';
+
+const bs = 4096;
+
+/** @param blocks and `inodes`: 0 for no limit */
+export function setQuota(directory: string, blocks: number, inodes: number): Promise<Outcome> {
+  return outcome(async () => {
+    const { server, remote } = await remotePath(directory);
+    await withClient(server, (client) => client.setQuota(remote, { bytes: blocks * bs, inodes }));
+  });
+}
+
+export function removeQuota(directory: string): Promise<Outcome> {
+  return outcome(async () => {
+    const { server, remote } = await remotePath(directory);
+    await withClient(server, (client) => client.removeQuota(remote));
+  });
+}
+
+export function clone(source: string, target: string, isTree: boolean): Promise<Outcome> {
+  return outcome(async () => {
+    const [from, to] = [await remotePath(source), await remotePlace(target)];
+    await withClient(from.server, (client) =>
+      isTree ? client.cloneTree(from.remote, to.remote) : client.clone(from.remote, to.remote),
+    );
+  });
+}
+
+async function outcome(work: () => Promise<void>): Promise<Outcome> {
+  try {
+    await work();
+    return 0;
+  } catch (error) {
+    if (error instanceof FsError) return error.code;
+    throw error;
+  }
+}
