@@ -1,5 +1,6 @@
 /** Makes up operations: what follows from a seed, and from what is there. */
 import { O_APPEND, O_CREAT, O_DIRECT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_TRUNC } from '../posix/support/constants.ts';
+import { type AclName, accessAcl, defaultAcl } from './acl.ts';
 import type { Operation } from './operations.ts';
 import type { Random } from './random.ts';
 
@@ -20,6 +21,16 @@ const depthMax = 4;
 const longest = `${'n'.repeat(254)}x`;
 /** Bytes that are no UTF-8 among them. */
 const names: readonly [string, ...string[]] = ['a', 'b', 'c', 'd', 'a', 'b', 'c', '\xff\xfe \n'];
+
+/** Users and groups of their own among them; one says no more than a mode, and one lacks its mask. */
+const acls: readonly [string, ...string[]] = [
+  'u::rwx,u:4001:rw-,g::r-x,m::rwx,o::r--',
+  'u::rwx,g::r-x,g:4100:rwx,m::r-x,o::--x',
+  'u::rwx,u:4002:---,g::rwx,g:4001:r--,m::rw-,o::r-x',
+  'u::rwx,g::rwx,m::r--,o::r--',
+  'u::rwx,g::r-x,o::r-x',
+  'u::rw-,u:4001:rw-,g::r--,o::---',
+];
 
 /** Names for a driver that knows UTF-8 only. */
 const plainNames: readonly [string, ...string[]] = ['a', 'b', 'c', 'd', 'e e'];
@@ -196,9 +207,26 @@ export class Generator {
     }
   }
 
+  #acl(path: string): Operation {
+    const random = this.#random;
+    const name = random.pick<AclName>([accessAcl, defaultAcl]);
+    switch (random.below(6)) {
+      case 0:
+        return { op: 'getxattr', path, name };
+      case 1:
+        return { op: 'removexattr', path, name };
+      default:
+        return { op: 'setAcl', path, name, acl: random.pick(acls) };
+    }
+  }
+
   #attribute(known: Known): Operation {
     const random = this.#random;
     const path = this.#path(known);
+    if (this.#features.isFull && random.oneIn(4)) {
+      const directory = random.oneIn(2) ? random.pickAny(known.directories) : undefined;
+      return this.#acl(directory ?? path);
+    }
     const name = random.pick(
       this.#features.isRoot ? ['user.a', 'user.b', 'trusted.c'] : ['user.a', 'user.b', 'user.c'],
     );

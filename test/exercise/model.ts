@@ -14,6 +14,7 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../posix/support/constants.ts';
+import { followMode, inherit, setAcl } from './acl.ts';
 import {
   attribute,
   chown,
@@ -58,6 +59,7 @@ type OnPath = Extract<
       | 'chown'
       | 'utimens'
       | 'setxattr'
+      | 'setAcl'
       | 'getxattr'
       | 'removexattr'
       | 'listxattr'
@@ -236,9 +238,9 @@ export class Model {
       case 'symlink':
         return this.#make(operation.path, () => new Node(S_IFLNK, 0o777, this.#owner, operation.to));
       case 'mkdir':
-        return this.#make(operation.path, () => new Node(S_IFDIR, operation.mode & 0o1777 & ~umask, this.#owner));
+        return this.#make(operation.path, () => new Node(S_IFDIR, operation.mode & 0o1777, this.#owner));
       case 'socket':
-        return this.#make(operation.path, () => new Node(S_IFSOCK, 0o666 & ~umask, this.#owner));
+        return this.#make(operation.path, () => new Node(S_IFSOCK, 0o666, this.#owner));
       case 'rmdir':
       case 'unlink':
         return this.#remove(operation.path, operation.op === 'rmdir');
@@ -272,6 +274,7 @@ export class Model {
       case 'chown':
       case 'utimens':
       case 'setxattr':
+      case 'setAcl':
       case 'getxattr':
       case 'removexattr':
       case 'listxattr':
@@ -300,10 +303,13 @@ export class Model {
         return node.isDirectory ? listing(node) : 'ENOTDIR';
       case 'chmod':
         node.permissions = operation.mode;
+        followMode(node);
         return 0;
       case 'chown':
         chown(node, operation.uid, operation.gid);
         return 0;
+      case 'setAcl':
+        return setAcl(node, operation.name, operation.acl);
       case 'cow':
         if (!node.isFile && !node.isDirectory) return 'EOPNOTSUPP';
         node.isCow = operation.value === 'on';
@@ -333,7 +339,7 @@ export class Model {
     let { node } = place;
     if (node === undefined) {
       if (!creates) return 'ENOENT';
-      node = this.#enter(place, new Node(S_IFREG, mode & ~umask, this.#owner));
+      node = this.#enter(place, new Node(S_IFREG, mode, this.#owner));
     } else {
       if (exclusive) return 'EEXIST';
       const error = opening(node, flags);
@@ -352,8 +358,9 @@ export class Model {
     const directory = this.#there(path, true);
     if (isError(directory)) return directory;
     if (!directory.isDirectory) return 'ENOTDIR';
-    const node = new Node(S_IFREG, mode & ~umask, this.#owner);
+    const node = new Node(S_IFREG, mode, this.#owner);
     if ((directory.permissions & 0o2000) !== 0) node.gid = directory.gid;
+    inherit(node, directory, umask);
     this.quotas.inherit(node, directory);
     node.isCow = directory.isCow;
     node.links = 0;
@@ -479,6 +486,7 @@ export class Model {
   }
 
   #enter({ directory, name }: Place, node: Node): Node {
+    inherit(node, directory, umask);
     this.quotas.inherit(node, directory);
     node.isCow = directory.isCow;
     directory.entries.set(name, node);

@@ -86,6 +86,10 @@ export function attribute(
   if (operation.op === 'listxattr') return [...xattrs.keys()].sort();
   const { name } = operation;
   const known = xattrs.get(name);
+  if (operation.op === 'removexattr' && name.startsWith('system.posix_acl_')) {
+    xattrs.delete(name); // no error where there is none (vfs_remove_acl)
+    return 0;
+  }
   if (name.startsWith('user.') && !node.isFile && !node.isDirectory)
     return operation.op === 'getxattr' ? 'ENODATA' : 'EPERM';
   switch (operation.op) {

@@ -3,6 +3,8 @@
  * slots, so that a script without some of its operations still has a meaning: what needs an empty slot is passed over.
  * Paths are relative to the directory under test, as bytes in latin1.
  */
+import type { AclName } from './acl.ts';
+
 /** An operation for each of the names `Op`. */
 type Call<Op extends string, Fields> = Op extends string ? { readonly op: Op } & Readonly<Fields> : never;
 
@@ -46,6 +48,7 @@ export type Operation =
   | Call<'chown', Path & { uid: number; gid: number }>
   | Call<'utimens', Path & { atime: number; mtime: number }>
   | Call<'setxattr', Path & Fill & { name: string; length: number; flags: 0 | 1 | 2 }>
+  | Call<'setAcl', Path & { name: AclName; acl: string }>
   | Call<'getxattr' | 'removexattr', Path & { name: string }>
   | Call<'snapshot' | 'unsnapshot', { name: string }>
   | Call<'cow', Path & { value: 'on' | 'off' }>

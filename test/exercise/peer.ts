@@ -1,5 +1,4 @@
 /** What no system call does: told to the metadata server of the mount, as the programs of ours do it. */
-import { FsError } from '../../fs/errors.ts';
 import { remotePath, remotePlace, withClient } from '../../tools/lib/remote.ts';
 import type { Outcome } from './operations.ts';
 
@@ -34,7 +33,11 @@ async function outcome(work: () => Promise<void>): Promise<Outcome> {
     await work();
     return 0;
   } catch (error) {
-    if (error instanceof FsError) return error.code;
+    if (isSystemError(error)) return error.code; // FsError, and what looking up the path said
     throw error;
   }
+}
+
+function isSystemError(error: unknown): error is Error & { readonly code: string } {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string';
 }

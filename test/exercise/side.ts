@@ -1,4 +1,5 @@
 /** One directory under test, and the operations on it as real system calls of this process. */
+import { encodeAcl } from '../posix/support/acl.ts';
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -154,6 +155,7 @@ export class Side {
       case 'chown':
       case 'utimens':
       case 'setxattr':
+      case 'setAcl':
       case 'getxattr':
       case 'removexattr':
       case 'listxattr':
@@ -198,6 +200,10 @@ export class Side {
       case 'setxattr': {
         const value = pattern(operation.length, operation.fill);
         return call('setxattr', path, cString(operation.name), value, value.length, operation.flags);
+      }
+      case 'setAcl': {
+        const value = encodeAcl(operation.acl);
+        return call('setxattr', path, cString(operation.name), value, value.length, 0);
       }
       case 'cow': {
         const value = Buffer.from(operation.value);
@@ -307,7 +313,7 @@ export class Side {
     const list = filled(follows ? 'listxattr' : 'llistxattr', 1, 65_536, this.path(path), 65_536);
     if (!Buffer.isBuffer(list)) return typeof list === 'string' ? list : 'EIO';
     return decodeNames(list)
-      .filter((name) => /^(user|trusted)\./.test(name))
+      .filter((name) => /^(user|trusted|system\.posix_acl_(access|default)$)/.test(name))
       .sort();
   }
 
