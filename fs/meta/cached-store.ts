@@ -90,19 +90,22 @@ export class CachedStore implements MetaStore {
 
   /** Reads all names and inodes into memory, while there is room: a page each time it is asked to go on. */
   async *fill(): AsyncGenerator<void> {
-    const dropped = this.#cache.namesDropped;
+    const { dropped } = this.#cache;
     const [names, inodes] = [dentryRange(), inodeRange()];
     try {
-      if (!(yield* this.#fillFrom(names.from, names.to))) return;
-      if (dropped === this.#cache.namesDropped) this.#cache.hasAllNames();
-      yield* this.#fillFrom(inodes.from, inodes.to);
+      if (!(yield* this.#fillFrom(names.from, names.to, dropped))) return;
+      if (dropped === this.#cache.dropped) this.#cache.hasAllNames();
+      yield* this.#fillFrom(inodes.from, inodes.to, dropped);
     } finally {
       this.#deleted = undefined;
     }
   }
 
-  /** False: there is no room for more. */
-  async *#fillFrom(from: Uint8Array, to: Uint8Array): AsyncGenerator<void, boolean> {
+  /**
+   * False: there is no room for more. Nor was there where anything was dropped: what had changed since the listing began
+   * would come back as it was before.
+   */
+  async *#fillFrom(from: Uint8Array, to: Uint8Array, dropped: number): AsyncGenerator<void, boolean> {
     let start: Uint8Array | undefined = from;
     while (start !== undefined) {
       const deleted = new Set<string>();
@@ -110,7 +113,7 @@ export class CachedStore implements MetaStore {
       let last: Uint8Array | undefined;
       for await (const page of this.#store.range(start, to, limits.fillPageEntries)) {
         for (const [key, value] of page) {
-          if (this.#cache.isFull) return false;
+          if (this.#cache.isFull || dropped !== this.#cache.dropped) return false;
           if (deleted.size === 0 || !deleted.has(textOf(key))) this.#keep(key, value);
         }
         last = page.at(-1)?.[0];

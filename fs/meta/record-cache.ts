@@ -21,7 +21,7 @@ export class RecordCache {
   readonly #bytesMax: number;
   readonly #index = new RecordIndex();
   readonly #log = new RecordLog();
-  #namesDropped = 0;
+  #dropped = 0;
   #knowsNames = false;
 
   /** Where the value of the record that was found last lies, until the next change. */
@@ -52,9 +52,9 @@ export class RecordCache {
     return this.#knowsNames;
   }
 
-  /** Names that went to make room. */
-  get namesDropped(): number {
-    return this.#namesDropped;
+  /** Records that went to make room. */
+  get dropped(): number {
+    return this.#dropped;
   }
 
   /** Every name of the store was put in, and none was dropped meanwhile (R2). */
@@ -163,9 +163,8 @@ export class RecordCache {
         this.#index.set(this.#log.move(record));
       } else {
         this.#index.remove();
-        if (this.#log.nameLength(record) === 0) continue;
-        this.#namesDropped++;
-        this.#knowsNames = false;
+        this.#dropped++;
+        if (this.#log.nameLength(record) > 0) this.#knowsNames = false;
       }
     }
     this.#log.release(from);

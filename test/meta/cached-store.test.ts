@@ -222,3 +222,19 @@ property.prop([steps], { numRuns: 60 })('in any order of batches, looks, listing
 async function drained(pages: AsyncIterable<unknown>): Promise<void> {
   for await (const _page of pages);
 }
+
+test('a listing brings back no older record than one that was changed, dropped to make room, and is not here any more', async () => {
+  const { store } = await tempStore();
+  const numbers = Array.from({ length: 1000 }, (_, i) => i + 1);
+  await store.batch(numbers.map((ino) => putInode(inode(ino, 1))));
+  const cached = new CachedStore(store, mib);
+  const fill = cached.fill();
+  await fill.next(); // about half of them; the listing has all as they were
+  await cached.batch([putInode(inode(900, 2))]);
+  // More than there is room for, and then none of it: there is room again.
+  const many = Array.from({ length: 1000 }, (_, i) => inode(10_000 + i, 4000, 't'.repeat(4000)));
+  await cached.batch(many.map(putInode));
+  await cached.batch(many.map(({ ino }) => ({ key: inodeKey(ino), value: undefined })));
+  for await (const _page of fill);
+  expect(cached.inode(900)?.size).toBe(2);
+});

@@ -6,6 +6,8 @@ import { RecordCache } from '../../fs/meta/record-cache.ts';
 import { nameFromLatin1 } from '../../fs/name.ts';
 
 const mib = 2 ** 20;
+/** A second each where nothing else runs. */
+const runsMs = 600_000;
 /** Few and many owners, below and above 2^32. */
 const numbers = fc.oneof(fc.nat(40), fc.constantFrom(2 ** 32, 2 ** 32 + 1, 2 ** 52 + 3, Number.MAX_SAFE_INTEGER));
 const names = fc.oneof(
@@ -42,7 +44,7 @@ test.prop([fc.array(steps, { maxLength: 400 })])('with room for all it is a map'
     expect(cache.has(key)).toBe(model.has(id));
   }
   expect(cache.size).toBe(model.size);
-  expect(cache.namesDropped).toBe(0);
+  expect(cache.dropped).toBe(0);
 });
 
 /** Numbers that follow from a seed, for more steps than one would want to write out. */
@@ -89,13 +91,14 @@ test.prop([fc.integer({ min: 1 })], { numRuns: 8 })(
       const is = look(n);
       if (is === undefined) continue;
       here++;
-      expect(is).toBe(model.get(n));
+      if (is !== model.get(n)) expect(is).toBe(model.get(n));
     }
     expect(here).toBeGreaterThan(5000);
     expect(cache.bytesHeld).toBeLessThanOrEqual(bytesMax + 2 * 2 ** 18);
     expect(cache.knowsNames).toBe(false);
-    expect(cache.namesDropped).toBeGreaterThan(0);
+    expect(cache.dropped).toBeGreaterThan(0);
   },
+  runsMs,
 );
 
 test.prop([fc.integer({ min: 1 })], { numRuns: 4 })(
@@ -111,4 +114,5 @@ test.prop([fc.integer({ min: 1 })], { numRuns: 4 })(
     expect(cache.size).toBe(0);
     expect(cache.bytesHeld).toBeLessThan(mib);
   },
+  runsMs,
 );
