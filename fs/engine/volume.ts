@@ -158,7 +158,7 @@ export class Volume {
     this.changes = new Changes(() => this.group, this.extents, this.provisional);
     this.#dirtyData = new DirtyData(this.device, (error) => this.#shutDown('the device failed', error));
     this.group = new GroupCommit(this.store, {
-      collect: (): readonly StoreOp[] => this.#collect(),
+      collect: (group): readonly StoreOp[] => this.#collect(group),
       beforeWrite: () => this.#dirtyData.persist(),
       onDurable: (group) => this.#durable(group),
       onFailure: (error) => this.#shutDown('the metadata store failed', error),
@@ -373,12 +373,12 @@ export class Volume {
 
   /** The counters go into the next group. */
   touchBinding(): void {
-    this.changes.record(storeKey(), this.#encodeBinding());
+    this.changes.record(storeKey(), this.#encodeBinding(this.group.open));
   }
 
-  #encodeBinding(): Uint8Array {
+  #encodeBinding(group: number): Uint8Array {
     const numbersMax = this.#nextNumber + limits.numbersAhead;
-    this.#raised = { group: this.group.open, numbersMax };
+    this.#raised = { group, numbersMax };
     this.#binding = {
       ...this.#binding,
       nextIno: numbersMax,
@@ -388,10 +388,11 @@ export class Volume {
   }
 
   /** Records that are made only here belong to the group that is sealed: as changes they would count for the next one. */
-  #collect(): readonly StoreOp[] {
+  #collect(group: number): readonly StoreOp[] {
     this.fresh.clear();
     const { ops, directories } = this.changes.collect();
-    if (this.#nextClientId > this.#binding.nextClientId) ops.push({ key: storeKey(), value: this.#encodeBinding() });
+    if (this.#nextClientId > this.#binding.nextClientId)
+      ops.push({ key: storeKey(), value: this.#encodeBinding(group) });
     for (const tree of this.quotas.takeChanged()) ops.push({ key: quotaKey(tree.id), value: encodeQuota(tree) });
     if (this.inodeCount !== this.#countedInodes) {
       this.#countedInodes = this.inodeCount;
