@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { alice, become, type Identity, root } from '../posix/support/identity.ts';
 import type { Stat } from '../posix/support/structs.ts';
 import { Durable, isReading } from './durable.ts';
+import { flagBits, getFlags } from './flags.ts';
 import { Model } from './model.ts';
 import { entryLine, listing, type Node, statLines, statOf } from './node.ts';
 import type { OpenFile } from './open-file.ts';
@@ -56,13 +57,19 @@ export class Episode {
   #everywhere(operation: Operation, known: Outcome): { readonly differs: string | undefined; isRefused: boolean } {
     const { model } = this;
     const mapped = 'map' in operation ? model.mappedBytes(operation.map) : 0;
-    const foreseen = this.#identity === root ? model.apply(operation) : undefined;
+    const isForbidding = model.hasFlags;
+    const foreseen = this.#identity === root && !isForbidding ? model.apply(operation) : undefined;
     // Elsewhere there are no quotas, and the operation would be done.
     const isOurs = foreseen === 'EXDEV';
     const isEmulated = operation.op === 'fallocate' && (operation.mode === 'zero' || operation.mode === 'zeroKeep');
     const isAlone = isEmulated || isOurs;
     const reference = isAlone ? undefined : this.#reference.apply(operation, mapped);
     const got = known ?? this.#mount.apply(operation, mapped);
+    // On a FUSE mount the kernel looks for other errors before the filesystem is asked for this one.
+    if (isForbidding && isError(reference) && isError(got) && (reference === 'EPERM' || got === 'EPERM')) {
+      if (operation.op === 'open' || operation.op === 'tmpfile') model.open.delete(operation.slot);
+      return { differs: undefined, isRefused: true };
+    }
     if (this.#identity !== root && (reference === 'EACCES' || reference === 'EPERM')) {
       if (operation.op === 'open' || operation.op === 'tmpfile') model.open.delete(operation.slot);
       return { differs: difference(operation, 'tmpfs', reference, got), isRefused: true };
@@ -190,7 +197,7 @@ export class Episode {
   /** One in four operations on names, the same ones in every replay. */
   #watched(operation: Operation): readonly string[] {
     if (!('path' in operation) || printed(operation).length % 4 !== 0) return [];
-    if (operation.op === 'utimens' || operation.op === 'readlink' || operation.op === 'list') return [];
+    if (['utimens', 'readlink', 'list', 'setFlags'].includes(operation.op)) return [];
     // tmpfs notes also that a list is gone which was not there (simple_set_acl); ext4 does not, nor do we.
     if (operation.op === 'removexattr' && operation.name.startsWith('system.')) return [];
     const paths = 'to' in operation && operation.op !== 'symlink' ? [operation.path, operation.to] : [operation.path];
@@ -238,6 +245,10 @@ export class Episode {
     if (node.isDirectory) {
       const entries = side.list(path);
       if (!isSame(entries, listing(node))) return say('entries', entries, listing(node));
+    }
+    if (node.flag !== 'none') {
+      const flags = getFlags(side.path(path));
+      if (flags !== flagBits[node.flag]) return say('flags', flags, node.flag);
     }
     if (node.isFile) {
       const wrong = verifyContent(side, path, node);

@@ -1,9 +1,11 @@
 /** Several processes that exercise one mounted filesystem, remounts between, and the shortest script of what went wrong. */
 import { type ChildProcess, fork } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Sandbox } from '../tools/sandbox.ts';
+import { unprotect } from './flags.ts';
 import type { Features } from './generator.ts';
 import { Jobs } from './jobs.ts';
 import { type Operation, printed } from './operations.ts';
@@ -71,6 +73,8 @@ export class Exerciser {
   async end(): Promise<void> {
     const jobs = this.#jobs?.end();
     await Promise.all(this.#workers.map((worker) => worker.end()));
+    const reference = join(this.#box.dir, 'reference');
+    if (existsSync(reference)) unprotect(Buffer.from(reference));
     await this.#box.remove();
     await jobs;
   }

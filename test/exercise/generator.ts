@@ -46,11 +46,13 @@ export interface Known {
 export class Generator {
   readonly #random: Random;
   readonly #features: Features;
+  readonly #hasFlags: boolean;
   #fill = 0;
 
   constructor(random: Random, features: Features) {
     this.#random = random;
     this.#features = features;
+    this.#hasFlags = random.oneIn(3);
   }
 
   next(known: Known): Operation {
@@ -124,7 +126,7 @@ export class Generator {
   /** What other filesystems have not. */
   #own(known: Known): Operation {
     const name = this.#random.pick(snapshots);
-    if (this.#features.isRoot && this.#random.oneIn(2)) return this.#quota(known);
+    if (this.#features.isRoot && this.#random.oneIn(2)) return this.#limit(known);
     switch (this.#random.below(5)) {
       case 0:
       case 1:
@@ -136,6 +138,13 @@ export class Generator {
         if (!this.#features.isRoot) return { op: 'stat', path: this.#path(known) };
         return { op: 'cow', path: this.#path(known), value: this.#random.pick(['on', 'off']) };
     }
+  }
+
+  /** Limits of trees, or what forbids changes. */
+  #limit(known: Known): Operation {
+    const random = this.#random;
+    if (!this.#hasFlags) return this.#quota(known);
+    return { op: 'setFlags', path: this.#path(known), flag: random.pick(['none', 'none', 'immutable', 'append']) };
   }
 
   #quota(known: Known): Operation {

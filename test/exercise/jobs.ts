@@ -8,7 +8,7 @@ const pauseMs = 1000;
 
 /** What a job may meet: a mount that goes, is away or comes back, a device without room. */
 const interrupted =
-  /EBUSY|ECONNRESET|ECONNREFUSED|ENOENT|ENOSPC|ENOTCONN|EPIPE|EXDEV|ESHUTDOWN|ECANCELED|EINTR|another has begun|ended with the filesystem/;
+  /EBUSY|ECONNRESET|ECONNREFUSED|ENOENT|ENOSPC|ENOTCONN|EPIPE|EXDEV|ESHUTDOWN|ECANCELED|EINTR|ESTALE|another has begun|ended with the filesystem/;
 
 export class Jobs {
   readonly #box: Sandbox;

@@ -14,7 +14,7 @@ import {
   S_IFREG,
   S_IFSOCK,
 } from '../posix/support/constants.ts';
-import { followMode, inherit, setAcl } from './acl.ts';
+import { defaultAcl, followMode, inherit, setAcl } from './acl.ts';
 import {
   attribute,
   chown,
@@ -63,7 +63,8 @@ type OnPath = Extract<
       | 'getxattr'
       | 'removexattr'
       | 'listxattr'
-      | 'cow';
+      | 'cow'
+      | 'setFlags';
   }
 >;
 
@@ -73,6 +74,8 @@ export class Model {
   readonly maps = new Map<number, Mapping>();
   readonly snapshots = new Map<string, Snapshot>();
   readonly quotas = new Quotas();
+  /** Something was made immutable or append-only. */
+  hasFlags = false;
   /** Files written through mappings: what of it the filesystem knows, and since when, is the kernel's choice. */
   readonly mapped = new Set<Node>();
   readonly #owner: Owner;
@@ -108,14 +111,25 @@ export class Model {
   applies(operation: Operation): boolean {
     const { op } = operation;
     if (op === 'open' || op === 'tmpfile') return true;
+    // That there is none on a file, the kernel answers by itself on a FUSE mount, which knows no flags.
+    if (op === 'removexattr' && operation.name === defaultAcl)
+      return (this.nodeAt(operation.path, true)?.flag ?? 'none') === 'none';
     if (op === 'removeQuota') return isPlain(operation.path);
-    if (op === 'setQuota') return this.#isMeasurable(operation.path);
+    if (op === 'setFlags') return this.#canHaveFlag(operation.path);
+    if (op === 'cow') return this.nodeAt(operation.path, true)?.flag !== 'immutable';
+    if (op === 'setQuota') return !this.hasFlags && this.#isMeasurable(operation.path);
     if (op === 'unmap') return this.maps.has(operation.map);
     if (op === 'peek') return this.mappedBytes(operation.map) > 0;
     if (op === 'poke') return this.maps.get(operation.map)?.isWritable === true && this.mappedBytes(operation.map) > 0;
     if (!('slot' in operation)) return true;
     const file = this.open.get(operation.slot);
     if (file === undefined) return false;
+    // The kernel does not know on a FUSE mount that there may be no shared mapping of what is append-only.
+    if (file.node.flag !== 'none' && (op === 'mapRead' || op === 'view' || op === 'map' || op === 'mapWrite'))
+      return false;
+    // tmpfs has no such fallocate.
+    if (file.node.flag !== 'none' && op === 'fallocate')
+      return operation.mode !== 'zero' && operation.mode !== 'zeroKeep';
     if (op === 'copy') return this.open.has(operation.to);
     if (op === 'lseek' || op === 'seekData' || op === 'seekHole') return file.node.isFile;
     if (op === 'mapRead' || op === 'view') return isMappable(file, false, operation);
@@ -141,6 +155,18 @@ export class Model {
     if (op !== 'open' && op !== 'mkdir' && op !== 'symlink' && op !== 'socket') return undefined;
     const place = this.#find(operation.path, op === 'open');
     return isError(place) || place.node !== undefined ? undefined : place.directory;
+  }
+
+  /**
+   * Not what is open or mapped: other filesystems let those write who could before. What forbids and what a quota forbids
+   * are not tried at once.
+   */
+  #canHaveFlag(path: string): boolean {
+    const node = this.nodeAt(path);
+    if (node === undefined || node === this.root || this.quotas.trees.size > 0) return false;
+    if (node.isDirectory) return true;
+    const isUsed = [...this.open.values(), ...this.maps.values()].some((each) => each.node === node);
+    return node.isFile && !isUsed && !this.mapped.has(node);
   }
 
   /** A name that needs no looking up of links, and nothing below that may have stores on their way. */
@@ -279,6 +305,7 @@ export class Model {
       case 'removexattr':
       case 'listxattr':
       case 'cow':
+      case 'setFlags':
         return this.#onPath(operation);
     }
   }
@@ -307,6 +334,10 @@ export class Model {
         return 0;
       case 'chown':
         chown(node, operation.uid, operation.gid);
+        return 0;
+      case 'setFlags':
+        node.flag = operation.flag;
+        this.hasFlags = true;
         return 0;
       case 'setAcl':
         return setAcl(node, operation.name, operation.acl);

@@ -1,5 +1,6 @@
 /** An inode as the manual pages describe it, its names, and what stat(2), readdir(3) and the attribute calls say of it. */
 import { S_IFDIR, S_IFLNK, S_IFREG } from '../posix/support/constants.ts';
+import type { Flag } from './flags.ts';
 import { type Operation, type Outcome, pattern } from './operations.ts';
 
 export interface Owner {
@@ -20,6 +21,8 @@ export class Node {
   /** Of a symbolic link. */
   readonly target: string;
   readonly xattrs = new Map<string, Buffer>();
+  /** Immutable or append-only. */
+  flag: Flag = 'none';
   /** What is overwritten gets new blocks. */
   isCow = false;
   /** Made by O_TMPFILE and not named yet. */

@@ -4,6 +4,7 @@
  * Paths are relative to the directory under test, as bytes in latin1.
  */
 import type { AclName } from './acl.ts';
+import type { Flag } from './flags.ts';
 
 /** An operation for each of the names `Op`. */
 type Call<Op extends string, Fields> = Op extends string ? { readonly op: Op } & Readonly<Fields> : never;
@@ -54,6 +55,7 @@ export type Operation =
   | Call<'cow', Path & { value: 'on' | 'off' }>
   | Call<'setQuota', Path & { blocks: number; inodes: number }>
   | Call<'removeQuota', Path>
+  | Call<'setFlags', Path & { flag: Flag }>
   | Call<'remount' | 'crash', object>;
 
 /** What goes by the metadata server, in its own time. */

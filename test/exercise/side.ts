@@ -31,6 +31,7 @@ import {
   statfsSize,
 } from '../posix/support/structs.ts';
 import { call, filled, lines, offsetOf, statx } from './calls.ts';
+import { setFlags } from './flags.ts';
 import { Mappings } from './mappings.ts';
 import { entryLine } from './node.ts';
 import {
@@ -160,6 +161,7 @@ export class Side {
       case 'removexattr':
       case 'listxattr':
       case 'cow':
+      case 'setFlags':
         return this.#onPath(operation);
     }
   }
@@ -201,6 +203,8 @@ export class Side {
         const value = pattern(operation.length, operation.fill);
         return call('setxattr', path, cString(operation.name), value, value.length, operation.flags);
       }
+      case 'setFlags':
+        return setFlags(path, operation.flag);
       case 'setAcl': {
         const value = encodeAcl(operation.acl);
         return call('setxattr', path, cString(operation.name), value, value.length, 0);

@@ -1,9 +1,10 @@
 /** One of the processes that exercise a filesystem: it makes up operations, or does those of a script again. */
-import { openSync, writeSync } from 'node:fs';
+import { existsSync, openSync, writeSync } from 'node:fs';
 import { chown, mkdir, open, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { alice } from '../posix/support/identity.ts';
+import { alice, become, root } from '../posix/support/identity.ts';
 import { Episode } from './episode.ts';
+import { unprotect } from './flags.ts';
 import { type Features, Generator, type Known } from './generator.ts';
 import { type Operation, printed } from './operations.ts';
 import { Random } from './random.ts';
@@ -56,9 +57,11 @@ async function ask(report: 'remount' | 'crash'): Promise<void> {
 }
 
 async function begin(bases: Bases, { isRoot }: Features): Promise<Episode> {
+  become(root);
   const snapshots = join(bases.mount, '.snapshots');
   for (const name of await readdir(snapshots).catch(() => [])) await rmdir(join(snapshots, name));
   for (const base of [bases.mount, bases.reference]) {
+    if (existsSync(base)) unprotect(Buffer.from(base));
     await rm(base, { recursive: true, force: true });
     await mkdir(base, { recursive: true, mode: 0o755 });
     if (!isRoot) await chown(base, alice.uid, alice.gid);
