@@ -43,7 +43,8 @@ export class Cutting {
       settle = resolve;
     });
     this.#pending.set(cut.ino, { ...cut, done, settle });
-    this.#running ??= this.#run();
+    if (this.#isStopped) settle();
+    else this.#running ??= this.#run();
   }
 
   /** Before what the file maps is looked at, or changes. @throws Wait until it is cut; FsError ESHUTDOWN, EIO: it never will be */

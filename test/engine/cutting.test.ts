@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { describe, expect, vi } from 'vitest';
 import type { limits } from '../../fs/limits.ts';
 import type { Handle, Vfs } from '../../fs/vfs.ts';
+import { GatedStore } from '../meta/gated-store.ts';
 import { CrashRecorder } from '../support/crash-recorder.ts';
 import { errnoOfCall, type Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { bs, list, makeDir, makeFile, makeScattered, pattern, test } from './fixture.ts';
@@ -229,4 +230,28 @@ test('layouts are recalled first, and granted when it has gone', async () => {
     await punched;
     await vfs.release(handle);
   });
+});
+
+test('whoever begins one while the filesystem is closed is not left waiting; the next mount does it', async ({
+  lab,
+}) => {
+  await lab.unmount();
+  const parts: { store?: GatedStore } = {};
+  await lab.mount(undefined, { store: (real) => (parts.store = new GatedStore(real)) });
+  const { store } = parts;
+  if (store === undefined) throw new Error('nothing was wrapped');
+  const ino = await makeScattered(lab.vfs, 'f', 400);
+  await lab.vfs.syncfs();
+  await writeFile(lab.vfs, 'other', pattern(bs));
+  const begun = store.begun;
+  store.hold();
+  const { vfs } = lab;
+  const closed = lab.unmount();
+  await vi.waitUntil(() => store.begun > begun, { timeout: 30_000, interval: 1 }); // what was going on has been stopped
+  const cut = Promise.resolve(vfs.setattr(ino, { size: bs }, root));
+  store.open();
+  await Promise.all([cut, closed]);
+  await lab.mount();
+  expect((await readAll(lab.vfs, ino)).equals(pattern(bs, 0))).toBe(true);
+  expect(lab.fs.status().blocks.file).toBe(2);
 });
