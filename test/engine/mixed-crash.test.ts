@@ -5,11 +5,13 @@
  */
 import { fc, test } from '@fast-check/vitest';
 import { expect, vi } from 'vitest';
+import { type ByteRange, extentState, type LayoutExtent } from '../../fs/engine/leases.ts';
 import { FsError } from '../../fs/errors.ts';
 import type { limits } from '../../fs/limits.ts';
 import type { FallocateMode } from '../../fs/vfs.ts';
 import { CrashRecorder } from '../support/crash-recorder.ts';
 import { n, readAll, root, withHandle } from '../support/filesystem.ts';
+import { FakeLeases } from './fake-leases.ts';
 import { bs } from './fixture.ts';
 
 vi.mock('../../fs/limits.ts', async (original) => {
@@ -31,6 +33,8 @@ vi.mock('../../fs/limits.ts', async (original) => {
 
 const sizeMax = 16 * bs;
 const cowFile = 3;
+/** What dead clients store, and nobody else. */
+const lateByte = 255;
 const file = fc.nat({ max: 3 });
 const offset = fc.oneof(
   fc.nat({ max: sizeMax }),
@@ -42,6 +46,11 @@ const modes: readonly Mode[] = ['allocate', 'allocate-keep-size', 'punch', 'punc
 
 const step = fc.oneof(
   { weight: 8, arbitrary: fc.record({ op: fc.constant('write'), file, offset, length }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ op: fc.constant('peer'), file, offset, length, dies: fc.constantFrom(false, false, true) }),
+  },
+  { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('late', 'evict') }) },
   { weight: 4, arbitrary: fc.record({ op: fc.constant('scatter'), file }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('truncate'), file, offset }) },
   {
@@ -84,6 +93,7 @@ interface Snapshot {
 
 class Exerciser {
   readonly #recorder: CrashRecorder;
+  readonly #leases: FakeLeases;
   readonly #dir: number;
   readonly #files = new Map<number, Content>();
   readonly #inodes = new Map<number, Content>();
@@ -91,19 +101,24 @@ class Exerciser {
   readonly #snapshots: Snapshot[] = [];
   #mark = 0;
   #byte = 0;
+  #nextClient = 7;
+  /** What dead clients can still store to. */
+  #reached: { readonly client: number; readonly at: number; readonly bytes: number }[] = [];
 
-  private constructor(recorder: CrashRecorder, dir: number) {
+  private constructor(recorder: CrashRecorder, leases: FakeLeases, dir: number) {
     this.#recorder = recorder;
+    this.#leases = leases;
     this.#dir = dir;
   }
 
   static async start(): Promise<Exerciser> {
-    const recorder = await CrashRecorder.create(200 * bs);
+    const leases = new FakeLeases();
+    const recorder = await CrashRecorder.create(200 * bs, leases);
     const { vfs } = recorder.fs;
     const { ino } = await vfs.mkdir(vfs.rootIno, n('d'), 0o755, root);
     await vfs.syncfs();
     recorder.mark(0);
-    return new Exerciser(recorder, ino);
+    return new Exerciser(recorder, leases, ino);
   }
 
   get #vfs() {
@@ -173,6 +188,18 @@ class Exerciser {
     switch (s.op) {
       case 'write':
         return this.#on([s.file], async () => this.#write(await this.#open(s.file), s.offset, s.length));
+      case 'peer':
+        return this.#on([s.file], async () => this.#peer(await this.#open(s.file), s.offset, s.length, s.dies));
+      case 'late':
+        for (const { at, bytes } of this.#reached) this.#recorder.fs.device.write(at, Buffer.alloc(bytes, lateByte));
+        return undefined;
+      case 'evict':
+        return this.#on([-3], async () => {
+          const { client } = this.#reached.at(0) ?? {};
+          if (client === undefined) return;
+          this.#reached = this.#reached.filter((each) => each.client !== client);
+          await this.#recorder.fs.layouts.releaseQuarantine(client);
+        });
       case 'scatter':
         return this.#on([s.file], async () => {
           const content = await this.#open(s.file);
@@ -280,15 +307,70 @@ class Exerciser {
     }
   }
 
+  /** A byte of its own for each request, so that the place it comes from can be told. */
+  #data(count: number): Buffer {
+    this.#byte = (this.#byte % 250) + 1;
+    return Buffer.alloc(count, this.#byte);
+  }
+
   async #write(content: Content, at: number, count: number): Promise<void> {
-    // A byte of its own for each write, so that the place it comes from can be told.
-    this.#byte = (this.#byte % 255) + 1;
-    const data = Buffer.alloc(count, this.#byte);
+    const data = this.#data(count);
     await this.#change(
       content,
       (now, done) => written(now, at, data.subarray(0, Math.min(done, count))),
       () => withHandle(this.#vfs, content.ino, 2, (handle) => this.#vfs.write(handle, at, data, root)),
     );
+  }
+
+  /** A client writes whole blocks under a layout, and commits them and gives it back; or it dies, and is fenced. */
+  async #peer(content: Content, from: number, count: number, dies: boolean): Promise<void> {
+    const { layouts } = this.#recorder.fs;
+    const { ino } = content;
+    const client = this.#nextClient++;
+    const range = { offset: Math.floor(from / bs) * bs, length: Math.ceil(count / bs) * bs };
+    const data = this.#data(range.length);
+    while (this.#leases.open > 0) await new Promise(setImmediate); // nothing is granted below a recall
+    const held = this.#leases.hold(ino, range.offset, range.length, client);
+    let granted: readonly LayoutExtent[] = [];
+    await this.#change(
+      content,
+      (now) => (dies ? storedInPlace(now, granted, range.offset, data) : written(now, range.offset, data)),
+      async () => {
+        try {
+          granted = await layouts.mapForWrite(ino, range, client);
+          await this.#store(granted, range.offset, data);
+          if (dies) await this.#fence(client, ino, range, granted);
+          else
+            await layouts.commitLayout(
+              ino,
+              { ranges: [range], lastWriteOffset: range.offset + range.length - 1, mtimeNs: undefined },
+              client,
+            );
+        } finally {
+          if (!dies) await layouts.releaseProvisional(ino, range, client);
+          this.#leases.giveBack(held);
+        }
+      },
+    );
+  }
+
+  async #store(extents: readonly LayoutExtent[], from: number, data: Buffer): Promise<void> {
+    for (const { state, offset: at, length: bytes, storageOffset } of extents) {
+      if (state === extentState.read) continue;
+      this.#recorder.fs.device.write(storageOffset, data.subarray(at - from, at - from + bytes));
+      await new Promise(setImmediate);
+    }
+  }
+
+  /** What it stores from now on nobody ever sees, unless there was no room to take the data out of its reach. */
+  async #fence(client: number, ino: number, range: ByteRange, extents: readonly LayoutExtent[]): Promise<void> {
+    const { fs } = this.#recorder;
+    await fs.layouts.quarantine(client, [{ ino, ...range, access: 'write' }]);
+    const mapped = await fs.map(ino);
+    for (const { state, storageOffset: at, length: bytes } of extents) {
+      const isLeft = mapped.some((one) => one.storageOffset < at + bytes && at < one.storageOffset + one.length);
+      if (state !== extentState.read && !isLeft) this.#reached.push({ client, at, bytes });
+    }
   }
 
   async #unlink(id: number): Promise<void> {
@@ -391,6 +473,14 @@ function written(now: Buffer, at: number, data: Uint8Array): Buffer {
   if (data.length === 0) return now;
   const next = resized(now, Math.max(now.length, at + data.length));
   next.set(data, at);
+  return next;
+}
+
+/** What a client stored to blocks that are the file's. */
+function storedInPlace(now: Buffer, granted: readonly LayoutExtent[], from: number, data: Buffer): Buffer {
+  const next = Buffer.from(now);
+  for (const { state, offset: at, length: bytes } of granted)
+    if (state === extentState.readWrite && at < next.length) data.copy(next, at, at - from, at - from + bytes);
   return next;
 }
 

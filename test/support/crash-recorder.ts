@@ -5,6 +5,7 @@
 import type { BarDevice, DirectAccess, PagePin } from '../../fs/bar/device.ts';
 import { formatFilesystem, openFilesystem } from '../../fs/engine/engine.ts';
 import type { Filesystem } from '../../fs/engine/filesystem.ts';
+import type { Leases } from '../../fs/engine/leases.ts';
 import { newUuid } from '../../fs/format/uuid.ts';
 import { checkFilesystem } from '../../fs/fsck/check.ts';
 import { problemText } from '../../fs/fsck/problem.ts';
@@ -145,7 +146,7 @@ export class CrashRecorder {
   }
 
   /** An empty filesystem on a device of `size` bytes. */
-  static async create(size: number): Promise<CrashRecorder> {
+  static async create(size: number, leases?: Leases): Promise<CrashRecorder> {
     const memory = Buffer.alloc(size);
     const formatted = new MemoryStore();
     const device = new MemoryDevice(memory);
@@ -161,7 +162,11 @@ export class CrashRecorder {
     const before = Buffer.from(memory);
     const events: Event[] = [];
     const store = new RecordingStore(formatted.records, events);
-    const fs = await openFilesystem({ device: new RecordingDevice(memory, events), store });
+    const fs = await openFilesystem({
+      device: new RecordingDevice(memory, events),
+      store,
+      ...(leases === undefined ? {} : { leases }),
+    });
     return new CrashRecorder(fs, events, before, formatted.records);
   }
 
