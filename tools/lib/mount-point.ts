@@ -1,4 +1,4 @@
-import { readdir, realpath, stat } from 'node:fs/promises';
+import { readdir, realpath, stat, statfs } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { FsError } from '../../fs/errors.ts';
 import { detach } from '../../fs/fuse/detach.ts';
@@ -31,11 +31,11 @@ export async function requireMountPoint(path: string): Promise<string> {
   return mountPoint;
 }
 
-/** A daemon that was killed leaves a mount of ours that answers ENOTCONN to everything. */
+/** A daemon that was killed leaves a mount of ours that answers ENOTCONN to what the kernel does not know by itself: stat(2) may succeed. */
 async function removeDeadMount(path: string): Promise<void> {
   if (mountedAt(path)?.type !== mountType) return;
   try {
-    await stat(path);
+    await statfs(path);
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error) || error.code !== 'ENOTCONN') return;
     await detach(path, true);
