@@ -4,6 +4,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/build.ts'],
+    setupFiles: ['test/support/patterns.ts'],
     reporters: ['default', 'test/support/closing-line.ts'],
     pool: 'forks',
     testTimeout: 60_000,
