@@ -9,6 +9,7 @@ import { checkBinding, readBinding } from '../fs/meta/binding.ts';
 import { mountExit, parsedOptions } from './commands/mount.ts';
 import { collect } from './commands/serve.ts';
 import { printSummary, startInBackground } from './lib/background.ts';
+import { mountOptionsHelp } from './lib/mount-options.ts';
 import { requireMountPoint } from './lib/mount-point.ts';
 import { ExitError, packageVersion, runProgram } from './lib/program.ts';
 import { remount } from './lib/remount.ts';
@@ -26,7 +27,7 @@ const command = new Command('mount.iopmemfs')
   .description('Mount an iopmemfs filesystem; called by mount -t iopmemfs DEVICE DIR.')
   .argument('<device>', 'PCI BAR, memory device or image file')
   .argument('<directory>', 'an empty directory')
-  .option('-o, --options <list>', 'as for iopmemfs mount', collect, [])
+  .option('-o, --options <list>', 'as for iopmemfs mount, see below', collect, [])
   .option('-s, --sloppy', 'leave out options that nobody knows')
   .option('-f, --fake', 'do everything but mount: device, metadata and mount point are checked')
   .option('-n, --no-mtab', 'accepted: there is no /etc/mtab to write')
@@ -34,7 +35,7 @@ const command = new Command('mount.iopmemfs')
   .option('-t, --type <type>', 'accepted')
   .option('-v, --verbose', 'say what was mounted')
   .version(packageVersion(), '-V, --version')
-  .addHelpText('after', '\nExit code: 0 mounted, 1 wrong call, 32 not mounted.')
+  .addHelpText('after', `${mountOptionsHelp}\n\nExit code: 0 mounted, 1 wrong call, 32 not mounted.`)
   .action(async (device: string, directory: string, options: Options) => {
     const parsed = parsedOptions(options.options, options.sloppy === true); // a wrong call is told before anything is opened
     if (options.namespace !== undefined) {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseMountOptions } from '../../tools/lib/mount-options.ts';
+import { mountOptionsHelp, parseMountOptions } from '../../tools/lib/mount-options.ts';
 
 const isRoot = process.geteuid?.() === 0;
 
@@ -27,4 +27,16 @@ test('poll_us is in microseconds', () => {
 test('later options win over earlier ones', () => {
   const { readOnly, kernel, leaseMs } = parseMountOptions(['ro,noexec,lease_ms=500', 'rw,exec,lease_ms=700'], false);
   expect({ readOnly, kernel, leaseMs }).toEqual({ readOnly: false, kernel: [], leaseMs: 700 });
+});
+
+test('the help names options that there are', () => {
+  const lists = mountOptionsHelp
+    .split('\n')
+    .flatMap((line) => /^ {2}([a-z][^,\s]*(?:, [a-z][^,\s]*)*)/.exec(line)?.[1] ?? []);
+  const names = lists.flatMap((list) => list.split(', '));
+  const given = names.map((name) => (name.startsWith('driver=') ? 'driver=kernel' : name.replace(/=.*/, '=1')));
+  expect(given).toEqual(
+    expect.arrayContaining(['ro', 'direct_io', 'driver=kernel', 'poll_us=1', 'meta=1', 'recall_ms=1']),
+  );
+  expect(() => parseMountOptions(given, false)).not.toThrow();
 });

@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander';
 import { runDaemon } from '../lib/daemon.ts';
-import { parseMountOptions } from '../lib/mount-options.ts';
+import { mountOptionsHelp, parseMountOptions } from '../lib/mount-options.ts';
 import { ExitError, errorText } from '../lib/program.ts';
 import { remount } from '../lib/remount.ts';
 import { collect, runOptions, type ServeOptions, withServeOptions } from './serve.ts';
@@ -19,14 +19,10 @@ export function mountCommand(): Command {
     .description('Serve a filesystem and mount it here, in the background; ready when the mount answers.')
     .argument('<device>', 'PCI BAR, memory device or image file')
     .argument('<directory>', 'an empty directory')
-    .option(
-      '-o, --options <list>',
-      'ro, remount, noexec, nosuid, noatime, …, allow_other, direct_io, driver=, meta=, listen=, lease_ms=, recall_ms=, poll_us=',
-      collect,
-      [],
-    )
+    .option('-o, --options <list>', 'ro, noexec, allow_other, direct_io and others, see below', collect, [])
     .option('--driver <name>', 'kernel (our own, the default) or fuse-native (libfuse 2)')
-    .addOption(new Option('--sloppy', 'leave out mount options that nobody knows').hideHelp());
+    .addOption(new Option('--sloppy', 'leave out mount options that nobody knows').hideHelp())
+    .addHelpText('after', `${mountOptionsHelp}\n\nExit code: 0 mounted, 1 wrong call, 32 not mounted.`);
   return withServeOptions(command).action(async (device: string, directory: string, options: Options) => {
     const run = runOptions(device, options);
     const driver = options.driver === undefined ? [] : [`driver=${options.driver}`];

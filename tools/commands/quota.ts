@@ -6,7 +6,7 @@ import { formatColumns } from '../lib/columns.ts';
 import { print, printJson } from '../lib/program.ts';
 import { ProgressLine } from '../lib/progress-line.ts';
 import { allServers, type Registration } from '../lib/registry.ts';
-import { remotePath, withClient } from '../lib/remote.ts';
+import { mayAsk, remotePath, withClient } from '../lib/remote.ts';
 import { formatSize, parseCount, parseSize } from '../lib/sizes.ts';
 
 interface SetOptions {
@@ -92,7 +92,9 @@ async function quotaOf(path: string): Promise<readonly Quota[]> {
   );
 }
 
-function allOf(server: Registration): Promise<readonly Quota[]> {
+/** None where others run the daemon: it does not answer. */
+async function allOf(server: Registration): Promise<readonly Quota[]> {
+  if (!(await mayAsk(server))) return [];
   return withClient(server, async (client) => (await client.quotas()).map((quota) => withLocalPath(server, quota)));
 }
 

@@ -1,9 +1,10 @@
+import { mkdir, readdir, rmdir, stat } from 'node:fs/promises';
 import { Command } from 'commander';
 import { FsError } from '../../fs/errors.ts';
 import { formatColumns } from '../lib/columns.ts';
 import { print, printJson } from '../lib/program.ts';
 import { withProgress } from '../lib/progress.ts';
-import { remotePath, withClient } from '../lib/remote.ts';
+import { mayAsk, type RemotePath, remotePath, withClient } from '../lib/remote.ts';
 
 interface Options {
   readonly json?: true;
@@ -30,9 +31,11 @@ export function snapshotCommand(): Command {
       requireName(name);
       const { server, local, remote } = await remotePath(directory);
       try {
-        await withClient(server, (client) => withProgress(client, 'snapshot', () => client.snapshot(remote, name)));
+        if (await mayAsk(server)) {
+          await withClient(server, (client) => withProgress(client, 'snapshot', () => client.snapshot(remote, name)));
+        } else await mkdir(pathOf(local, name));
       } catch (error) {
-        const isThere = error instanceof FsError && error.code === 'EEXIST';
+        const isThere = error instanceof Error && 'code' in error && error.code === 'EEXIST';
         throw isThere ? new FsError('EEXIST', { path: pathOf(local, name) }) : error;
       }
       if (options.json === true) printJson({ name, path: pathOf(local, name) });
@@ -41,12 +44,12 @@ export function snapshotCommand(): Command {
     .command('delete')
     .description('Delete one. The name is gone at once; its blocks come back in the background (iopmemfs status).')
     .argument('<directory>', 'the directory that it was made of')
-    .argument('<name>')
+    .argument('<name>', 'what the snapshot is called')
     .option('--json', 'print what was deleted as JSON')
     .action(async (directory: string, name: string, options: Options) => {
       requireName(name);
-      const { server, local, remote } = await remotePath(directory);
-      await withClient(server, (client) => client.rmdir(`${remote}/.snapshots/${name}`));
+      const { local } = await remotePath(directory);
+      await rmdir(pathOf(local, name));
       if (options.json === true) printJson({ name, path: pathOf(local, name) });
     });
   command
@@ -55,23 +58,29 @@ export function snapshotCommand(): Command {
     .argument('<directory>', 'a directory on a mount')
     .option('--json', 'print an array as JSON')
     .action(async (directory: string, options: Options) => {
-      const { server, local, remote } = await remotePath(directory);
-      const listed = await withClient(server, async (client) => {
-        const found: Listed[] = [];
-        for (const name of await client.readdir(`${remote}/.snapshots`)) {
-          const { btime } = await client.stat(`${remote}/.snapshots/${name}`);
-          found.push({
-            name,
-            path: pathOf(local, name),
-            createdAt: new Date(btime.sec * 1000 + btime.nsec / 1e6).toISOString(),
-          });
-        }
-        return found;
-      });
+      const listed = await snapshotsOf(await remotePath(directory));
       if (options.json === true) printJson(listed);
       else if (listed.length > 0) print(table(listed));
     });
   return command;
+}
+
+async function snapshotsOf(directory: RemotePath): Promise<readonly Listed[]> {
+  const { server, local, remote } = directory;
+  const of = (name: string, time: Date): Listed => ({ name, path: pathOf(local, name), createdAt: time.toISOString() });
+  if (!(await mayAsk(server))) {
+    const names = await readdir(pathOf(local, ''));
+    const found = await Promise.all(names.map(async (name) => of(name, (await stat(pathOf(local, name))).birthtime)));
+    return found.sort((a, b) => (a.createdAt < b.createdAt ? -1 : 1));
+  }
+  return withClient(server, async (client) => {
+    const found: Listed[] = [];
+    for (const name of await client.readdir(`${remote}/.snapshots`)) {
+      const { btime } = await client.stat(`${remote}/.snapshots/${name}`);
+      found.push(of(name, new Date(btime.sec * 1000 + btime.nsec / 1e6)));
+    }
+    return found;
+  });
 }
 
 /** @throws FsError EINVAL */

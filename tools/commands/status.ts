@@ -6,7 +6,7 @@ import { formatColumns } from '../lib/columns.ts';
 import { jobText } from '../lib/job.ts';
 import { print, printJson } from '../lib/program.ts';
 import { allServers, type Registration, serverAt } from '../lib/registry.ts';
-import { withClient } from '../lib/remote.ts';
+import { mayAsk, withClient } from '../lib/remote.ts';
 import { formatSize } from '../lib/sizes.ts';
 
 export function statusCommand(): Command {
@@ -15,10 +15,15 @@ export function statusCommand(): Command {
     .argument('[path]', 'a path on a mount, or a device; all daemons without it')
     .option('--json', 'print it as JSON, in bytes: an object for one path, an array without')
     .action(async (path: string | undefined, options: { readonly json?: true }) => {
-      const servers = path === undefined ? await allServers() : [await serverAt(path)];
-      const all = await Promise.all(servers.map((server) => lookInto(server)));
-      if (options.json === true) printJson(path === undefined ? all.map(jsonOf) : all.map(jsonOf)[0]);
-      else for (const each of all) print(textOf(each));
+      if (path !== undefined) {
+        const shown = await lookInto(await serverAt(path));
+        if (options.json === true) printJson(jsonOf(shown));
+        else print(textOf(shown));
+        return;
+      }
+      const all = await Promise.all((await allServers()).map(lookIntoOwn));
+      if (options.json === true) printJson(all.map((each) => ('status' in each ? jsonOf(each) : outline(each))));
+      else for (const each of all) print('status' in each ? textOf(each) : outlineText(each));
     });
 }
 
@@ -41,6 +46,20 @@ async function lookInto(server: Registration): Promise<Shown> {
       fragmentation: await client.fragmentation(),
     };
   });
+}
+
+/** Among all, one that others run is shown as it registered: it does not answer. */
+async function lookIntoOwn(server: Registration): Promise<Shown | Registration> {
+  return (await mayAsk(server)) ? lookInto(server) : server;
+}
+
+function outline({ pid, mountPoint, uuid, device }: Registration): object {
+  return { pid, mountPoint: mountPoint ?? null, filesystem: { uuid, device } };
+}
+
+function outlineText({ pid, mountPoint, uuid, device }: Registration): string {
+  const where = mountPoint === undefined ? '' : `, mounted on ${mountPoint}`;
+  return `${device}: ${uuid}\n  process ${pid}${where}, answers only root and the user who runs it`;
 }
 
 function jsonOf({ server, status, job, fragmentation }: Shown): object {

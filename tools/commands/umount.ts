@@ -37,7 +37,7 @@ async function unmount(directory: string, lazy: boolean): Promise<void> {
   throw new FsError('ETIMEDOUT', { path: mountPoint, detail: `process ${server.pid} is still closing the filesystem` });
 }
 
-/** What umount(8) or fusermount3(1) said, where it is not the one thing that people meet. */
+/** What umount(8) or fusermount3(1) said, where it is not one of the two things that people meet. */
 function notUnmounted(path: string, cause: unknown): FsError {
   const said = cause instanceof Error && 'stderr' in cause ? String(cause.stderr).trim() : String(cause);
   if (/busy/i.test(said)) {
@@ -47,5 +47,11 @@ function notUnmounted(path: string, cause: unknown): FsError {
       cause,
     );
   }
-  return new FsError('EPERM', { path, detail: said }, cause);
+  // fusermount3(1) has a list of what each user mounted through it.
+  const others = /entry for .* not found/.test(said);
+  return new FsError(
+    'EPERM',
+    { path, detail: others ? 'somebody else mounted it: only they and root unmount it' : said },
+    cause,
+  );
 }

@@ -21,6 +21,22 @@ export interface ParsedMountOptions {
   readonly kernel: readonly string[];
 }
 
+/** What `-o` takes, for those who ask for help. */
+export const mountOptionsHelp = `
+Mount options (-o), separated by commas:
+  ro, rw, remount       read-only or not; remount changes what is mounted already
+  nosuid, nodev, noexec, noatime, nodiratime, relatime, strictatime
+                        as mount(8) has them; options for fstab(5) and systemd are passed over
+  allow_other, no_allow_other
+                        whether other users get in: for root yes, for others no unless given (docs/fuse.md)
+  direct_io             read and write past the page cache: nothing twice in memory, a request for each call
+  driver=kernel|fuse-native
+                        our own driver (the default), or libfuse 2
+  poll_us=N             look N microseconds for the next request before the daemon sleeps, 0 to 1000 (default: 200;
+                        0 saves the processor time that it takes, and makes each request slower)
+  meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS
+                        as --meta, --listen, --lease-ms, --recall-ms of iopmemfs mount`;
+
 /** Options that the kernel knows for every filesystem (mount(8), "Filesystem-independent mount options"). */
 const forKernel = new Set(['nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'relatime', 'strictatime']);
 /** Their opposites, which are the default: they only take one of the above back. */

@@ -69,12 +69,13 @@ interface Described extends Omit<ErrorContext, 'op' | 'path' | 'detail'> {
 }
 
 function describe(code: string, { op, path, ino, name, range, detail }: Described, cause?: unknown): string {
+  const said = detail ?? (cause instanceof Error ? cause.message : undefined);
   const parts = [
     path ?? op,
     ino === undefined ? undefined : `inode ${ino}`,
     name === undefined ? undefined : `name ${JSON.stringify(name)}`,
     range === undefined ? undefined : `bytes ${range.offset}+${range.length}`,
-    detail ?? (cause instanceof Error ? withoutCode(cause.message) : wordsFor(code)),
+    said === undefined ? wordsFor(code) : withoutCode(said),
   ].filter((part) => part !== undefined);
   return parts.length === 0 ? code : `${parts.join(': ')} (${code})`;
 }

@@ -1,5 +1,5 @@
 /** From a path on a mount to a connection with the daemon that serves it. */
-import { lstat, realpath } from 'node:fs/promises';
+import { access, constants, lstat, realpath } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Client } from '../../client/index.ts';
 import { FsError } from '../../fs/errors.ts';
@@ -39,10 +39,27 @@ export async function remotePlace(path: string): Promise<RemotePath> {
 }
 
 /**
+ * Whether the daemon is for this user to ask: what requests say about who asks is believed, so that its socket is open
+ * to root and the user who runs it only. All others have what the mount itself can do.
+ */
+export async function mayAsk(server: Registration): Promise<boolean> {
+  try {
+    await access(server.socket, constants.R_OK | constants.W_OK);
+    return true;
+  } catch (error) {
+    return !(error instanceof Error && 'code' in error && error.code === 'EACCES'); // others: connect(2) says it
+  }
+}
+
+/**
  * Asks the server for names and numbers only: the device is not opened here.
- * @throws FsError for what the server refuses, with the path that the file has here
+ * @throws FsError EACCES (not for this user); for what the server refuses, with the path that the file has here
  */
 export async function withClient<T>(server: Registration, work: (client: Client) => Promise<T>): Promise<T> {
+  if (!(await mayAsk(server))) {
+    const detail = 'its daemon answers only root and the user who runs it';
+    throw new FsError('EACCES', { path: server.mountPoint ?? server.device, detail });
+  }
   const { ClientError, connect } = await import('../../client/index.ts'); // not for those who ask for help or mistype
   const client = await connect(`unix:${server.socket}`, { device: 'none' });
   try {
