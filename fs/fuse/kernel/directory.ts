@@ -87,6 +87,6 @@ function attributesOf(s: Session, entry: DirEntry, by: Caller): Reply<Attr | und
 }
 
 function gone(error: unknown): undefined {
-  if (error instanceof FsError && error.code === 'ENOENT') return undefined;
+  if (error instanceof FsError && (error.code === 'ESTALE' || error.code === 'ENOENT')) return undefined;
   throw error;
 }

@@ -133,6 +133,29 @@ describe.each([
     expect(memory.inodes).toBe(1);
   });
 
+  test('a file that goes while a directory is listed with attributes is listed without', async () => {
+    const memory = new MemoryVfs();
+    for (const name of ['a', 'b']) memory.mkdir(memory.rootIno, nameFromText(name), 0o755, root);
+    const listing = withOverrides(wrap(memory), {
+      readdir: async (handle, cookie, limit) => {
+        const page = memory.readdir(handle, cookie, limit);
+        memory.rmdir(memory.rootIno, nameFromText('a'));
+        return page;
+      },
+    });
+    const kernel = new FakeKernel(listing);
+    const handle = Number((await kernel.ask('opendir', {}, u32(0), u32(0))).payload.readBigUInt64LE(0));
+    const { error, payload } = await kernel.ask('readdirplus', {}, ...readIn(handle, 0, 4096));
+    expect(error).toBe(0);
+    const entries = parseDirents(payload, true).map(({ name, nodeId }) => [name, nodeId === 0]);
+    expect(entries).toEqual([
+      ['.', true],
+      ['..', true],
+      ['a', true],
+      ['b', false],
+    ]);
+  });
+
   test('extended attributes: a size of 0 asks for the length, a size too small is ERANGE', async () => {
     const kernel = new FakeKernel(wrap(new MemoryVfs()));
     await kernel.ask('setxattr', {}, u32(5), u32(0), 'user.a', Buffer.from('value'));
