@@ -159,7 +159,7 @@ command
   .command('micro', { isDefault: true })
   .description('one operation at a time, over tmpfs')
   .option('--rows <names>', `only these (${rows.map((row) => row.name).join(',')})`)
-  .option('--rounds <count>', 'runs of each row, of which the median counts', '7')
+  .option('--rounds <count>', 'runs of each row, of which the median counts', '9')
   .addOption(new Option('--cores <count>', 'processor cores').choices(['1', '2', 'both']).default('both'))
   .option('--divide <by>', 'so many times fewer operations: a try', '1')
   .option('--alone', 'without the peers')

@@ -373,7 +373,7 @@ int main(int argc, char **argv)
 
 	if (!strcmp(row, "create")) create();
 	else if (!strcmp(row, "write-file")) write_file();
-	else if (!strcmp(row, "stat") || !strcmp(row, "stat-dropped")) stat_files();
+	else if (!strcmp(row, "stat") || !strcmp(row, "stat-again") || !strcmp(row, "stat-dropped")) stat_files();
 	else if (!strcmp(row, "rename")) rename_files();
 	else if (!strcmp(row, "unlink")) unlink_files();
 	else if (!strcmp(row, "readdir")) read_directory();

@@ -36,6 +36,7 @@ const allRows: readonly Row[] = [
   { name: 'create', title: 'create', count: files, target: 1 },
   { name: 'write-file', title: 'write a 4 KiB file', count: files, target: 1 },
   { name: 'stat', title: 'stat', count: files, target: 1, pauseMs: awayMs },
+  { name: 'stat-again', title: 'stat again', count: files, target: 1, pauseMs: awayMs },
   {
     name: 'stat-dropped',
     title: 'stat of names not cached',
@@ -52,7 +53,7 @@ const allRows: readonly Row[] = [
   { name: 'random-read-direct', title: '4 KiB random read, O_DIRECT', count: blocks, target: 1 },
   { name: 'write', title: '1 MiB write', count: pieces, bytes: mib, target: 1.5 },
   { name: 'rewrite', title: '1 MiB rewrite', count: pieces, bytes: mib, target: 1.5 },
-  { name: 'rewrite-open-rw', title: '1 MiB rewrite, O_RDWR', count: pieces, bytes: mib, target: 1 },
+  { name: 'rewrite-open-rw', title: '1 MiB rewrite, O_RDWR', count: pieces, bytes: mib, target: 1.5 },
   { name: 'read', title: '1 MiB read', count: pieces, bytes: mib, target: 1.5 },
   { name: 'rewrite-direct', title: '1 MiB rewrite, O_DIRECT', count: pieces, bytes: mib, target: 1.5 },
   { name: 'read-direct', title: '1 MiB read, O_DIRECT', count: pieces, bytes: mib, target: 1.5 },
@@ -84,6 +85,7 @@ export const syncRows: readonly Row[] = [
 const needs: Readonly<Record<string, readonly string[]>> = {
   'write-file': ['create'],
   stat: ['create'],
+  'stat-again': ['create', 'stat'],
   'stat-dropped': ['create'],
   rename: ['create'],
   unlink: ['create', 'rename'],
