@@ -30,6 +30,8 @@ import { Session } from './session.ts';
 export interface ClientState {
   /** Closes its files, revokes and fences its layouts. Settles when the fence holds. @throws FsError ESHUTDOWN */
   end(client: number): Promise<void>;
+  /** Settles when no fence of it is under way. @throws FsError ESHUTDOWN, EIO */
+  fenced(client: number): Promise<void>;
   /** It has layouts, open files or a fence under way. */
   busy(client: number): boolean;
 }
@@ -77,6 +79,11 @@ export class Clients {
   /** Clients from before the restart that may have layouts, and have not been heard of, nor fenced. */
   get returning(): ReadonlySet<number> {
     return this.#returning;
+  }
+
+  /** Those of `returning` that have not come back either: what they could reach is not being given free. */
+  unheard(): readonly number[] {
+    return [...this.#returning].filter((client) => this.#past.has(client));
   }
 
   /** One of `returning` may have layouts on the file. */
@@ -298,6 +305,7 @@ export class Clients {
   /** Nothing of this incarnation reaches the device: its blocks are free, and its record is not needed. */
   async #release(client: number): Promise<void> {
     this.#past.delete(client);
+    await this.#state.fenced(client);
     if (this.#returning.has(client)) await this.#fs.layouts.quarantine(client, []);
     await this.#fs.layouts.releaseQuarantine(client);
     await this.#fs.removeClient(client);

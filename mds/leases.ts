@@ -151,11 +151,15 @@ export class LayoutLeases implements Leases {
     await this.#fences.get(client);
   }
 
-  /** A client of the former run that nobody has heard of: all it may reach is put away. @throws FsError ESHUTDOWN, EIO */
-  async fenceFormer(client: number): Promise<void> {
-    const files = [...this.#fs.layouts.granted(client)];
-    const whole = files.map(([ino, access]): FencedSegment => ({ ino, offset: 0, length: Infinity, access }));
-    await this.#quarantine(client, whole);
+  /** Clients of the former run that nobody has heard of: all they may reach is put away. @throws FsError ESHUTDOWN, EIO */
+  async fenceFormer(clients: readonly number[]): Promise<void> {
+    const fence = this.#untilPutAway(clients, () => this.#fs.layouts.quarantineFormer(clients));
+    for (const client of clients) this.#fences.set(client, fence);
+    try {
+      await fence;
+    } finally {
+      for (const client of clients) this.#fences.delete(client);
+    }
   }
 
   isFencing(client: number): boolean {
@@ -224,7 +228,8 @@ export class LayoutLeases implements Leases {
     this.#counters.layoutsRevoked += action.segments.length;
     this.#log.warn({ client, segments: action.segments.length }, 'layouts revoked, fencing');
     this.#channel.revoked(client);
-    const fence = this.#quarantine(client, action.segments.map(fencedSegment));
+    const segments = action.segments.map(fencedSegment);
+    const fence = this.#untilPutAway([client], () => this.#fs.layouts.quarantine(client, segments));
     const held = fence.then(() => {
       this.#fences.delete(client);
       if (!this.#closed) this.perform(this.table.fenced(this.now, fenceId));
@@ -235,27 +240,27 @@ export class LayoutLeases implements Leases {
   }
 
   /** Where nothing is ever written no block changes hands, and there is nothing to put away. @throws FsError ESHUTDOWN, EIO */
-  async #quarantine(client: number, segments: readonly FencedSegment[]): Promise<void> {
+  async #untilPutAway(clients: readonly number[], quarantine: () => Promise<void>): Promise<void> {
     if (this.#fs.status().readOnly) return;
     let waitMs: number = serverLimits.fenceRetryFirstMs;
     while (!this.#closed) {
-      this.#requireNoShutdown(client);
+      this.#requireNoShutdown(clients);
       try {
-        await this.#fs.layouts.quarantine(client, segments);
+        await quarantine();
         return;
       } catch (error) {
-        this.#log.error({ client, error }, 'fence failed, its blocks stay blocked');
+        this.#log.error({ clients, error }, 'fence failed, its blocks stay blocked');
       }
       // What could not be made durable now never will be: trying again would only move the blocks once more.
-      this.#requireNoShutdown(client);
+      this.#requireNoShutdown(clients);
       await this.#sleep(waitMs);
       waitMs = Math.min(waitMs * 2, serverLimits.fenceRetryLongestMs);
     }
-    throw new FsError('ESHUTDOWN', { client, detail: 'the metadata server closed before a fence held' });
+    throw new FsError('ESHUTDOWN', { client: clients[0], detail: 'the metadata server closed before a fence held' });
   }
 
   /** @throws FsError EIO */
-  #requireNoShutdown(client: number): void {
+  #requireNoShutdown([client]: readonly number[]): void {
     const { shutdown } = this.#fs.status();
     if (shutdown === undefined) return;
     this.#failed = true;

@@ -83,6 +83,7 @@ export class MetadataServer {
           await Promise.all([opens.closeAll(client), leases.clientLost(client)]);
           table.forgetClient(client);
         },
+        fenced: (client) => leases.fenceOf(client),
         busy: (client) => opens.countOf(client) > 0 || table.holdsAny(client) || leases.isFencing(client),
       },
       clock,
@@ -193,11 +194,8 @@ export class MetadataServer {
 
   async #fenceFormer(): Promise<void> {
     const { clients, leases } = this.#context;
-    await Promise.all(
-      [...clients.returning].map(async (client) => {
-        await leases.fenceFormer(client);
-        clients.returned(client);
-      }),
-    );
+    const unheard = clients.unheard();
+    await leases.fenceFormer(unheard);
+    for (const client of unheard) clients.returned(client);
   }
 }

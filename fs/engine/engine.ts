@@ -21,7 +21,7 @@ import type { Clock } from './clock.ts';
 import { SystemClock } from './clock.ts';
 import { cloneFile } from './clone.ts';
 import { mappedExtents } from './extent-map.ts';
-import { dropHolds, quarantine } from './fencing.ts';
+import { dropHolds, quarantine, quarantineFormer } from './fencing.ts';
 import type {
   Filesystem,
   FilesystemStatus,
@@ -449,6 +449,11 @@ function layoutBackend(v: Volume): LayoutBackend {
     quarantine: async (client, segments) => {
       await quarantine(v, client, segments);
       forgetGrants(v, client);
+      await v.sync();
+    },
+    quarantineFormer: async (clients) => {
+      await quarantineFormer(v, clients);
+      for (const client of clients) forgetGrants(v, client);
       await v.sync();
     },
     releaseQuarantine: async (client) => {

@@ -3,10 +3,12 @@
  * everybody else (mds/leases.ts), and what was granted to it stays on record: so a crash on the way begins it anew.
  */
 import { limits } from '../limits.ts';
+import type { Access } from '../space/space.ts';
 import { zeroPastEnd } from './data.ts';
 import type { Extent } from './extents.ts';
 import { isCow } from './file-flags.ts';
 import { BlockQueue, blocksOf, placement, quarantineProvisional, replaceBlocks } from './file-space.ts';
+import { grantsOf } from './grants.ts';
 import { dropSomeHolds, holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
 import type { FencedSegment } from './leases.ts';
@@ -37,6 +39,34 @@ export async function quarantine(v: Volume, client: number, segments: readonly F
       const turn = pace.step();
       if (turn !== undefined) await turn;
     }
+  }
+}
+
+/**
+ * The same for clients of a former run, of which only the files are known. Before a block is moved away for one of them all
+ * hold it: what the first one gives free when it comes back another may still write to.
+ * @throws FsError EIO
+ */
+export async function quarantineFormer(v: Volume, clients: readonly number[]): Promise<void> {
+  const pace = new Pace(v);
+  for (const client of clients) {
+    for (const [ino, access] of grantsOf(v, client)) {
+      for (let at = 0; at < Infinity; ) {
+        at = holdSome(v, client, ino, accessOf(v, ino, access), at);
+        const turn = pace.step();
+        if (turn !== undefined) await turn;
+      }
+    }
+  }
+  const moved = new Set<number>();
+  for (const client of clients) {
+    const written = [...grantsOf(v, client)].filter(([ino, access]) => access === 'write' && !moved.has(ino));
+    for (const [ino] of written) moved.add(ino);
+    await quarantine(
+      v,
+      client,
+      written.map(([ino, access]) => ({ ino, offset: 0, length: Infinity, access })),
+    );
   }
 }
 
@@ -74,14 +104,35 @@ function endOf({ offset, length }: FencedSegment): number {
   return blocksOf(offset + length);
 }
 
+/** Of a staged file a client could write the stage, which is provisional. */
+function accessOf(v: Volume, ino: number, access: Access): Access {
+  const inode = v.inodes.peek(ino);
+  return inode !== undefined && isCow(inode) ? 'read' : access;
+}
+
+/** Of the extents from file block `at` on, in place; answers where to go on. */
+function holdSome(v: Volume, client: number, ino: number, access: Access, at: number): number {
+  const some: Extent[] = [];
+  for (const extent of v.extents.get(ino)?.within(at, Infinity) ?? []) {
+    if (some.length === limits.releasedExtentsMax) break;
+    some.push(extent);
+  }
+  for (const extent of some) holdInPlace(v, extent, client, access);
+  return nextAfter(some);
+}
+
+function nextAfter(some: readonly Extent[]): number {
+  const last = some.at(-1);
+  return last === undefined ? Infinity : last.fileBlock + last.length;
+}
+
 /** Of the extents from file block `at` on; answers where to go on. */
 function putAwaySome(v: Volume, client: number, segment: FencedSegment, at: number): number {
   const { ino } = segment;
   const inode = v.inodes.peek(ino);
   const map = v.extents.get(ino);
   if (inode === undefined || map === undefined) return Infinity;
-  // Of a staged file it could write the stage, which is provisional.
-  const access = isCow(inode) ? 'read' : segment.access;
+  const access = accessOf(v, ino, segment.access);
   const some: Extent[] = [];
   let blocks = 0;
   for (const extent of map.within(at, endOf(segment))) {
@@ -96,8 +147,7 @@ function putAwaySome(v: Volume, client: number, segment: FencedSegment, at: numb
     holdInPlace(v, extent, client, access);
     if (access === 'write') moveAway(v, inode, extent);
   }
-  const last = some.at(-1);
-  return last === undefined ? Infinity : last.fileBlock + last.length;
+  return nextAfter(some);
 }
 
 /** What it wrote past the end and never committed. */
@@ -125,6 +175,5 @@ function quarantineSome(v: Volume, client: number, ino: number, at: number): num
   for (const { fileBlock, length, mark } of some) {
     if (mark === client) quarantineProvisional(v, { ino }, fileBlock, fileBlock + length);
   }
-  const last = some.at(-1);
-  return last === undefined ? Infinity : last.fileBlock + last.length;
+  return nextAfter(some);
 }

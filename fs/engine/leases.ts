@@ -108,6 +108,11 @@ export interface LayoutBackend {
    * granted to it is forgotten. Durable when it settles; it never is after a failure that shut the filesystem down.
    */
   quarantine(client: number, segments: readonly FencedSegment[]): Promise<void>;
+  /**
+   * Clients of a former run that nobody has heard of. Only the files are known that they had layouts on, so each of them may
+   * reach any block of those; otherwise as `quarantine`.
+   */
+  quarantineFormer(clients: readonly number[]): Promise<void>;
   /** The client is known dead or has a new incarnation: its blocks may be reused. */
   releaseQuarantine(client: number): Promise<void>;
 }

@@ -55,6 +55,26 @@ describe('after a restart', () => {
     await client.connection.end();
   });
 
+  test('what one of two former clients of a file gives free the other may still write to', async ({ rig }) => {
+    const { client: first, ino } = await holder(rig, rw);
+    await first.connection.end();
+    await rig.restart();
+    await endGrace(rig);
+    await rig.client({ owner: 'holder of a', verifier: '2' });
+    const one = await rig.client({ owner: 'one' });
+    const two = await rig.client({ owner: 'two' });
+    await one.layout(ino, await one.open(ino), rw, 0, block);
+    const { extents } = await two.layout(ino, await two.open(ino), rw, block, block);
+    await one.connection.end();
+    await two.connection.end();
+    await rig.restart();
+    await endGrace(rig);
+    await rig.client({ owner: 'one', verifier: 'another' });
+    expect(await isReused(rig, extents[0]?.[4] ?? 0)).toBe(false);
+    await rig.client({ owner: 'two', verifier: 'another' });
+    expect(rig.lab.fs.status().blocks.quarantined).toBe(0);
+  });
+
   test('only files that a former client may reach have to wait, and status says for what', async ({ rig }) => {
     const { ino } = await holder(rig, rw);
     const other = await writeFile(rig.lab.vfs, 'other', Buffer.alloc(block, 1));

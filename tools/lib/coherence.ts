@@ -123,6 +123,7 @@ function coherentLayouts(layouts: LayoutBackend, caches: KernelCaches): LayoutBa
     forgetGrant: (ino, client) => layouts.forgetGrant(ino, client),
     releaseProvisional: (ino, range, client) => layouts.releaseProvisional(ino, range, client),
     quarantine: (client, segments) => layouts.quarantine(client, segments),
+    quarantineFormer: (clients) => layouts.quarantineFormer(clients),
     releaseQuarantine: (client) => layouts.releaseQuarantine(client),
   };
 }
