@@ -210,7 +210,7 @@ export class ClientFile {
       if (data.dirtyRanges >= clientLimits.dirtyRangesMax) await this.#inode.commit();
       const need = { offset: position + done, length: source.length - done };
       const reason = await this.#inode.acquire(this.#open, iomode.rw, need);
-      if (reason !== undefined) return await this.#writeByServer(source, position, reason);
+      if (reason !== undefined) return await this.#writeByServer(source, position, done, reason);
       // So that what is written can be read back without asking.
       if (this.#open.readable && !data.sizeCurrent) await this.#inode.getattr();
       await this.#proveLease();
@@ -221,12 +221,13 @@ export class ClientFile {
       if (count === 0) tries += 1;
       else await afterTurn(undefined);
     }
-    return await this.#writeByServer(source, position, 'RECALLCONFLICT: recalled as fast as granted');
+    return await this.#writeByServer(source, position, done, 'RECALLCONFLICT: recalled as fast as granted');
   }
 
-  async #writeByServer(source: Uint8Array, position: number, reason: string): Promise<WriteResult> {
-    const bytesWritten = await this.#inode.writeByServer(this.#open, source, position);
-    return { bytesWritten, path: 'server', reason };
+  /** Only what is left after `done` bytes: others may have written there since. */
+  async #writeByServer(source: Uint8Array, position: number, done: number, reason: string): Promise<WriteResult> {
+    const rest = await this.#inode.writeByServer(this.#open, source.subarray(done), position + done);
+    return { bytesWritten: done + rest, path: 'server', reason };
   }
 
   /** At once, or after a turn of the event loop when it is time for one. */

@@ -344,9 +344,9 @@ describe('through the server, and why', () => {
   test('a write through the server is seen by direct reads after it', async ({ rig }) => {
     const client = await rig.connect();
     const file = await client.open('data', 'w+');
-    await file.write(Buffer.from('x'), 0, 1, 0);
+    await file.write(Buffer.from('x'), 0, 1, 2 * MiB);
     const restore = refuseLayouts(rig);
-    // The first 2 MiB are held for writing; the write goes beyond.
+    // The second 2 MiB are held for writing; the write begins before them.
     const content = pattern(2 * MiB, 1);
     expect(await file.write(content, 0, content.length, MiB)).toMatchObject({ path: 'server' });
     const requests = rig.wire.sent.map((frame) => (frame[0] === frameKind.request ? frame[6] : undefined));
