@@ -67,10 +67,17 @@ export function read<T>(
 }
 
 /**
- * Writes `data` at `offset` and answers how much of it there was room for.
+ * Writes `data` at `offset` and answers how much of it there was room for; `isWhole`: all of it, or it is an error.
  * @throws FsError ENOSPC, EDQUOT (no room at all), EFBIG, EROFS, EISDIR, EPERM; Wait while layouts are recalled or freed blocks settle
  */
-export function write(v: Volume, inode: Inode, offset: number, data: Uint8Array, by: Caller): number {
+export function write(
+  v: Volume,
+  inode: Inode,
+  offset: number,
+  data: Uint8Array,
+  by: Caller,
+  isWhole = isCow(inode),
+): number {
   v.requireChangeable(inode);
   requireFile(inode);
   requireMutable(inode);
@@ -80,7 +87,7 @@ export function write(v: Volume, inode: Inode, offset: number, data: Uint8Array,
   requireSettled(v, inode);
   requirePrivilegesKnown(v, inode, by);
   requireNoLayoutsToWrite(v, inode, offset, data.length, by);
-  const length = store(v, inode, offset, data, by);
+  const length = store(v, inode, offset, data, by, isWhole);
 
   const now = v.clock.now();
   const grows = offset + length > inode.size;
@@ -142,7 +149,7 @@ export function zeroBytes(v: Volume, inode: Inode, from: number, to: number): vo
     for (let at = start; at < end; ) {
       // Ends with a block, so that none is copied twice.
       const length = Math.min(end - at, zeros.length - (at % bs));
-      store(v, inode, at, zeros.subarray(0, length), 'system');
+      store(v, inode, at, zeros.subarray(0, length), 'system', isCow(inode));
       at += length;
     }
   }
@@ -196,7 +203,7 @@ function isInPlace(v: Volume, inode: Inode, from: number, to: number): boolean {
 type Part = Hole | SharedPart;
 
 /** Puts bytes into the file's blocks, getting new ones where needed. Checks room first; then it cannot fail. */
-function store(v: Volume, inode: Inode, offset: number, data: Uint8Array, taker: Taker): number {
+function store(v: Volume, inode: Inode, offset: number, data: Uint8Array, taker: Taker, isWhole: boolean): number {
   const first = Math.floor(offset / bs);
   const known = v.extents.get(inode.ino)?.find(first);
   if (known !== undefined && known.mark === 0 && !isCow(inode)) {
@@ -206,7 +213,7 @@ function store(v: Volume, inode: Inode, offset: number, data: Uint8Array, taker:
       return data.length;
     }
   }
-  const { parts, needed, end } = plan(v, inode, offset, offset + data.length, taker);
+  const { parts, needed, end } = plan(v, inode, offset, offset + data.length, taker, isWhole);
   if (needed > 0) v.requireRecords(inode.ino);
   const missing = parts.find((part) => needsBlocks(v, inode, part))?.fileBlock ?? first;
   const pieces = needed === 0 ? [] : takeBlocks(v, inode, missing, needed);
@@ -224,6 +231,7 @@ function plan(
   offset: number,
   end: number,
   taker: Taker,
+  isWhole: boolean,
 ): { parts: Part[]; needed: number; end: number } {
   let free = v.freeTo(taker);
   let allowed = v.quotaRoom(inode);
@@ -245,7 +253,7 @@ function plan(
         free -= fits;
         if (isMore) allowed -= fits;
         if (fits < part.length) {
-          requireSomeRoom(v, inode, free === 0, part.fileBlock + fits <= first);
+          requireSomeRoom(v, inode, free === 0, isWhole || part.fileBlock + fits <= first);
           if (fits > 0) parts.push({ ...part, length: fits });
           return { parts, needed, end: (part.fileBlock + fits) * bs };
         }
@@ -257,13 +265,12 @@ function plan(
 }
 
 /**
- * Room ended within a write: it is short (write(2)), unless there will be more, or there was none, or part of the request
- * would be neither the old content nor the new.
+ * Room ended within a write: it is short (write(2)), unless there will be more, or what there was `isNothing`: none, or
+ * too little for a request that is done as a whole.
  */
-function requireSomeRoom(v: Volume, inode: Inode, noSpace: boolean, none: boolean): void {
-  const whole = none || isCow(inode);
-  if (noSpace && (whole || v.getsSpace)) v.noSpace(inode.ino);
-  if (!noSpace && (whole || v.getsQuota(inode))) v.noQuota(inode, 'blocks');
+function requireSomeRoom(v: Volume, inode: Inode, noSpace: boolean, isNothing: boolean): void {
+  if (noSpace && (isNothing || v.getsSpace)) v.noSpace(inode.ino);
+  if (!noSpace && (isNothing || v.getsQuota(inode))) v.noQuota(inode, 'blocks');
 }
 
 function needsBlocks(v: Volume, inode: Inode, part: Part): boolean {

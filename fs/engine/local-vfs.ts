@@ -27,7 +27,7 @@ import { copyRange } from './clone.ts';
 import { read, requireFile, write } from './data.ts';
 import { mappedExtents } from './extent-map.ts';
 import { fallocate, seek } from './fallocate.ts';
-import { requireMutable, requireUnprotected } from './file-flags.ts';
+import { isCow, requireMutable, requireUnprotected } from './file-flags.ts';
 import type { Inode } from './inode.ts';
 import { attrOf, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from './inode.ts';
 import * as namespace from './namespace.ts';
@@ -237,7 +237,9 @@ export class LocalVfs implements Vfs {
       const appends = opened && at !== 'offset';
       // Elsewhere the kernel lets nobody take O_APPEND off an append-only file, nor map it for writing (setfl, do_mmap).
       if (opened && !appends) requireUnprotected(inode);
-      return write(this.#v, inode, appends ? inode.size : offset, data, by);
+      // The kernel makes EIO of a direct write that was short (fuse_get_res_by_io).
+      const isWhole = isCow(inode) || (flags & constants.O_DIRECT) !== 0;
+      return write(this.#v, inode, appends ? inode.size : offset, data, by, isWhole);
     });
   }
 

@@ -96,12 +96,12 @@ export class Episode {
   /** In a tree that has a quota. */
   #limited(operation: Operation, tree: QuotaTree): { readonly got: Outcome; readonly differs: string | undefined } {
     const path = this.model.pathOf(tree.root);
-    const isCow = this.model.growing(operation)?.isCow === true;
+    const isWhole = this.model.isWhole(operation);
     const before = this.#mount.statfs(path);
     const got = this.#mount.apply(operation, 0);
     const after = this.#mount.statfs(path);
     if (typeof before === 'string' || typeof after === 'string') return { got, differs: `statfs of ${path} fails` };
-    return { got, differs: judge(tree, operation, got, before, after, isCow) };
+    return { got, differs: judge(tree, operation, got, before, after, isWhole) };
   }
 
   /** An open that failed leaves no descriptor in its slot. */

@@ -6,6 +6,7 @@ import {
   NAME_MAX,
   O_APPEND,
   O_CREAT,
+  O_DIRECT,
   O_EXCL,
   O_NOFOLLOW,
   O_TRUNC,
@@ -144,6 +145,12 @@ export class Model {
     if (this.quotas.trees.size === 0) return undefined;
     const node = this.growing(operation);
     return node === undefined ? undefined : this.quotas.of(node);
+  }
+
+  /** Writes all or nothing where room ends. */
+  isWhole(operation: Operation): boolean {
+    const file = 'slot' in operation ? this.open.get(operation.slot) : undefined;
+    return file !== undefined && (file.node.isCow || (file.flags & O_DIRECT) !== 0);
   }
 
   /** The file that it writes to, or the directory that it makes something in. */

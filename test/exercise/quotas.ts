@@ -75,17 +75,17 @@ export function below(directory: Node): ReadonlySet<Node> {
   return found;
 }
 
-/** Answers in words what is wrong with an answer. @param isCow overwrites take blocks, and all or nothing */
+/** Answers in words what is wrong with an answer. @param isWhole a write is done with all its bytes or not at all */
 export function judge(
   tree: QuotaTree,
   operation: Operation,
   got: Outcome,
   before: StatFs,
   after: StatFs,
-  isCow: boolean,
+  isWhole: boolean,
 ): string | undefined {
   if (got === 'EDQUOT')
-    return isFull(tree, operation, before, isCow) ? undefined : `EDQUOT, with ${roomOf(before)} left`;
+    return isFull(tree, operation, before, isWhole) ? undefined : `EDQUOT, with ${roomOf(before)} left`;
   if (tree.blocksMax > 0 && used(after) > Math.max(tree.blocksMax, used(before)))
     return `${used(after)} blocks used after ${used(before)}, the quota is ${tree.blocksMax}`;
   if (tree.inodesMax > 0 && usedInodes(after) > Math.max(tree.inodesMax, usedInodes(before)))
@@ -93,10 +93,10 @@ export function judge(
   return undefined;
 }
 
-function isFull(tree: QuotaTree, operation: Operation, before: StatFs, isCow: boolean): boolean {
+function isFull(tree: QuotaTree, operation: Operation, before: StatFs, isWhole: boolean): boolean {
   const { free, filesFree } = before;
   if (operation.op === 'write' || operation.op === 'pwrite')
-    return tree.blocksMax > 0 && (free === 0 || (isCow && free < covered(operation.length)));
+    return tree.blocksMax > 0 && (free === 0 || (isWhole && free < covered(operation.length)));
   // All or nothing.
   if (operation.op === 'fallocate' || operation.op === 'copy')
     return tree.blocksMax > 0 && free < covered(operation.length);

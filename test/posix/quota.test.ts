@@ -9,6 +9,7 @@ import {
   MAP_SHARED,
   MS_SYNC,
   O_CREAT,
+  O_DIRECT,
   O_RDONLY,
   O_RDWR,
   O_TMPFILE,
@@ -72,6 +73,19 @@ describe.skipIf(!canMount).each([
       expect((await must(by.pread(fd, 1, 3 * bs)))[0]).toBe(2);
     });
     await withFile(by, `${dir}/another`, async (fd) => expect(await by.write(fd, 'x')).toBe('EDQUOT'));
+  });
+
+  test('writes all or nothing past the cache, where the kernel makes EIO of less', async () => {
+    const by = caller();
+    const dir = await limited(4);
+    for (const access of [O_RDWR, O_WRONLY]) {
+      const fd = await must(by.open(`${dir}/file`, O_CREAT | O_DIRECT | access, 0o666));
+      expect(await by.write(fd, Buffer.alloc(6 * bs, 1))).toBe('EDQUOT');
+      expect(await by.fstat(fd)).toMatchObject({ size: 0, blocks: 0 });
+      expect(await by.write(fd, Buffer.alloc(4 * bs, 1))).toBe(4 * bs);
+      await must(by.ftruncate(fd, 0));
+      await must(by.close(fd));
+    }
   });
 
   test('reserves all or nothing by fallocate', async () => {

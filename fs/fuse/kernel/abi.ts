@@ -142,7 +142,6 @@ export const openFlag = {
   trunc: 0o1000,
   append: 0o2000,
   dsync: 0o10000,
-  direct: 0o40000,
   /** __O_SYNC: what O_SYNC says beyond O_DSYNC. */
   sync: 0o4000000,
 } as const;

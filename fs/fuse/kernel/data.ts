@@ -12,13 +12,13 @@ import type { Session } from './session.ts';
 type Served = Promise<void> | undefined;
 
 /**
- * O_DIRECT is between the caller and the kernel; O_CREAT and O_EXCL were CREATE's. Cached pages outlive the open, unless
+ * O_CREAT and O_EXCL were CREATE's. Cached pages outlive the open, unless
  * the next read has to be seen here (access-times.ts): what changes behind the kernel is invalidated.
  */
 export function open(s: Session, h: RequestHeader, r: RequestOf<'open'>, by: Caller): Served {
   const ino = s.swapRoot(h.nodeId);
   const killed = r.killSuidgid ? s.privileges.kill(ino, by) : undefined;
-  const flags = r.flags & ~(openFlag.direct | openFlag.creat | openFlag.excl);
+  const flags = r.flags & ~(openFlag.creat | openFlag.excl);
   const isReader = (flags & openFlag.accessMode) !== openFlag.writeOnly;
   const watched = isReader ? after(s.vfs.getattr(ino, by), (attr) => isDue(attr, by.atime)) : false;
   return s.opened(

@@ -63,7 +63,7 @@ export function rename(s: Session, h: RequestHeader, r: RequestOf<'rename'>, by:
 }
 
 export function create(s: Session, h: RequestHeader, r: RequestOf<'create'>, by: Caller): Served {
-  const flags = r.flags & ~openFlag.direct;
+  const { flags } = r;
   const parent = s.swapRoot(h.nodeId);
   const make = () => s.vfs.create(parent, r.name, r.mode, flags, s.creator(by, r.umask));
   const made = (flags & openFlag.excl) === 0 ? unlessThere(make) : make();
@@ -71,7 +71,7 @@ export function create(s: Session, h: RequestHeader, r: RequestOf<'create'>, by:
 }
 
 export function tmpfile(s: Session, h: RequestHeader, r: RequestOf<'tmpfile'>, by: Caller): Served {
-  const flags = r.flags & ~openFlag.direct;
+  const { flags } = r;
   return created(s, h, flags, s.vfs.tmpfile(s.swapRoot(h.nodeId), r.mode, flags, s.creator(by, r.umask)));
 }
 
