@@ -104,6 +104,17 @@ describe.runIf(canMount)('map, clone, status', () => {
     expect(refused).toMatchObject({ code: 1, stderr: `iopmemfs: ${box.path(path)}: ${words}\n` });
   });
 
+  test('a quota within a quota is refused, and the outer one is named', async () => {
+    await mkdir(box.path('outer', 'inner'), { recursive: true });
+    await box.must('iopmemfs', 'quota', 'set', box.path('outer'), '--bytes', '1m');
+    const detail = `lies within ${box.path('outer')}, which has a quota, and they do not nest (EINVAL)`;
+    expect(await box.run('iopmemfs', 'quota', 'set', box.path('outer', 'inner'), '--bytes', '1m')).toMatchObject({
+      code: 1,
+      stderr: `iopmemfs: ${box.path('outer', 'inner')}: ${detail}\n`,
+    });
+    expect(await box.run('iopmemfs', 'quota', 'set', box.path('outer'), '--inodes', '9')).toMatchObject({ code: 0 });
+  });
+
   test('a snapshot has the name and the time that it was made with', async () => {
     const before = Date.now();
     await box.must('iopmemfs', 'snapshot', 'create', box.path('dir'), 'now');

@@ -63,7 +63,11 @@ async function setQuota(directory: string, options: SetOptions): Promise<void> {
   const progress = new ProgressLine();
   try {
     const limit = await withClient(server, async (client) => {
-      const set = (await client.quotas(remote)).find(({ path }) => path === remote);
+      const [set] = await client.quotas(remote);
+      if (set !== undefined && set.path !== remote) {
+        const detail = `lies within ${withLocalPath(server, set).path}, which has a quota, and they do not nest`;
+        throw new FsError('EINVAL', { path: local, detail });
+      }
       const wanted = { bytes: bytes ?? set?.bytesMax ?? 0, inodes: inodes ?? set?.inodesMax ?? 0 };
       if (wanted.bytes === 0 && wanted.inodes === 0) {
         const detail = 'no limit would be left: iopmemfs quota remove';
