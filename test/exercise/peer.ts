@@ -1,5 +1,5 @@
 /** What no system call does: told to the metadata server of the mount, as the programs of ours do it. */
-import { remotePath, remotePlace, withClient } from '../../tools/lib/remote.ts';
+import { remotePath, withClient } from '../../tools/lib/remote.ts';
 import type { Outcome } from './operations.ts';
 
 const bs = 4096;
@@ -16,15 +16,6 @@ export function removeQuota(directory: string): Promise<Outcome> {
   return outcome(async () => {
     const { server, remote } = await remotePath(directory);
     await withClient(server, (client) => client.removeQuota(remote));
-  });
-}
-
-export function clone(source: string, target: string, isTree: boolean): Promise<Outcome> {
-  return outcome(async () => {
-    const [from, to] = [await remotePath(source), await remotePlace(target)];
-    await withClient(from.server, (client) =>
-      isTree ? client.cloneTree(from.remote, to.remote) : client.clone(from.remote, to.remote),
-    );
   });
 }
 
