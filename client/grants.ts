@@ -150,6 +150,8 @@ export class Grants {
   }
 
   async #get(open: OpenState, mode: Iomode, range: ByteRange, minlength: number): Promise<Grant> {
+    // It takes the place of what is held for reading, whose blocks may be another file's before the reply is here.
+    if (mode === iomode.rw) this.#owner.data.cache.remove(range, 'readable');
     const grant = await this.#owner.hold.get(open, mode, range, minlength);
     // Between our last look at the size and the grant it may have shrunk without a recall to us (D3 of FileData).
     this.#owner.data.doubtSize();
