@@ -1,0 +1,231 @@
+/**
+ * What programs did to blocks, and whether one order of it explains all that they saw (Herlihy and Wing, linearizability):
+ * each block of each file is a register by itself. What was not synced may be gone after the server crashed.
+ */
+
+/** 0: zeros. Every other value is written once. */
+export type Value = number;
+
+interface Operation {
+  readonly kind: 'write' | 'read' | 'sync' | 'crash' | 'revoked';
+  readonly who: string;
+  value: Value;
+  readonly invoked: number;
+  /** Infinity: nobody knows whether it happened. */
+  responded: number;
+  /** It may happen more than once between the two. */
+  repeats: boolean;
+  /** A client's read through the server need not see what another client has not synced (docs/client.md, Write). */
+  lags: boolean;
+}
+
+/** Who works beside the server. */
+export const local = 'local';
+
+/** States looked at for one register before the search gives up: then it is neither explained nor not. */
+const statesMax = 200_000;
+
+export class History {
+  readonly #registers = new Map<string, Operation[]>();
+  readonly #losses: Operation[] = [];
+  readonly #now: () => number;
+  readonly #leaseMs: number;
+  #values = 0;
+
+  constructor(now: () => number, leaseMs: number) {
+    this.#now = now;
+    this.#leaseMs = leaseMs;
+  }
+
+  /** A value that was never written. */
+  newValue(): Value {
+    return ++this.#values;
+  }
+
+  /** Begins an operation; the answer ends it. One that is never ended may or may not have happened. */
+  begin(
+    kind: 'write' | 'read' | 'sync',
+    who: string,
+    register: string,
+    value: Value = 0,
+  ): (seen?: Value, lags?: boolean) => void {
+    const operation: Operation = {
+      kind,
+      who,
+      value,
+      invoked: this.#now(),
+      responded: Infinity,
+      repeats: false,
+      lags: false,
+    };
+    let isKept = kind === 'write';
+    if (isKept) this.#of(register).push(operation);
+    return (seen, lags = false) => {
+      operation.lags = lags;
+      operation.responded = this.#now();
+      if (seen !== undefined) operation.value = seen;
+      if (!isKept) this.#of(register).push(operation);
+      isKept = true;
+    };
+  }
+
+  get now(): number {
+    return this.#now();
+  }
+
+  /** An operation that is over. */
+  add(kind: 'read', who: string, register: string, value: Value, invoked: number, responded: number): void {
+    this.#of(register).push({ kind, who, value, invoked, responded, repeats: false, lags: false });
+  }
+
+  crashed(): void {
+    this.#losses.push({
+      kind: 'crash',
+      who: 'server',
+      value: 0,
+      invoked: this.#now(),
+      responded: this.#now(),
+      repeats: false,
+      lags: false,
+    });
+  }
+
+  /** From now on what it wrote and did not sync may be lost. */
+  revoked(who: string): void {
+    this.#losses.push(lossOf(who, this.#now()));
+  }
+
+  /** Blocks for which the search gave up. */
+  undecided = 0;
+
+  get size(): number {
+    let size = 0;
+    for (const operations of this.#registers.values()) size += operations.length;
+    return size;
+  }
+
+  /** What cannot be explained, for people; undefined: all can. */
+  check(): string | undefined {
+    for (const [register, operations] of this.#registers) {
+      const all = [...operations, ...this.#losses, ...this.#unheard(operations)].sort((a, b) => a.invoked - b.invoked);
+      for (const each of all) each.repeats = this.#mayRepeat(each);
+      const verdict = explains(all);
+      if (verdict === undefined) this.undecided++;
+      if (verdict !== false) continue;
+      const from = firstUnexplained(all);
+      const lines = all.map((each) => `${each.responded === from ? '▶' : ' '} ${lineOf(each)}`);
+      return [`block ${register} cannot be explained:`, ...lines].join('\n');
+    }
+    return undefined;
+  }
+
+  /**
+   * A client hears of the server's crash later: until then it sees what it wrote, which nobody else does before it is
+   * synced (docs/client.md, Write), and what it still writes is lost as well.
+   */
+  #unheard(operations: readonly Operation[]): readonly Operation[] {
+    return this.#losses
+      .filter(({ kind }) => kind === 'crash')
+      .flatMap(({ invoked }) => {
+        const writers = operations.filter((each) => each.kind === 'write' && each.who !== local);
+        const those = writers.filter((each) => each.invoked < invoked + this.#leaseMs);
+        return [...new Set(those.map(({ who }) => who))].map((who) => lossOf(who, invoked));
+      });
+  }
+
+  /** What a client was doing when the server forgot it, it does again as a new one (docs/client.md, STATE_LOST). */
+  #mayRepeat({ kind, who, invoked, responded }: Operation): boolean {
+    const isOf = (loss: Operation): boolean => loss.kind === 'crash' || loss.who === who;
+    const isMet = this.#losses.some((loss) => isOf(loss) && invoked <= loss.invoked && loss.invoked <= responded);
+    return kind === 'write' && who !== local && isMet;
+  }
+
+  #of(register: string): Operation[] {
+    let operations = this.#registers.get(register);
+    if (operations === undefined) {
+      operations = [];
+      this.#registers.set(register, operations);
+    }
+    return operations;
+  }
+}
+
+function lossOf(who: string, invoked: number): Operation {
+  return { kind: 'revoked', who, value: 0, invoked, responded: Infinity, repeats: false, lags: false };
+}
+
+interface State {
+  /** Operations that have happened: all below `from`, and these. */
+  readonly from: number;
+  readonly done: ReadonlySet<number>;
+  readonly value: Value;
+  readonly writer: string;
+  /** What a crash may bring back. */
+  readonly back: readonly Value[];
+}
+
+/** Wing and Gong's search, with the states seen before left out. */
+function explains(operations: readonly Operation[]): boolean | undefined {
+  const seen = new Set<string>();
+  const stack: State[] = [{ from: 0, done: new Set(), value: 0, writer: '', back: [] }];
+  for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
+    const key = `${state.from} ${[...state.done].sort((a, b) => a - b).join()} ${state.value} ${state.writer} ${state.back.join()}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    if (seen.size > statesMax) return undefined;
+    let isOver = true;
+    let deadline = Infinity;
+    for (let index = state.from; index < operations.length; index++) {
+      const next = operations[index];
+      if (next === undefined || state.done.has(index)) continue;
+      if (next.responded !== Infinity) isOver = false;
+      if (next.invoked > deadline) break;
+      deadline = Math.min(deadline, next.responded);
+      stack.push(...apply(state, next, index));
+    }
+    if (isOver) return true;
+  }
+  return false;
+}
+
+/** When the first operation ended that makes it impossible. */
+function firstUnexplained(operations: readonly Operation[]): number {
+  const ends = operations.map(({ responded }) => responded).filter((end) => end !== Infinity);
+  const isExplained = (end: number): boolean =>
+    false !==
+    explains(
+      operations
+        .filter(({ invoked }) => invoked <= end)
+        .map((each) => ({ ...each, responded: each.responded <= end ? each.responded : Infinity }))
+        .filter(({ kind, responded }) => kind !== 'read' || responded !== Infinity),
+    );
+  return ends.sort((a, b) => a - b).find((end) => !isExplained(end)) ?? Infinity;
+}
+
+function apply(state: State, { kind, value, who, repeats, lags }: Operation, index: number): State[] {
+  if (kind === 'read' && value !== state.value) {
+    const isOthers = state.writer !== who && state.writer !== local;
+    if (!lags || !isOthers || !state.back.includes(value)) return [];
+  }
+  const done = new Set(state.done).add(index);
+  let { from } = state;
+  while (done.delete(from)) from++;
+  const next = { ...state, from, done };
+  if (kind === 'write') {
+    const back = state.back.includes(state.value) ? state.back : [...state.back, state.value];
+    const written = { ...next, value, writer: who, back };
+    return repeats && value !== state.value ? [written, { ...state, value, writer: who, back }] : [written];
+  }
+  if (kind === 'sync') return [state.writer === who ? { ...next, back: [] } : next];
+  if (kind === 'crash')
+    return [next, ...state.back.map((old) => ({ ...next, value: old, writer: '', back: state.back }))];
+  if (kind === 'revoked') {
+    return state.writer === who ? state.back.map((old) => ({ ...next, value: old, writer: '', back: state.back })) : [];
+  }
+  return [next];
+}
+
+function lineOf({ kind, who, value, invoked, responded }: Operation): string {
+  const until = responded === Infinity ? 'unknown' : responded.toFixed(3);
+  return `${invoked.toFixed(3)}..${until} ${who} ${kind}${kind === 'write' || kind === 'read' ? ` ${value}` : ''}`;
+}

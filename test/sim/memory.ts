@@ -1,0 +1,375 @@
+/**
+ * The device's memory under watch: who may touch which block, as the wire says it, and every access held against that.
+ *
+ * - M1 A client moves bytes only from and to blocks that it was granted and has not given back, and writes only where the
+ *   grant lets it.
+ * - M2 Nobody else gets, and the server does not store to, a block that a client was granted and has neither given back nor
+ *   declared unreachable by a new incarnation or an administrator's word. A fence alone does not lift that: nothing on a
+ *   raw BAR stops a late access.
+ */
+import type { DmaEngine } from '../../client/dma/engine.ts';
+import { iomode } from '../../layout/types.ts';
+import {
+  callbacks,
+  type Frame,
+  FrameDecoder,
+  frameKind,
+  operations,
+  type RequestOf,
+  status,
+} from '../../mds/protocol/index.ts';
+import { type Loop, loop, type Process } from './loop.ts';
+import type { Watcher } from './machine.ts';
+import type { Socket, Tap } from './network.ts';
+
+/** What somebody may do with a stretch of the device. Bytes. */
+interface Grant {
+  readonly ino: number;
+  readonly iomode: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly storage: number;
+  readonly writable: boolean;
+}
+
+/** extent states of the wire. */
+const state = { readWrite: 0, read: 1, invalid: 2, none: 3 } as const;
+
+/** What is known of one client program. */
+class Holder {
+  readonly process: Process;
+  readonly owner: string;
+  clientId: number | undefined;
+  verifier = '';
+  /** What it may touch by its own word: granted, and no return sent. */
+  may: Grant[] = [];
+  /** What the server has to keep for it: granted, and no return arrived. */
+  kept: Grant[] = [];
+  readonly others = new Map<number, string>();
+  /** The server has revoked what it had: what it could only read may change, but may not become another file's. */
+  fenced = false;
+  /** Requests at the server without a reply. */
+  readonly running = new Set<string>();
+
+  constructor(process: Process, owner: string) {
+    this.process = process;
+    this.owner = owner;
+  }
+}
+
+interface Asked {
+  readonly number: number;
+  readonly args: readonly unknown[];
+}
+
+/** One connection as the tap sees it, from the server's side. */
+class Wire {
+  readonly toServer = new FrameDecoder();
+  readonly toClient = new FrameDecoder();
+  readonly framesOf = new WeakMap<Uint8Array, readonly Frame[]>();
+  readonly asked = new Map<number, Asked>();
+  readonly recalled = new Map<number, readonly unknown[]>();
+  holder: Holder | undefined;
+}
+
+export class Violation extends Error {}
+
+export class Memory implements Tap, Watcher {
+  readonly bytes: Buffer;
+  readonly #loop: Loop;
+  readonly #holders = new Map<Process, Holder>();
+  readonly #wires = new WeakMap<Socket, Wire>();
+  readonly #say: (line: string) => void;
+  #server: Process | undefined;
+  violation: Violation | undefined;
+
+  constructor(simulated: Loop, size: number, say: (line: string) => void) {
+    this.#loop = simulated;
+    this.bytes = Buffer.alloc(size);
+    this.#say = say;
+  }
+
+  serverIs(process: Process): void {
+    this.#server = process;
+    for (const holder of this.#holders.values()) {
+      holder.running.clear();
+      holder.fenced = true;
+    }
+  }
+
+  /** Answers the name of its process. */
+  fenced(clientId: number): string | undefined {
+    const holder = [...this.#holders.values()].find((each) => each.clientId === clientId);
+    if (holder !== undefined) holder.fenced = true;
+    return holder?.process.name;
+  }
+
+  engineOf(process: Process): DmaEngine {
+    return {
+      name: 'simulated',
+      size: this.bytes.length,
+      writable: true,
+      read: (at, target) => {
+        this.#touch(process, at, target.length, false);
+        target.set(this.bytes.subarray(at, at + target.length));
+      },
+      write: (at, source) => {
+        this.#touch(process, at, source.length, true);
+        this.bytes.set(source, at);
+      },
+      close: async () => {},
+    };
+  }
+
+  serverWrites(offset: number, length: number): void {
+    for (const holder of this.#holders.values()) {
+      const grant = holder.kept.find((each) => (each.writable || !holder.fenced) && overlaps(each, offset, length));
+      if (grant === undefined || holder.running.size > 0) continue;
+      this.#violated(
+        `M2: the server stores to ${offset}+${length}, which ${holder.process.name} holds: ${text(grant)}`,
+      );
+    }
+  }
+
+  sent(from: Socket, chunk: Uint8Array): void {
+    const wire = this.#wire(from);
+    const toServer = from.process !== this.#server;
+    const frames = (toServer ? wire.toServer : wire.toClient).push(chunk);
+    wire.framesOf.set(chunk, frames);
+    for (const frame of frames) {
+      if (frame[0] === frameKind.request) this.#asking(wire, from.process, frame[6], frame[7]);
+      else if (frame[0] === frameKind.reply) this.#replied(wire, frame[1], frame[2], frame[3]);
+      else if (frame[0] === frameKind.callback) wire.recalled.set(frame[1], frame[5]);
+    }
+  }
+
+  arrived(at: Socket, chunk: Uint8Array): void {
+    if (at.process !== this.#server) return;
+    const wire = this.#wire(at);
+    for (const frame of wire.framesOf.get(chunk) ?? []) {
+      if (frame[0] === frameKind.request) this.#asked(wire, frame[1], { number: frame[6], args: frame[7] });
+      else if (frame[0] === frameKind.callbackReply && frame[2] === status.NOMATCHING_LAYOUT)
+        this.#noMatch(wire, frame[1]);
+    }
+  }
+
+  #wire(socket: Socket): Wire {
+    const known = this.#wires.get(socket);
+    if (known !== undefined) return known;
+    const wire = new Wire();
+    this.#wires.set(socket, wire);
+    if (socket.peer !== undefined) this.#wires.set(socket.peer, wire);
+    return wire;
+  }
+
+  /** The client says it: from now on it may not what it gives back. */
+  #asking(wire: Wire, process: Process, number: number, args: readonly unknown[]): void {
+    if (number === operations.EXCHANGE_ID.number && operations.EXCHANGE_ID.isRequest(args)) {
+      const owner = Buffer.from(args[0]).toString();
+      const verifier = Buffer.from(args[1]).toString('hex');
+      let holder = this.#holders.get(process);
+      if (holder === undefined) {
+        holder = new Holder(process, owner);
+        this.#holders.set(process, holder);
+      }
+      if (holder.verifier !== verifier) {
+        holder.may = [];
+        this.#say(`  ${process.name} is a new incarnation`);
+      }
+      holder.verifier = verifier;
+    }
+    wire.holder ??= this.#holders.get(process);
+    const { holder } = wire;
+    if (holder !== undefined && number === operations.FREE_STATEID.number && operations.FREE_STATEID.isRequest(args)) {
+      holder.may = withoutState(holder, holder.may, args[0]);
+      this.#say(`  ${process.name} frees a revoked layout`);
+    }
+    if (holder !== undefined && number === operations.LAYOUTGET.number && operations.LAYOUTGET.isRequest(args)) {
+      holder.may = withoutForgotten(holder, without(holder.may, readBelow(args)), args);
+    }
+    if (holder !== undefined && number === operations.LAYOUTRETURN.number && operations.LAYOUTRETURN.isRequest(args)) {
+      holder.may = without(holder.may, args);
+      this.#say(`  ${holder.process.name} returns ${args[0]} of inode ${args[1]}: ${args[3]} ${args[4]}+${args[5]}`);
+    }
+  }
+
+  /** The server hears it. */
+  #asked(wire: Wire, xid: number, asked: Asked): void {
+    wire.asked.set(xid, asked);
+    const { holder } = wire;
+    if (holder === undefined) return;
+    const { number, args } = asked;
+    holder.running.add(`${xid}`);
+    if (number === operations.LAYOUTRETURN.number && operations.LAYOUTRETURN.isRequest(args)) {
+      holder.kept = without(holder.kept, args);
+    } else if (number === operations.LAYOUTGET.number && operations.LAYOUTGET.isRequest(args)) {
+      holder.kept = withoutForgotten(holder, without(holder.kept, readBelow(args)), args);
+    } else if (number === operations.FREE_STATEID.number && operations.FREE_STATEID.isRequest(args)) {
+      holder.kept = withoutState(holder, holder.kept, args[0]);
+    } else if (number === operations.CREATE_SESSION.number) {
+      for (const other of this.#holders.values()) if (other.owner === holder.owner) this.#lift(other);
+    } else if (number === operations.EVICT.number && operations.EVICT.isRequest(args)) {
+      for (const other of this.#holders.values()) if (other.clientId === args[0]) this.#lift(other);
+    }
+  }
+
+  #lift(holder: Holder): void {
+    holder.fenced = false;
+    holder.kept = holder.kept.filter((grant) => holder.may.includes(grant) && holder.process.alive);
+  }
+
+  #replied(wire: Wire, xid: number, number: number, results: readonly unknown[] | null): void {
+    const asked = wire.asked.get(xid);
+    wire.asked.delete(xid);
+    const { holder } = wire;
+    if (asked === undefined || holder === undefined) return;
+    holder.running.delete(`${xid}`);
+    if (number !== status.OK) return;
+    if (asked.number === operations.EXCHANGE_ID.number && operations.EXCHANGE_ID.isReply(results)) {
+      // A number that no record speaks of is given again after a restart.
+      for (const other of this.#holders.values()) if (other.clientId === results[0]) other.clientId = undefined;
+      holder.clientId = results[0];
+    }
+    if (asked.number !== operations.LAYOUTGET.number || !operations.LAYOUTGET.isReply(results)) return;
+    if (!operations.LAYOUTGET.isRequest(asked.args)) return;
+    const [ino] = asked.args;
+    const [stateid, [mode, offset, length], extents] = results;
+    const other = Buffer.from(stateid[1]).toString('hex');
+    const isNewState = holder.others.get(ino) !== other;
+    holder.others.set(ino, other);
+    // A layout for writing takes the place of the client's own for reading.
+    const replaced = isNewState ? [iomode.any, 0, Infinity] : [iomode.read, offset, mode === iomode.rw ? length : 0];
+    const [gone = 0, from = 0, size = 0] = replaced;
+    holder.may = without(holder.may, [1, ino, null, gone, from, size]);
+    holder.kept = without(holder.kept, [1, ino, null, gone, from, size]);
+    for (const [kind, at, bytes, , storage] of extents) {
+      if (kind === state.none) continue;
+      const writable = kind !== state.read;
+      const grant: Grant = { ino, iomode: mode, offset: at, length: bytes, storage, writable };
+      this.#say(`  ${holder.process.name} is granted ${text(grant)}`);
+      this.#requireFree(holder, grant);
+      holder.may.push(grant);
+      holder.kept.push(grant);
+    }
+  }
+
+  #noMatch(wire: Wire, xid: number): void {
+    const args = wire.recalled.get(xid);
+    const { holder } = wire;
+    if (holder === undefined || !callbacks.CB_LAYOUTRECALL.isRequest(args)) return;
+    const [, ino, mode, offset, length] = args;
+    holder.kept = without(holder.kept, [1, ino, null, mode, offset, length]);
+  }
+
+  #requireFree(holder: Holder, grant: Grant): void {
+    for (const other of this.#holders.values()) {
+      if (other === holder) continue;
+      const conflict = other.kept.find(
+        (each) =>
+          (each.writable || (grant.writable && !(other.fenced && each.ino === grant.ino))) &&
+          overlaps(each, grant.storage, grant.length),
+      );
+      if (conflict === undefined) continue;
+      const who = `${other.process.name} holds ${text(conflict)}`;
+      this.#violated(`M2: ${holder.process.name} is granted ${text(grant)}, but ${who}`);
+    }
+  }
+
+  #touch(process: Process, at: number, length: number, writes: boolean): void {
+    // The superblock tells whether this is the right memory.
+    if (at === 0 && !writes) return;
+    const grants = this.#holders.get(process)?.may ?? [];
+    for (let byte = at; byte < at + length; ) {
+      const grant = grants.find(
+        (each) => (each.writable || !writes) && byte >= each.storage && byte < each.storage + each.length,
+      );
+      if (grant === undefined) {
+        this.#violated(
+          `M1: ${process.name} ${writes ? 'writes' : 'reads'} byte ${byte} of ${at}+${length} without a grant`,
+        );
+        return;
+      }
+      byte = grant.storage + grant.length;
+    }
+  }
+
+  #violated(what: string): void {
+    this.#say(`VIOLATION ${what}`);
+    this.violation ??= new Violation(`at ${this.#loop.now.toFixed(3)} ms: ${what}`);
+  }
+}
+
+function overlaps(grant: Grant, storage: number, length: number): boolean {
+  return storage < grant.storage + grant.length && grant.storage < storage + length;
+}
+
+/** By the file's bytes. */
+function within(grant: Grant, offset: number, length: number): boolean {
+  return offset < grant.offset + grant.length && grant.offset < offset + length;
+}
+
+/** Arguments of a LAYOUTRETURN. */
+type Gone = readonly [number, number | null, unknown, number, number, number];
+
+/** What is left after a LAYOUTRETURN of these arguments. */
+function without(grants: readonly Grant[], [kind, ino, , mode, offset, length]: Gone): Grant[] {
+  if (kind !== 1) return [];
+  const end = offset + length;
+  return grants.flatMap((grant) => {
+    const isMeant =
+      grant.ino === ino && (mode === iomode.any || mode === grant.iomode) && within(grant, offset, length);
+    return isMeant
+      ? [part(grant, grant.offset, offset), part(grant, end, grant.offset + grant.length)].flat()
+      : [grant];
+  });
+}
+
+/** What a LAYOUTGET for writing takes from what the client may read (docs/protocol.md §7). */
+function readBelow([ino, , mode, offset, length]: readonly [
+  number,
+  unknown,
+  number,
+  number,
+  number,
+  ...unknown[],
+]): Gone {
+  return [1, ino, null, iomode.read, offset, mode === iomode.rw ? length : 0];
+}
+
+/** Coming with an open stateid again says that nothing of the file is held any more (docs/protocol.md, 7). */
+function withoutForgotten(
+  holder: Holder,
+  grants: readonly Grant[],
+  [ino, [, other]]: RequestOf<typeof operations.LAYOUTGET>,
+): Grant[] {
+  const known = holder.others.get(ino);
+  const isForgotten = known !== undefined && known !== Buffer.from(other).toString('hex');
+  return isForgotten ? grants.filter((grant) => grant.ino !== ino) : [...grants];
+}
+
+/** What is left after a FREE_STATEID, by which a client says what a return would have said (docs/protocol.md §7, Fence). */
+function withoutState({ others }: Holder, grants: readonly Grant[], [, other]: readonly [number, Uint8Array]): Grant[] {
+  const freed = Buffer.from(other).toString('hex');
+  return grants.filter(({ ino }) => others.get(ino) !== freed);
+}
+
+function part(grant: Grant, from: number, to: number): Grant[] {
+  if (from >= to) return [];
+  return [{ ...grant, offset: from, length: to - from, storage: grant.storage + (from - grant.offset) }];
+}
+
+function text({ ino, iomode: mode, offset, length, storage, writable }: Grant): string {
+  return `inode ${ino} ${mode === iomode.rw ? 'RW' : 'READ'} ${offset}+${length} at ${storage}${writable ? '' : ' (read)'}`;
+}
+
+let memory: Memory | undefined;
+
+export function enterMemory(entered: Memory): void {
+  memory = entered;
+}
+
+/** The device as the running process reaches it. */
+export function engineOf(): DmaEngine {
+  if (memory === undefined) throw new Error('no simulation runs');
+  return memory.engineOf(loop().current);
+}

@@ -1,0 +1,373 @@
+/**
+ * One run: a server that is killed and restarted, clients that are cut off, stopped, killed and replaced, and a program
+ * beside the server. All of it follows from the seed.
+ */
+import { connect } from '../../client/index.ts';
+import { formatFilesystem, openFilesystem } from '../../fs/engine/engine.ts';
+import type { Filesystem } from '../../fs/engine/filesystem.ts';
+import { newUuid } from '../../fs/format/uuid.ts';
+import { checkFilesystem } from '../../fs/fsck/check.ts';
+import { problemText } from '../../fs/fsck/problem.ts';
+import type { Log } from '../../mds/log.ts';
+import { MetadataServer } from '../../mds/server.ts';
+import { mountedVfs, withCoherence } from '../../tools/lib/coherence.ts';
+import { KernelCaches } from '../../tools/lib/kernel-caches.ts';
+import type { Random } from '../exercise/random.ts';
+import { MemoryDevice } from '../support/crash-recorder.ts';
+import { History } from './history.ts';
+import { enter, Loop, Process } from './loop.ts';
+import { Disk, ServerDevice, ServerStore } from './machine.ts';
+import { enterMemory, Memory } from './memory.ts';
+import { enterNetwork, Network } from './network.ts';
+import { type LocalFiles, LocalProgram, localOf, makeFiles, Program } from './programs.ts';
+
+/** Virtual ms. */
+const leaseMs = 1000;
+const runMsMax = 600_000;
+const deviceBytes = 2 ** 20;
+
+export interface Outcome {
+  readonly seed: number;
+  /** What went wrong; undefined: nothing. */
+  readonly failure: string | undefined;
+  readonly trace: readonly string[];
+  readonly events: number;
+  readonly operations: number;
+  /** Blocks whose history nobody could decide on. */
+  readonly undecided: number;
+  readonly virtualMs: number;
+}
+
+interface Server {
+  readonly process: Process;
+  readonly fs: Filesystem;
+  /** As a mount on the server's machine has it. */
+  readonly local: LocalFiles;
+  readonly mds: MetadataServer;
+}
+
+interface Machine {
+  readonly owner: string;
+  process: Process;
+  runs: number;
+  steps: number;
+}
+
+export async function runSeed(seed: number): Promise<Outcome> {
+  const world = new World(seed);
+  const failure = await world
+    .run()
+    .catch((error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error)));
+  return { seed, failure, ...world.summary };
+}
+
+/** Runs of this program so far. */
+let runs = 0;
+
+class World {
+  readonly #number = runs++;
+  readonly #loop: Loop;
+  readonly #network: Network;
+  readonly #memory: Memory;
+  readonly #disk = new Disk();
+  readonly #history: History;
+  readonly #random: Random;
+  readonly #trace: string[] = [];
+  readonly #log: Log = {
+    info: (fields, message) => this.#logged(fields, message),
+    warn: (fields, message) => this.#logged(fields, message),
+    error: (fields, message) => this.#logged(fields, message),
+  };
+  readonly #clients: Machine[] = [];
+  #server: Server | undefined;
+  #restarts = 0;
+  #unexpected: unknown;
+  #over = false;
+
+  constructor(seed: number) {
+    this.#loop = new Loop(seed);
+    this.#random = this.#loop.random;
+    enter(this.#loop);
+    this.#network = new Network(this.#loop);
+    enterNetwork(this.#network);
+    this.#memory = new Memory(this.#loop, deviceBytes, (line) => this.#say(line));
+    enterMemory(this.#memory);
+    this.#network.tap = this.#memory;
+    this.#history = new History(() => this.#loop.now, leaseMs);
+  }
+
+  get summary(): Omit<Outcome, 'seed' | 'failure'> {
+    const { now, events } = this.#loop;
+    return {
+      trace: this.#trace,
+      events,
+      operations: this.#history.size,
+      undecided: this.#history.undecided,
+      virtualMs: now,
+    };
+  }
+
+  /** Answers what went wrong. */
+  async run(): Promise<string | undefined> {
+    const onUnexpected = (error: unknown): void => {
+      this.#unexpected ??= error;
+    };
+    process.on('unhandledRejection', onUnexpected);
+    try {
+      return await this.#phases();
+    } finally {
+      process.off('unhandledRejection', onUnexpected);
+    }
+  }
+
+  async #phases(): Promise<string | undefined> {
+    const first = new Process('format');
+    const began =
+      (await this.#do('formatting', first, () => this.#format())) ??
+      (await this.#do('the first start', this.#loop.world, () => this.#start()));
+    if (began !== undefined) return began;
+    const count = 2 + this.#random.below(4);
+    for (let index = 0; index < count; index++) this.#newClient(`client-${index}`);
+    this.#scheduleFault();
+    const failure =
+      (await this.#until('the programs', () => this.#clients.every(({ steps }) => steps <= 0))) ??
+      (await this.#end()) ??
+      this.#history.check();
+    return failure;
+  }
+
+  async #format(): Promise<void> {
+    const device = new MemoryDevice(this.#memory.bytes);
+    const store = this.#disk.records;
+    await formatFilesystem({ device, store, uuid: newUuid(), label: 'sim', volatile: false, uid: 0, gid: 0 });
+  }
+
+  /** The server as a new process, on what is on the disk. */
+  async #start(): Promise<void> {
+    const server = new Process(`server-${this.#restarts++}`);
+    server.onDeath.push(() => this.#network.died(server));
+    this.#memory.serverIs(server);
+    await this.#in(server, async () => {
+      const device = new ServerDevice(this.#memory.bytes, this.#memory);
+      const fs = await openFilesystem({ device, store: new ServerStore(this.#disk), readOnly: false });
+      const caches = new KernelCaches();
+      const mds = new MetadataServer(withCoherence(fs, caches), {
+        leaseMs,
+        recallDeadlineMs: leaseMs,
+        layoutWaitMs: 500,
+        log: this.#log,
+      });
+      await mds.listen('tcp://server:1');
+      if (this.#restarts === 1) await makeFiles(fs);
+      const local = { ...localOf(fs), vfs: mountedVfs(fs.vfs, caches) };
+      this.#server = { process: server, fs, local, mds };
+      this.#say(`${server.name} serves generation ${fs.generation}`);
+      void this.#local(server, local);
+    });
+  }
+
+  async #local(process: Process, fs: LocalFiles): Promise<void> {
+    const program = new LocalProgram(fs, this.#history, this.#random, (line) => this.#say(line));
+    while (!this.#over) {
+      await this.#loop.sleep(this.#random.below(100), process);
+      if (!this.#over) await this.#guarded(program.step());
+    }
+  }
+
+  #newClient(owner: string): void {
+    const machine: Machine = { owner, process: new Process(owner), runs: 0, steps: 10 + this.#random.below(30) };
+    this.#clients.push(machine);
+    this.#startClient(machine);
+  }
+
+  /** A program of the machine's owner; when it dies another one takes its place. */
+  #startClient(machine: Machine): void {
+    const name = `${machine.owner}.${machine.runs++}`;
+    const program = new Process(name);
+    machine.process = program;
+    program.onDeath.push(() => this.#network.died(program));
+    this.#loop.after(this.#random.below(50), () => void this.#guarded(this.#client(machine, name)), program);
+  }
+
+  #replace(machine: Machine, process: Process, afterMs: number): void {
+    if (!process.alive) return;
+    process.kill();
+    this.#loop.after(afterMs, () => this.#startClient(machine), this.#loop.world);
+  }
+
+  async #client(machine: Machine, name: string): Promise<void> {
+    const { process } = machine;
+    const client = await connect(this.#addressOf(name), {
+      owner: machine.owner,
+      uid: 0,
+      gid: 0,
+      groups: [],
+      timeoutMs: 60_000,
+      maxIoMs: 100,
+    }).catch((e: unknown) => {
+      this.#say(`${name} does not connect: ${String(e)}`);
+      return undefined;
+    });
+    if (client === undefined) {
+      this.#loop.after(0, () => this.#replace(machine, process, 500), this.#loop.world);
+      return;
+    }
+    const program = new Program(client, name, this.#history, this.#random, (line) => this.#say(line));
+    for (; machine.steps > 0; machine.steps--) {
+      await program.step();
+      await this.#loop.sleep(this.#random.below(30), process);
+    }
+    await program.end();
+  }
+
+  /** The library knows who is connected from here by address and owner, also of clients that died and of earlier runs. */
+  #addressOf(name: string): string {
+    return `tcp://${name}.run-${this.#number}:1`;
+  }
+
+  #scheduleFault(): void {
+    this.#loop.after(
+      20 + this.#random.below(600),
+      () => {
+        if (this.#over) return;
+        this.#fault();
+        this.#scheduleFault();
+      },
+      this.#loop.world,
+    );
+  }
+
+  #fault(): void {
+    const machine = this.#random.pickAny(this.#clients);
+    if (machine === undefined) return;
+    const { process } = machine;
+    if (!process.alive) return;
+    const what = this.#random.below(10);
+    if (what < 3) {
+      const ms = this.#random.below(3 * leaseMs);
+      this.#say(`${process.name} is cut off for ${ms} ms`);
+      this.#network.cut(process, ms);
+    } else if (what < 5) {
+      this.#say(`${process.name}: its connections break`);
+      this.#network.reset(process);
+    } else if (what < 7) {
+      const ms = this.#random.below(3 * leaseMs);
+      this.#say(`${process.name} stands still for ${ms} ms`);
+      process.stop();
+      this.#loop.after(ms, () => process.resume(), this.#loop.world);
+    } else if (what < 8) {
+      this.#say(`${process.name} dies`);
+      this.#replace(machine, process, this.#random.below(3 * leaseMs));
+    } else if (what < 9 && this.#server?.process.alive === true) {
+      this.#say(`${this.#server.process.name} dies`);
+      this.#history.crashed();
+      this.#server.process.kill();
+      const ms = this.#random.below(leaseMs);
+      this.#loop.after(ms, () => void this.#guarded(this.#start()), this.#loop.world);
+    }
+  }
+
+  /** Peace: who is dead is declared so, and what is left is looked at. */
+  async #end(): Promise<string | undefined> {
+    this.#over = true;
+    const isUp = (): boolean => this.#server?.process.alive === true;
+    const waited = await this.#until('the server', isUp);
+    const server = this.#server;
+    if (waited !== undefined || server === undefined) return waited ?? 'no server';
+    const { mds, fs, local, process } = server;
+    const failed = await this.#do('the end', process, async () => {
+      await this.#loop.sleep(10 * leaseMs, process);
+      const admin = await connect(this.#addressOf('admin'), {
+        owner: 'admin',
+        uid: 0,
+        gid: 0,
+        groups: [],
+        device: 'none',
+      });
+      for (const { id, owner } of mds.status().clients) {
+        if (Buffer.from(owner).toString() !== 'admin') await admin.evict(id).catch(() => undefined);
+      }
+      const program = new LocalProgram(local, this.#history, this.#random, (line) => this.#say(line));
+      await program.readAll();
+      await admin.close();
+      await this.#loop.sleep(10 * leaseMs, process);
+      const { blocks } = fs.status();
+      if (blocks.quarantined + blocks.provisional > 0) {
+        throw new Error(`left behind: ${blocks.quarantined} blocks in quarantine, ${blocks.provisional} provisional`);
+      }
+      const { breaks, layouts } = mds.status();
+      if (breaks.length + layouts.length > 0)
+        throw new Error(`left behind: ${breaks.length} breaks, ${layouts.length} layouts`);
+      await mds.close();
+      await fs.close();
+    });
+    return failed ?? this.#do('fsck', this.#loop.world, () => this.#fsck());
+  }
+
+  async #fsck(): Promise<void> {
+    const device = new MemoryDevice(this.#memory.bytes);
+    const { problems } = await checkFilesystem({
+      device,
+      store: this.#disk.records,
+      onPass: () => {},
+      onProblem: () => {},
+    });
+    if (problems.length > 0) throw new Error(`fsck: ${problems.map(problemText).join('; ')}`);
+  }
+
+  /** Runs `task` as a process and the loop until it is over. Answers what went wrong. */
+  async #do(what: string, process: Process, task: () => Promise<void>): Promise<string | undefined> {
+    let isDone = false;
+    let failure: unknown;
+    void this.#in(process, task)
+      .catch((error: unknown) => {
+        failure = error;
+      })
+      .finally(() => {
+        isDone = true;
+      });
+    const late = await this.#until(what, () => isDone);
+    if (failure !== undefined) return failure instanceof Error ? `${what}: ${failure.stack}` : what;
+    return late;
+  }
+
+  #in(process: Process, task: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#loop.after(0, () => void task().then(resolve, reject), process);
+    });
+  }
+
+  async #until(what: string, done: () => boolean): Promise<string | undefined> {
+    const ended = await this.#loop.run(
+      () => done() || this.#memory.violation !== undefined || this.#unexpected !== undefined,
+      runMsMax,
+    );
+    if (this.#memory.violation !== undefined) return this.#memory.violation.message;
+    if (this.#unexpected !== undefined) {
+      const error = this.#unexpected;
+      return `unexpected: ${error instanceof Error ? error.stack : 'no error'}`;
+    }
+    return ended === 'done' ? undefined : `${what}: ${ended}`;
+  }
+
+  /** What fails here is a fault of the simulation or of the product. */
+  async #guarded(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#unexpected ??= error;
+    }
+  }
+
+  #logged(fields: object, message: string): void {
+    const client: unknown = Reflect.get(fields, 'client');
+    const isEnd = message === 'layouts revoked, fencing' || message === 'client ended';
+    const who = isEnd && typeof client === 'number' ? this.#memory.fenced(client) : undefined;
+    if (who !== undefined) this.#history.revoked(who);
+    this.#say(`  server: ${message} ${JSON.stringify(fields)}`);
+  }
+
+  #say(line: string): void {
+    this.#trace.push(`${this.#loop.now.toFixed(3).padStart(12)}  ${line}`);
+  }
+}
