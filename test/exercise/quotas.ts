@@ -52,7 +52,8 @@ export class Quotas {
     if (known !== undefined || [...this.trees].some(({ root }) => isBelow(root, directory))) return 'EINVAL';
     const tree = new QuotaTree(directory, blocksMax, inodesMax);
     this.trees.add(tree);
-    for (const node of below(directory)) this.#of.set(node, tree);
+    // What has another name in another tree (an exchange can bring that about) goes on counting there.
+    for (const node of below(directory)) if (this.of(node) === undefined) this.#of.set(node, tree);
     return 0;
   }
 
