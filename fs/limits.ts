@@ -24,8 +24,8 @@ export const limits = {
   /** An operation that waited this often without getting through is broken: EAGAIN instead of a livelock. */
   operationRestartsMax: 1000,
   /**
-   * Records in one group before it is sealed early: keeps encoding of a group below 10 ms, and what somebody who syncs
-   * beside others waits for below some 30 ms. Within a group files come and go without a record.
+   * Records in one group before it is sealed early: encoding a group and taking it into the record cache run in one go
+   * each, and whoever syncs waits for all of it. Within a group files come and go without a record.
    */
   groupRecordsMax: 16_384,
   /** Changed records held in memory while a group is being written; operations wait beyond it. */

@@ -249,11 +249,11 @@ export class Layouts implements LayoutTable {
     return this.#recalls.firstDue()?.dueAt;
   }
 
-  /** Also what is only reserved, and what is revoked but not fenced yet. */
   concerns(ino: number): boolean {
     return this.#files.has(ino);
   }
 
+  /** Also what is only reserved, and what is revoked but not fenced yet. */
   holdsAny(client: number): boolean {
     return (this.#clients.get(client)?.holdings.size ?? 0) > 0;
   }

@@ -55,6 +55,7 @@ async function both(before: Promise<void> | undefined, after: Promise<void>): Pr
   await Promise.all([before, after]);
 }
 
+/** Sorted and merged, so that neighbours cost one call. */
 async function persistAll(device: BarDevice, ranges: Range[]): Promise<void> {
   ranges.sort((a, b) => a.offset - b.offset);
   let current: Range | undefined;

@@ -438,5 +438,3 @@ export class Volume {
     });
   }
 }
-
-/** Sorted and merged, so that neighbours cost one call. */

@@ -3,7 +3,6 @@
  * it throws a Wait before its first change. The runner awaits it and starts the operation again from the top, as Linux
  * breaks layouts: drop everything, wait, take everything again, look again (fs/xfs/xfs_file.c, xfs_break_layouts).
  */
-
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { cancellable } from '../reply.ts';

@@ -1,6 +1,7 @@
 /** `npm run exercise`: random operations on a mounted filesystem, compared with a model and with tmpfs. */
 import { readFile } from 'node:fs/promises';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
+import { natural } from '../support/natural.ts';
 import { Exerciser, type Plan, report, scriptOf } from './exerciser.ts';
 
 interface Options {
@@ -16,12 +17,6 @@ interface Options {
   readonly user: boolean;
   readonly jobs: boolean;
   readonly replay?: string;
-}
-
-function natural(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 0) throw new InvalidArgumentError('a number is wanted');
-  return number;
 }
 
 const options: Options = new Command('exercise')

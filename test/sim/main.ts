@@ -1,5 +1,6 @@
 /** `npm run sim`: the real server, engine and client library in a world of virtual time, one run for each seed. */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import { natural } from '../support/natural.ts';
 import { realMs } from './loop.ts';
 import { runSeed } from './world.ts';
 
@@ -8,12 +9,6 @@ interface Options {
   readonly seeds: number;
   readonly trace: boolean;
   readonly keepGoing: boolean;
-}
-
-function natural(text: string): number {
-  const number = Number(text);
-  if (!Number.isInteger(number) || number < 0) throw new InvalidArgumentError('a number is wanted');
-  return number;
 }
 
 const options: Options = new Command('sim')
