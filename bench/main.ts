@@ -4,6 +4,15 @@ import { Command, Option } from 'commander';
 import { print, printJson, runProgram } from '../tools/lib/program.ts';
 import { type ExtentsResult, type FilesResult, growthOfExtents, growthOfFiles } from './growth/growth.ts';
 import { extentsTable, filesTable } from './growth/report.ts';
+import {
+  growthOfClients,
+  growthOfSegments,
+  type LeasesOptions,
+  pairs,
+  recallOfMany,
+  recallOfOne,
+} from './leases/leases.ts';
+import { growthTable, pairsTable, recallsTable } from './leases/report.ts';
 import { bindfs, peers } from './lib/peers.ts';
 import { inPlace } from './lib/place.ts';
 import { programs, selectPrograms } from './lib/programs.ts';
@@ -38,6 +47,13 @@ function imageBytes(whole: number, divisor: number): number {
 interface ProgramsCommand extends MeasureCommand {
   readonly programs?: string;
   readonly alone?: true;
+}
+
+interface LeasesCommand extends MeasureCommand {
+  readonly core: string;
+  readonly holders: string;
+  readonly clients: string;
+  readonly segments: string;
 }
 
 interface GrowthCommand {
@@ -143,6 +159,38 @@ async function growth(options: GrowthCommand): Promise<void> {
   }
 }
 
+async function leases(options: LeasesCommand): Promise<void> {
+  await inPlace(async (place) => {
+    const common: LeasesOptions = {
+      place,
+      rounds: Number(options.rounds),
+      serverCore: options.core,
+      divisor: Number(options.divide),
+      progress,
+    };
+    const measured = {
+      pairs: await pairs(common),
+      recalls: [...(await recallOfOne(common)), ...(await each(options.holders, (n) => recallOfMany(common, n)))],
+      clients: await each(options.clients, (n) => growthOfClients(common, n)),
+      segments: await each(options.segments, (n) => growthOfSegments(common, n)),
+    };
+    if (options.json === true) {
+      printJson({ ...machine(), rounds: common.rounds, ...measured });
+      return;
+    }
+    print(pairsTable(measured.pairs));
+    print(recallsTable(measured.recalls));
+    print(growthTable('clients, a segment each', measured.clients));
+    print(growthTable('segments', measured.segments));
+  });
+}
+
+async function each<T>(list: string, measure: (count: number) => Promise<T>): Promise<readonly T[]> {
+  const results: T[] = [];
+  for (const count of numbers(list)) results.push(await measure(count));
+  return results;
+}
+
 function numbers(list: string): readonly number[] {
   return list.split(',').filter(Boolean).map(Number);
 }
@@ -190,5 +238,16 @@ command
   .option('--cores <list>', 'processor cores of the daemon and the client, as taskset(1) takes them', '0')
   .option('--json', 'print JSON')
   .action(growth);
+command
+  .command('leases')
+  .description('layouts of the metadata server beside a bare echo, recalls, more clients, more segments')
+  .option('--holders <counts>', 'readers that a truncate recalls', '1000')
+  .option('--clients <counts>', 'numbers of clients, a comma between them', '1,100,10000')
+  .option('--segments <counts>', 'numbers of segments', '100,10000,1000000')
+  .option('--rounds <count>', 'runs of each, of which the median counts', '5')
+  .option('--core <number>', 'processor core of the server; start this with taskset(1) on another one', '0')
+  .option('--divide <by>', 'so many times fewer operations: a try', '1')
+  .option('--json', 'print JSON')
+  .action(leases);
 
 process.exitCode = await runProgram(command, { usage: 2, failure: 1 }, process.argv.slice(2));
