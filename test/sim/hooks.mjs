@@ -1,14 +1,26 @@
 /**
  * What the product's modules get of the outside world, exchanged for parts of the simulated one:
  * `node --import ./test/support/typescript.mjs --import ./test/sim/hooks.mjs test/sim/main.ts`. The product itself is
- * what is run, unchanged; time (setTimeout and the like) is exchanged by loop.ts.
+ * what is run, unchanged, but for what `--mutation NAME` breaks on purpose (mutations.ts); time (setTimeout and the like)
+ * is exchanged by loop.ts.
  */
+import { readFile } from 'node:fs/promises';
 import { register } from 'node:module';
+import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
-
-if (isMainThread) register(import.meta.url);
+import { compiled } from '../support/typescript.mjs';
 
 const root = new URL('../../', import.meta.url).href;
+
+if (isMainThread) {
+  const { mutate, mutationNamed } = await import('./mutations.ts');
+  const at = process.argv.indexOf('--mutation');
+  const mutation = at < 0 ? undefined : mutationNamed(process.argv[at + 1] ?? '');
+  const url = mutation && root + mutation.module;
+  const data = mutation && { url, source: mutate(mutation, await readFile(fileURLToPath(url), 'utf8')) };
+  register(import.meta.url, { data });
+}
+
 const shim = (name) => new URL(`./shims/${name}`, import.meta.url).href;
 const builtins = new Map([
   ['node:net', shim('net.ts')],
@@ -19,6 +31,12 @@ const modules = new Map([
   [`${root}client/clock.ts`, shim('lease-clock.ts')],
   [`${root}client/dma/mmap.ts`, shim('engine.ts')],
 ]);
+/** A module with its mutation, or undefined. */
+let mutated;
+
+export function initialize(data) {
+  mutated = data;
+}
 
 function isProduct(url) {
   return ['fs/', 'layout/', 'mds/', 'client/', 'tools/'].some((folder) => url?.startsWith(root + folder));
@@ -30,4 +48,8 @@ export async function resolve(specifier, context, next) {
   const found = await next(specifier, context);
   const module = isProduct(context.parentURL) ? modules.get(found.url) : undefined;
   return module === undefined ? found : { url: module, shortCircuit: true };
+}
+
+export async function load(url, context, next) {
+  return url === mutated?.url ? compiled(url, mutated.source) : next(url, context);
 }

@@ -1,7 +1,9 @@
 /** The simulator in a program of its own, as it exchanges the clock and the network. A failure prints seed and trace. */
 import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { mutate, mutations } from './mutations.ts';
 
 const run = promisify(execFile);
 const hooks = ['--import', './test/support/typescript.mjs', '--import', './test/sim/hooks.mjs'];
@@ -17,6 +19,28 @@ async function simulate(...options: string[]): Promise<string> {
 test('server, engine and clients keep their promises through faults', { timeout: 600_000 }, async () => {
   const output = await simulate('--seed', '1', '--seeds', '100');
   expect(output).toContain('seeds from 1');
+});
+
+test('what is reported does not depend on how many processes run it', { timeout: 600_000 }, async () => {
+  const [one, three] = await Promise.all([
+    simulate('--seed', '700', '--seeds', '12', '--jobs', '1', '--trace'),
+    simulate('--seed', '700', '--seeds', '12', '--jobs', '3', '--trace'),
+  ]);
+  expect(three).toBe(one);
+});
+
+test.each(mutations)('what the mutation $name breaks stands in the code', async (mutation) => {
+  const source = await readFile(mutation.module, 'utf8');
+  expect(mutate(mutation, source)).not.toBe(source);
+});
+
+/** Some that are found soon; `npm run sim:mutations` tries all. */
+const sample = ['recall-asks-nobody', 'return-of-a-part-returns-all'];
+
+test('what is broken on purpose is found', { timeout: 600_000 }, async () => {
+  const output = await simulate('--seed', '1', '--seeds', '50', '--mutations', ...sample);
+  expect(output).not.toContain('NOT FOUND');
+  for (const name of sample) expect(output).toContain(name);
 });
 
 test('a seed is a run, whatever ran before it', { timeout: 600_000 }, async () => {

@@ -76,7 +76,12 @@ class World {
   readonly #log: Log = {
     info: (fields, message) => this.#logged(fields, message),
     warn: (fields, message) => this.#logged(fields, message),
-    error: (fields, message) => this.#logged(fields, message),
+    error: (fields, message) => {
+      this.#logged(fields, message);
+      const error: unknown = Reflect.get(fields, 'error');
+      const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.#unexpected ??= new Error(`the server logs an error: ${message}: ${why}`);
+    },
   };
   readonly #clients: Machine[] = [];
   #server: Server | undefined;

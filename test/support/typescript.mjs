@@ -11,8 +11,12 @@ if (isMainThread) register(import.meta.url);
 
 export async function load(url, context, next) {
   if (!url.endsWith('.ts')) return next(url, context);
+  return compiled(url, await readFile(fileURLToPath(url), 'utf8'));
+}
+
+/** What a load hook answers for the module at `url` with this source. */
+export async function compiled(url, source) {
   const { default: ts } = await import('typescript');
-  const source = await readFile(fileURLToPath(url), 'utf8');
   const { outputText } = ts.transpileModule(source, {
     fileName: fileURLToPath(url),
     compilerOptions: {
