@@ -72,6 +72,7 @@ export class LayoutHold {
           range.length,
           minlength,
           wireLimits.extentsMax,
+          false,
         ],
         { patient: false, stateful: true },
       );

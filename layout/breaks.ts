@@ -14,6 +14,7 @@ export type Purpose =
  * - unmap: blocks go away, whoever reaches them.
  * - share: blocks become shared; reading them stays right, writing them would change both files.
  * - cache: what is read now is kept, so that nobody may go on writing it.
+ * - close: the client holds for writing what it has closed.
  */
 export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolean {
   switch (purpose.kind) {
@@ -24,6 +25,8 @@ export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolea
     case 'share':
     case 'cache':
       return mode === iomode.rw;
+    case 'close':
+      return client === purpose.client && mode === iomode.rw;
     case 'get':
       return client !== purpose.client && excludes(purpose.iomode, mode);
   }
@@ -32,7 +35,8 @@ export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolea
 /** The iomodes that can stand in the way of `purpose`, as a recall names them: no more than needed. */
 export function recalledIomode(purpose: Purpose): 2 | 3 {
   const { kind } = purpose;
-  const readersStay = kind === 'share' || kind === 'cache' || (kind === 'get' && purpose.iomode === iomode.read);
+  const readersStay =
+    kind === 'share' || kind === 'cache' || kind === 'close' || (kind === 'get' && purpose.iomode === iomode.read);
   return readersStay ? iomode.rw : iomode.any;
 }
 

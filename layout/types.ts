@@ -35,8 +35,11 @@ export type LayoutStatus =
 
 export type Refused = { readonly kind: 'refused'; readonly status: LayoutStatus; readonly detail: string };
 
-/** Why an operation breaks layouts; fs/engine/leases.ts says what each means. */
-export type BreakReason = 'write' | 'unmap' | 'share' | 'cache';
+/**
+ * Why an operation breaks layouts; fs/engine/leases.ts says what each means. `close`: a client has closed the file for the
+ * last time, and its layouts for writing go with that (RFC 8881 §18.43.3, logr_return_on_close).
+ */
+export type BreakReason = 'write' | 'unmap' | 'share' | 'cache' | 'close';
 
 export interface GetRequest {
   readonly client: number;
@@ -167,7 +170,7 @@ export interface LayoutTable {
       readonly offset: number;
       readonly length: number;
       readonly reason: BreakReason;
-      /** Its layouts do not stand in the way of a `write`. */
+      /** Its layouts do not stand in the way of a `write`, and only they of a `close`. */
       readonly client: number | undefined;
     },
   ): { readonly breakId: number; readonly actions: readonly Action[] } | undefined;

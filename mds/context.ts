@@ -10,6 +10,7 @@ import type { Opens } from './opens.ts';
 import type { Operation } from './protocol/operation.ts';
 import type { ServerStatus } from './protocol/server-status.ts';
 import { StatusError } from './protocol/status.ts';
+import type { ReturnOnClose } from './return-on-close.ts';
 import type { Session } from './session.ts';
 
 export interface Context {
@@ -17,6 +18,7 @@ export interface Context {
   readonly clients: Clients;
   readonly opens: Opens;
   readonly leases: LayoutLeases;
+  readonly returnOnClose: ReturnOnClose;
   readonly counters: Counters;
   readonly leaseMs: number;
   readonly layoutWaitMs: number;

@@ -74,7 +74,8 @@ function failure(error: unknown, log: Log): Answer {
   const named = error instanceof FsError ? statusOfFsError(error) : error;
   if (named instanceof StatusError) {
     const detail = named.detail.slice(0, wireLimits.textMax);
-    return { status: status[named.status], results: null, error: [detail, named.errno ?? null] };
+    const results = named.results === undefined ? null : [...named.results];
+    return { status: status[named.status], results, error: [detail, named.errno ?? null] };
   }
   log.error({ error }, 'an operation failed in a way that it must not');
   const detail = error instanceof AssertionFailure ? error.message : 'internal error, see the log of the server';

@@ -9,11 +9,11 @@
 import { extentState, GrantBusy, type LayoutExtent } from '../fs/engine/leases.ts';
 import { FsError } from '../fs/errors.ts';
 import { limits } from '../fs/limits.ts';
-import { type GetRequest, type Iomode, iomode, type Segment, type StateId } from '../layout/types.ts';
+import { type GetRequest, type Iomode, iomode, type Refused, type Segment, type StateId } from '../layout/types.ts';
 import { blockDown, blockUp } from './blocks.ts';
 import type { SessionCall } from './context.ts';
 import { serverLimits } from './limits.ts';
-import { StatusError } from './protocol/status.ts';
+import { StatusError, TryLater } from './protocol/status.ts';
 import { within } from './within.ts';
 
 export interface LayoutRequest {
@@ -25,6 +25,8 @@ export interface LayoutRequest {
   readonly length: number;
   readonly minlength: number;
   readonly extentsMax: number;
+  /** The client wants to be told when there is a layout, where there is none at the moment. */
+  readonly signal: boolean;
 }
 
 export interface Granted {
@@ -106,7 +108,7 @@ async function reserveAndMap(request: LayoutRequest, mode: Iomode, span: Span, c
       if (!(await within(error.until, call.context.layoutWaitMs, call.context))) break;
     }
   }
-  throw new StatusError('LAYOUTTRYLATER', `inode ${request.ino} is in use on the server's mount`);
+  throw new TryLater(`inode ${request.ino} is in use on the server's mount`, false);
 }
 
 /** @throws StatusError INVAL, BADIOMODE */
@@ -147,6 +149,9 @@ function checkState(request: LayoutRequest, mode: Iomode, { context, client }: S
   if (open !== undefined && open.ino !== request.ino) {
     throw new StatusError('BAD_STATEID', `the open is of inode ${open.ino}, not ${request.ino}`);
   }
+  if (open === undefined && !context.leases.table.holds(client.id, request.ino)) {
+    throw new StatusError('BAD_STATEID', `client ${client.id} has no such open, and no layout on inode ${request.ino}`);
+  }
   const allowed = open === undefined ? context.opens.hasOpen(access, request.ino, client.id) : open[access];
   if (!allowed) throw new StatusError('OPENMODE', `inode ${request.ino} is not open for this (${access})`);
   return open === undefined ? request.stateid : undefined;
@@ -167,7 +172,7 @@ async function reserve(request: LayoutRequest, mode: Iomode, span: Span, call: S
       const stateid = checkState(request, mode, call);
       const get: GetRequest = { client: client.id, ino, iomode: mode, ...range, minlength: range.length, stateid };
       const result = leases.table.get(leases.now, get, own);
-      if (result.kind === 'refused') throw new StatusError(result.status, result.detail);
+      if (result.kind === 'refused') throw refusal(result);
       if (result.kind === 'reserved') {
         leases.perform(result.actions);
         return result.grant;
@@ -178,10 +183,15 @@ async function reserve(request: LayoutRequest, mode: Iomode, span: Span, call: S
       own = result.breakId;
       if (!(await within(broken, giveUpAt - leases.now, context))) break;
     }
-    throw new StatusError('LAYOUTTRYLATER', `layouts of others on inode ${ino} are still out`);
+    throw new TryLater(`layouts of others on inode ${ino} are still out`, false);
   } finally {
     if (own !== undefined) leases.endBreak(own);
   }
+}
+
+/** Nobody is told yet when there is a layout: to promise nothing is always right (RFC 8881 §18.43.3). */
+function refusal({ status, detail }: Refused): StatusError {
+  return status === 'LAYOUTTRYLATER' ? new TryLater(detail, false) : new StatusError(status, detail);
 }
 
 async function map(ino: number, mode: Iomode, span: Span, { context, client }: SessionCall) {

@@ -18,6 +18,8 @@ export class Opens {
   readonly #newOther: () => string;
   readonly #byOther = new Map<string, Open>();
   readonly #byClient = new Map<number, Set<Open>>();
+  /** By inode number. */
+  readonly #byFile = new Map<number, Set<Open>>();
 
   constructor(vfs: Vfs, newOther: () => string) {
     this.#vfs = vfs;
@@ -37,8 +39,8 @@ export class Opens {
   add(open: Omit<Open, 'stateid'>): StateId {
     const added: Open = { ...open, stateid: { seqid: 1, other: this.#newOther() } };
     this.#byOther.set(added.stateid.other, added);
-    const own = this.#byClient.get(open.client) ?? new Set();
-    this.#byClient.set(open.client, own.add(added));
+    addTo(this.#byClient, open.client, added);
+    addTo(this.#byFile, open.ino, added);
     return added.stateid;
   }
 
@@ -62,16 +64,25 @@ export class Opens {
     return open;
   }
 
+  /** Has the client opened the file for this? */
   hasOpen(access: 'read' | 'write', ino: number, client: number): boolean {
-    for (const open of this.#byClient.get(client) ?? []) if (open.ino === ino && open[access]) return true;
+    for (const open of this.#byFile.get(ino) ?? []) if (open.client === client && open[access]) return true;
+    return false;
+  }
+
+  isOpen(ino: number, client: number): boolean {
+    return this.hasOpen('read', ino, client) || this.hasOpen('write', ino, client);
+  }
+
+  isOpenByOthers(ino: number, client: number): boolean {
+    for (const open of this.#byFile.get(ino) ?? []) if (open.client !== client) return true;
     return false;
   }
 
   async close(open: Open): Promise<void> {
     this.#byOther.delete(open.stateid.other);
-    const own = this.#byClient.get(open.client);
-    own?.delete(open);
-    if (own?.size === 0) this.#byClient.delete(open.client);
+    deleteFrom(this.#byClient, open.client, open);
+    deleteFrom(this.#byFile, open.ino, open);
     await this.#vfs.release(open.handle);
   }
 
@@ -82,4 +93,16 @@ export class Opens {
   async closeEverything(): Promise<void> {
     for (const open of this.#byOther.values()) await this.close(open);
   }
+}
+
+function addTo(index: Map<number, Set<Open>>, key: number, open: Open): void {
+  const opens = index.get(key);
+  if (opens === undefined) index.set(key, new Set([open]));
+  else opens.add(open);
+}
+
+function deleteFrom(index: Map<number, Set<Open>>, key: number, open: Open): void {
+  const opens = index.get(key);
+  opens?.delete(open);
+  if (opens?.size === 0) index.delete(key);
 }

@@ -21,6 +21,7 @@ import { Opens } from './opens.ts';
 import { parseAddress } from './protocol/address.ts';
 import type { ReplyFrame, RequestFrame } from './protocol/frame.ts';
 import type { ServerStatus } from './protocol/server-status.ts';
+import { ReturnOnClose } from './return-on-close.ts';
 import { serverStatus } from './server-status.ts';
 import { otherSource } from './stateids.ts';
 import { type Listener, listen } from './transport.ts';
@@ -98,6 +99,7 @@ export class MetadataServer {
       clients,
       opens,
       leases,
+      returnOnClose: new ReturnOnClose(opens, leases),
       counters,
       leaseMs,
       layoutWaitMs: options.layoutWaitMs ?? serverLimits.layoutWaitMs,

@@ -31,7 +31,9 @@ export const ioServices: readonly Service[] = [
   }),
 
   inSession(operations.CLOSE, async ([stateid], { context, client }) => {
-    await context.opens.close(context.opens.find(stateIdFromWire(stateid), client.id));
+    const open = context.opens.find(stateIdFromWire(stateid), client.id);
+    await context.opens.close(open);
+    context.returnOnClose.closed(open.ino, client.id);
     return [];
   }),
 

@@ -9,18 +9,21 @@ import { busAddressToWire, stateIdFromWire, stateIdToWire, type WireTime } from 
 import type { ReplyOf } from '../protocol/operation.ts';
 import { operations, returnKind } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
+import { isReturnedOnClose } from '../return-on-close.ts';
 
 /** A filesystem has one device today; extents name it by this index. */
 const theDevice = 0;
 
 export const layoutServices: readonly Service[] = [
   inSession(operations.LAYOUTGET, async (args, call) => {
-    const [ino, wireStateid, mode, offset, length, minlength, extentsMax] = args;
+    const [ino, wireStateid, mode, offset, length, minlength, extentsMax, signal] = args;
     const stateid = stateIdFromWire(wireStateid);
-    const granted = await grantLayout({ ino, stateid, iomode: mode, offset, length, minlength, extentsMax }, call);
+    const request = { ino, stateid, iomode: mode, offset, length, minlength, extentsMax, signal };
+    const granted = await grantLayout(request, call);
     const { iomode: given, offset: from, length: covered } = granted.segment;
     const segment: ReplyOf<typeof operations.LAYOUTGET>[1] = [given, from, covered];
-    return [stateIdToWire(granted.stateid), segment, granted.extents.map((extent) => extentToWire(extent, call))];
+    const extents = granted.extents.map((extent) => extentToWire(extent, call));
+    return [stateIdToWire(granted.stateid), segment, extents, isReturnedOnClose(given)];
   }),
 
   inSession(operations.LAYOUTCOMMIT, async ([ino, wireStateid, wireRanges, lastWriteOffset, mtime], call) => {

@@ -215,16 +215,27 @@ export const operations = {
   COPY: operation('COPY', 60, [WireStateId, U53, WireStateId, U53, U53], [U53]),
 
   // Layouts.
-  /** ino, open or layout stateid, iomode, offset, length, minlength, most extents → layout stateid, segment granted
-   *  (iomode, offset, length), its extents */
+  /** ino, open or layout stateid, iomode, offset, length, minlength, most extents, signal when there is one → layout
+   *  stateid, segment granted (iomode, offset, length), its extents, return it before the last close. LAYOUTTRYLATER
+   *  has results too: the server will signal */
   LAYOUTGET: operation(
     'LAYOUTGET',
     50,
-    [Ino, WireStateId, U32, U53, Length, Length, Type.Integer({ minimum: 1, maximum: wireLimits.extentsMax })],
+    [
+      Ino,
+      WireStateId,
+      U32,
+      U53,
+      Length,
+      Length,
+      Type.Integer({ minimum: 1, maximum: wireLimits.extentsMax }),
+      Type.Boolean(),
+    ],
     [
       WireStateId,
       Type.Tuple([Type.Union([Type.Literal(1), Type.Literal(2)]), U53, Length]),
       Type.Array(LayoutExtent, { maxItems: wireLimits.extentsMax }),
+      Type.Boolean(),
     ],
   ),
   /** ino, layout stateid, ranges, offset of the last byte written or null, mtime or null → new size if it changed */

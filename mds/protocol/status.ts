@@ -106,12 +106,24 @@ export class StatusError extends Error {
   readonly detail: string;
   /** The errno behind the status, where a file operation failed. */
   readonly errno: ErrnoName | undefined;
+  /** What the reply says besides, for the few failures that have results. */
+  readonly results: readonly unknown[] | undefined = undefined;
 
   constructor(name: StatusName, detail: string, errno?: ErrnoName, cause?: unknown) {
     super(`${name}: ${detail}`, cause === undefined ? undefined : { cause });
     this.status = name;
     this.detail = detail;
     this.errno = errno;
+  }
+}
+
+/** LAYOUTTRYLATER of LAYOUTGET: `willSignal` promises a CB_RECALLABLE_OBJ_AVAIL (RFC 8881 §18.43.2). */
+export class TryLater extends StatusError {
+  override readonly results: readonly [willSignal: boolean];
+
+  constructor(detail: string, willSignal: boolean) {
+    super('LAYOUTTRYLATER', detail);
+    this.results = [willSignal];
   }
 }
 

@@ -121,7 +121,7 @@ test('when the filesystem shuts down before a fence holds, whoever waits fails, 
     await holder.layout(ino, stateid, 2, 0, 2 * block);
     const open = await other.open(ino);
     const truncated = Promise.resolve(fs.vfs.setattr(ino, { size: 0 }, by)).catch((error: unknown) => error);
-    const granted = other.statusOf(operations.LAYOUTGET, [ino, open, 1, 0, block, 1, 64]);
+    const granted = other.statusOf(operations.LAYOUTGET, [ino, open, 1, 0, block, 1, 64, false]);
     await holder.connection.recall();
     await rig.until('both to wait', () => server.status().breaks.length === 2);
     broken = true;
@@ -146,10 +146,10 @@ test('a mapping that fails leaves nothing behind', async ({ rig }) => {
   const { ino, stateid } = await client.create('a', Buffer.alloc(block));
   const { free } = rig.lab.fs.status().blocks;
   const wanted = (free + 10) * block;
-  expect(await client.statusOf(operations.LAYOUTGET, [ino, stateid, 2, 0, wanted, wanted, 64])).toBe('NOSPC');
+  expect(await client.statusOf(operations.LAYOUTGET, [ino, stateid, 2, 0, wanted, wanted, 64, false])).toBe('NOSPC');
   expect(rig.server.status().layouts).toEqual([]);
   expect(rig.lab.fs.status().blocks).toMatchObject({ free, provisional: 0 });
-  const [, segment] = await client.call(operations.LAYOUTGET, [ino, stateid, 2, 0, wanted, 2 * block, 64]);
+  const [, segment] = await client.call(operations.LAYOUTGET, [ino, stateid, 2, 0, wanted, 2 * block, 64, false]);
   expect(segment).toEqual([2, 0, 2 * block]);
 });
 

@@ -68,7 +68,7 @@ describe('granting', () => {
     const other = await client.create('b', Buffer.alloc(block));
     const readOnly = await client.open(ino, 1);
     const get = (args: [number, typeof stateid, number, number, number, number, number]) =>
-      client.statusOf(operations.LAYOUTGET, args);
+      client.statusOf(operations.LAYOUTGET, [...args, false]);
     expect(await get([ino, stateid, any, 0, block, 0, 64])).toBe('BADIOMODE');
     expect(await get([ino, stateid, 77, 0, block, 0, 64])).toBe('BADIOMODE');
     expect(await get([ino, stateid, read, 0, 0, 0, 64])).toBe('INVAL');
@@ -85,7 +85,7 @@ describe('granting', () => {
     const client = await rig.client();
     const { ino, stateid } = await client.create('a', Buffer.alloc(block));
     await client.call(operations.WRITE, [stateid, 4 * block, 2, Buffer.alloc(block)]);
-    const args = (minlength: number): [number, typeof stateid, number, number, number, number, number] => [
+    const args = (minlength: number): [number, typeof stateid, number, number, number, number, number, boolean] => [
       ino,
       stateid,
       read,
@@ -93,6 +93,7 @@ describe('granting', () => {
       5 * block,
       minlength,
       2,
+      false,
     ];
     const [layout, segment, extents] = await client.call(operations.LAYOUTGET, args(1));
     expect([segment, extents.length]).toEqual([[read, 0, 4 * block], 2]);
@@ -118,7 +119,7 @@ describe('recall', () => {
     const { ino, stateid } = await reader.create('a', Buffer.alloc(block));
     await reader.layout(ino, stateid, read, 0, block);
     const open = await writer.open(ino);
-    const pending = writer.statusOf(operations.LAYOUTGET, [ino, open, rw, 0, block, block, 64]);
+    const pending = writer.statusOf(operations.LAYOUTGET, [ino, open, rw, 0, block, block, 64, false]);
     await reader.connection.recall();
     rig.clock.advance(9_999);
     await reader.call(operations.SEQUENCE, []);
@@ -213,7 +214,9 @@ describe('fencing', () => {
 
     await client.call(operations.SEQUENCE, []);
     expect(client.flags).toBe(sequenceFlag.RECALLABLE_STATE_REVOKED);
-    expect(await client.statusOf(operations.LAYOUTGET, [ino, stateid, read, 0, block, 0, 64])).toBe('ADMIN_REVOKED');
+    expect(await client.statusOf(operations.LAYOUTGET, [ino, stateid, read, 0, block, 0, 64, false])).toBe(
+      'ADMIN_REVOKED',
+    );
     expect(await client.statusOf(operations.LAYOUTRETURN, [1, ino, held.stateid, any, 0, Infinity])).toBe(
       'ADMIN_REVOKED',
     );

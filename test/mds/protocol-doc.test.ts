@@ -64,7 +64,7 @@ describe('docs/protocol.md', () => {
         .replaceAll(/\s/g, '');
       return new FrameDecoder().push(Buffer.from(digits, 'hex'))[0];
     });
-    const args = [16, [1, other], 2, 0, Infinity, 1, 64];
+    const args = [16, [1, other], 2, 0, Infinity, 1, 64, false];
     expect(request).toEqual([0, 7, session, 0, 3, true, operations.LAYOUTGET.number, args, null]);
     expect(operations.LAYOUTGET.isRequest(request?.[7])).toBe(true);
     expect(reply?.slice(0, 3)).toEqual([1, 7, 0]);

@@ -33,10 +33,19 @@ describe('beyond the quota', () => {
     const client = await rig.client();
     const { ino, stateid } = await open(client, dir, 'file');
     const get = (length: number, minlength: number) =>
-      client.statusOf(operations.LAYOUTGET, [ino, stateid, rw, 0, length * block, minlength * block, 64]);
+      client.statusOf(operations.LAYOUTGET, [ino, stateid, rw, 0, length * block, minlength * block, 64, false]);
     expect(await get(5, 5)).toBe('DQUOT');
     expect(rig.lab.fs.status().blocks.provisional).toBe(0);
-    const [layout, segment] = await client.call(operations.LAYOUTGET, [ino, stateid, rw, 0, 16 * block, 4 * block, 64]);
+    const [layout, segment] = await client.call(operations.LAYOUTGET, [
+      ino,
+      stateid,
+      rw,
+      0,
+      16 * block,
+      4 * block,
+      64,
+      false,
+    ]);
     expect(segment).toEqual([rw, 0, 4 * block]);
     expect((await rig.lab.fs.quotas(dir))[0]?.bytes).toBe(4 * block);
     const other = await open(client, dir, 'other');

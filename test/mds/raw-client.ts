@@ -207,6 +207,7 @@ export class RawClient {
     return stateid;
   }
 
+  /** Of exactly these bytes, or to the end. */
   async layout(
     ino: number,
     stateid: RequestOf<typeof operations.CLOSE>[0],
@@ -217,7 +218,7 @@ export class RawClient {
   ) {
     const [layout, segment, extents] = await this.call(
       operations.LAYOUTGET,
-      [ino, stateid, iomode, offset, length, Math.min(length, 1), 4096],
+      [ino, stateid, iomode, offset, length, length === Infinity ? 1 : length, 4096, false],
       slot,
     );
     return { stateid: layout, segment, extents };

@@ -92,7 +92,7 @@ describe('slots (RFC 8881 §2.10.6)', () => {
     const { ino, stateid } = await holder.create('a', Buffer.alloc(block));
     await holder.layout(ino, stateid, 1, 0, block);
     const open = await waiter.open(ino);
-    const get = { slot: 2, seqid: 1, cache: true, op: 50, args: [ino, open, 2, 0, block, 1, 64] };
+    const get = { slot: 2, seqid: 1, cache: true, op: 50, args: [ino, open, 2, 0, block, 1, 64, false] };
     const running = waiter.connection.request(frame(waiter, get));
     const [recalled] = await holder.connection.recall();
     expect((await waiter.connection.request(frame(waiter, get)))[2]).toBe(status.DELAY);
@@ -223,7 +223,7 @@ describe('restart (RFC 8881 §8.4.2)', () => {
 
     const client = await rig.client({ owner: 'n' });
     const open = await client.open(ino);
-    expect(await client.statusOf(operations.LAYOUTGET, [ino, open, 1, 0, block, 1, 64])).toBe('GRACE');
+    expect(await client.statusOf(operations.LAYOUTGET, [ino, open, 1, 0, block, 1, 64, false])).toBe('GRACE');
     const written = client.call(operations.WRITE, [open, 0, 2, Buffer.alloc(block, 2)], 1);
     rig.clock.advance(leaseMs - 1);
     await client.call(operations.SEQUENCE, []);

@@ -111,6 +111,7 @@ class Peer {
         length,
         1,
         4096,
+        false,
       ]);
       const got = stateIdFromWire(wire);
       this.#seqid = got.other === this.#layout ? Math.max(this.#seqid, got.seqid) : got.seqid;

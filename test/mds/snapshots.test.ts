@@ -76,7 +76,7 @@ test('files of a snapshot are leased for reading, never for writing', async ({ r
   const copy = await lookUp(client, snapshots, 's', 'f');
   expect(await client.statusOf(operations.OPEN, [[0, copy], 3, false, false])).toBe('ROFS');
   const stateid = await client.open(copy, 1);
-  expect(await client.statusOf(operations.LAYOUTGET, [copy, stateid, rw, 0, block, block, 64])).toBe('OPENMODE');
+  expect(await client.statusOf(operations.LAYOUTGET, [copy, stateid, rw, 0, block, block, 64, false])).toBe('OPENMODE');
   const layout = await client.layout(copy, stateid, read, 0, Infinity);
   expect(layout.segment).toEqual([read, 0, block]);
   await client.returnLayout(copy, layout.stateid);
