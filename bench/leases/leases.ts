@@ -223,13 +223,13 @@ class Returning {
 }
 
 async function hold(peer: Peer, { ino, stateid }: Opened, iomode: 1 | 2): Promise<WireState> {
-  const [state] = await peer.call(operations.LAYOUTGET, [ino, stateid, iomode, 0, fileBytes, 1, 64]);
+  const [state] = await peer.call(operations.LAYOUTGET, [ino, stateid, iomode, 0, fileBytes, 1, 64, false]);
   if (!isState(state)) throw new TypeError('no layout');
   return state;
 }
 
 async function holdEverySecond({ peer, file }: Holder, count: number): Promise<void> {
-  const first = await peer.call(operations.LAYOUTGET, [file.ino, file.stateid, 1, 0, bs, bs, 64]);
+  const first = await peer.call(operations.LAYOUTGET, [file.ino, file.stateid, 1, 0, bs, bs, 64, false]);
   const state = first[0];
   if (!isState(state)) throw new TypeError('no layout');
   let next = 1;
@@ -237,7 +237,7 @@ async function holdEverySecond({ peer, file }: Holder, count: number): Promise<v
     Array.from({ length: depth }, (_, slot) => async () => {
       while (next < count) {
         const offset = 2 * next++ * bs;
-        await peer.call(operations.LAYOUTGET, [file.ino, state, 1, offset, bs, bs, 64], slot);
+        await peer.call(operations.LAYOUTGET, [file.ino, state, 1, offset, bs, bs, 64, false], slot);
       }
     }).map((work) => work()),
   );

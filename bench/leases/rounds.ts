@@ -58,6 +58,7 @@ function pair(target: Target, state: WireState | undefined, done: (state: WireSt
     length,
     length,
     64,
+    false,
   ];
   peer.send(operations.LAYOUTGET, get, slot, ([granted]) => {
     if (!isState(granted)) throw new TypeError('no layout');
