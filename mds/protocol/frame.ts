@@ -63,13 +63,15 @@ const isReply = Compile(ReplyFrame);
 const isCallback = Compile(CallbackFrame);
 const isCallbackReply = Compile(CallbackReplyFrame);
 
+/** Of the length before each body. */
+const lengthBytes = 4;
+
 /** @throws ProtocolError oversized: the message must be made smaller by its sender */
 export function encodeFrame(frame: Frame): Buffer {
-  const body = encodeMessage(frame);
-  if (body.length > wireLimits.frameMax) throw new ProtocolError('oversized', `message of ${body.length} bytes`);
-  const whole = Buffer.allocUnsafe(4 + body.length);
-  whole.writeUInt32BE(body.length, 0);
-  whole.set(body, 4);
+  const whole = encodeMessage(frame, lengthBytes);
+  const length = whole.length - lengthBytes;
+  if (length > wireLimits.frameMax) throw new ProtocolError('oversized', `message of ${length} bytes`);
+  whole.writeUInt32BE(length, 0);
   return whole;
 }
 

@@ -3,7 +3,7 @@
  * no fractions. Every integer fits a double exactly but one: 2^64-1, "to the end", which is Infinity in the program
  * (RFC 8881 §18.43 writes it NFS4_UINT64_MAX).
  */
-import { Packr, Unpackr } from 'msgpackr';
+import { Packr, RESERVE_START_SPACE, Unpackr } from 'msgpackr';
 import { wireLimits } from './limits.ts';
 import { ProtocolError } from './protocol-error.ts';
 
@@ -13,8 +13,9 @@ const packr = new Packr({ useRecords: false });
 /** copyBuffers: a bin value must not keep the whole received chunk alive. */
 const unpackr = new Unpackr({ useRecords: false, int64AsType: 'bigint', copyBuffers: true });
 
-export function encodeMessage(message: readonly unknown[]): Buffer {
-  return packr.pack(toWire(message));
+/** With `reserved` bytes before it, 0 to 255, whose content is arbitrary. */
+export function encodeMessage(message: readonly unknown[], reserved = 0): Buffer {
+  return packr.pack(toWire(message), RESERVE_START_SPACE + reserved);
 }
 
 /** @throws ProtocolError for anything that is not one array of the subset */
@@ -40,7 +41,7 @@ function toWire(value: unknown): unknown {
     if (!Number.isSafeInteger(value)) throw new ProtocolError('bad-number', `${value} has no form on the wire`);
     return value > 0xffff_ffff || value < -0x8000_0000 ? BigInt(value) : value;
   }
-  return isArray(value) ? value.map(toWire) : value;
+  return isArray(value) ? mapped(value, toWire) : value;
 }
 
 function fromWire(value: unknown): unknown {
@@ -49,11 +50,54 @@ function fromWire(value: unknown): unknown {
     if (value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER) return Number(value);
     throw new ProtocolError('bad-number', `integer ${value} is outside ±(2^53 - 1)`);
   }
-  return isArray(value) ? value.map(fromWire) : value;
+  return isArray(value) ? mapped(value, fromWire) : value;
+}
+
+/** The same array where nothing in it becomes another: so it is with nearly all messages. */
+function mapped(values: readonly unknown[], map: (value: unknown) => unknown): readonly unknown[] {
+  let copy: unknown[] | undefined;
+  for (let i = 0; i < values.length; i++) {
+    const other = map(values[i]);
+    if (other === values[i]) continue;
+    copy ??= [...values];
+    copy[i] = other;
+  }
+  return copy ?? values;
 }
 
 function isArray(value: unknown): value is readonly unknown[] {
   return Array.isArray(value);
+}
+
+/** What follows a tag: so many bytes, or a length of so many bytes and then as many bytes, or elements, as it says. */
+interface Token {
+  readonly bytes: number;
+  readonly length: 0 | 1 | 2 | 4;
+  readonly elements: number;
+  readonly isArray: boolean;
+}
+
+/** By tag; undefined: not used here. */
+const tokens: readonly (Token | undefined)[] = Array.from({ length: 256 }, (_, tag) => tokenOf(tag));
+
+function tokenOf(tag: number): Token | undefined {
+  const skip = (bytes: number): Token => ({ bytes, length: 0, elements: 0, isArray: false });
+  const sized = (length: 1 | 2 | 4, isArrayTag = false): Token => ({
+    bytes: 0,
+    length,
+    elements: 0,
+    isArray: isArrayTag,
+  });
+  if (tag <= 0x7f || tag >= 0xe0 || tag === 0xc0 || tag === 0xc2 || tag === 0xc3) return skip(0);
+  if (tag >= 0x90 && tag <= 0x9f) return { bytes: 0, length: 0, elements: tag & 0x0f, isArray: true };
+  if (tag >= 0xa0 && tag <= 0xbf) return skip(tag & 0x1f);
+  if (tag === 0xc4 || tag === 0xd9) return sized(1);
+  if (tag === 0xc5 || tag === 0xda) return sized(2);
+  if (tag === 0xc6 || tag === 0xdb) return sized(4);
+  if (tag >= 0xcc && tag <= 0xcf) return skip(1 << (tag - 0xcc));
+  if (tag >= 0xd0 && tag <= 0xd3) return skip(1 << (tag - 0xd0));
+  if (tag === 0xdc) return sized(2, true);
+  return tag === 0xdd ? sized(4, true) : undefined;
 }
 
 /**
@@ -61,52 +105,49 @@ function isArray(value: unknown): value is readonly unknown[] {
  * the stack ends. At any moment no more elements may be promised than bytes are left.
  */
 function checkStructure(body: Uint8Array): void {
-  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  /** Elements still to come in each open array. */
-  const open: number[] = [1];
-  let promised = 1;
+  /** Elements still to come in each open array, the innermost last. */
+  const open: number[] = [];
+  /** Those of the innermost, and of all. */
+  let [left, promised] = [1, 1];
   let at = 0;
-  const need = (bytes: number): void => {
-    if (at + bytes > body.length) throw new ProtocolError('truncated', 'the message ends inside a value');
-  };
-  const skip = (bytes: number): void => {
-    need(bytes);
-    at += bytes;
-  };
-  const lengthField = (bytes: 1 | 2 | 4): number => {
-    need(bytes);
-    const value = bytes === 1 ? view.getUint8(at) : bytes === 2 ? view.getUint16(at) : view.getUint32(at);
-    at += bytes;
-    return value;
-  };
-  const enter = (count: number): void => {
-    promised += count;
-    if (promised > body.length - at) throw new ProtocolError('truncated', `an array claims ${count} elements`);
-    if (open.length > wireLimits.depthMax) throw new ProtocolError('too-deep', 'arrays are nested too deeply');
-    open.push(count);
-  };
-  while (open.length > 0) {
-    const left = open[open.length - 1] ?? 0;
-    if (left === 0) {
-      open.pop();
+  while (promised > 0) {
+    while (left === 0) left = open.pop() ?? 0;
+    const tag = body[at++];
+    if (tag === undefined) throw truncated();
+    left--;
+    promised--;
+    const token = tokens[tag];
+    if (token === undefined) {
+      throw new ProtocolError('bad-type', `msgpack type 0x${tag.toString(16)} is not used here`);
+    }
+    const length = lengthAt(body, at, token.length);
+    at += token.length;
+    if (!token.isArray) {
+      at += token.bytes + length;
+      if (at > body.length) throw truncated();
       continue;
     }
-    open[open.length - 1] = left - 1;
-    promised -= 1;
-    const tag = lengthField(1);
-    if (tag <= 0x7f || tag >= 0xe0 || tag === 0xc0 || tag === 0xc2 || tag === 0xc3) continue;
-    if (tag >= 0x90 && tag <= 0x9f) enter(tag & 0x0f);
-    else if (tag >= 0xa0 && tag <= 0xbf) skip(tag & 0x1f);
-    else if (tag === 0xc4 || tag === 0xd9) skip(lengthField(1));
-    else if (tag === 0xc5 || tag === 0xda) skip(lengthField(2));
-    else if (tag === 0xc6 || tag === 0xdb) skip(lengthField(4));
-    else if (tag === 0xcc || tag === 0xd0) skip(1);
-    else if (tag === 0xcd || tag === 0xd1) skip(2);
-    else if (tag === 0xce || tag === 0xd2) skip(4);
-    else if (tag === 0xcf || tag === 0xd3) skip(8);
-    else if (tag === 0xdc) enter(lengthField(2));
-    else if (tag === 0xdd) enter(lengthField(4));
-    else throw new ProtocolError('bad-type', `msgpack type 0x${tag.toString(16)} is not used here`);
+    const count = token.elements + length;
+    promised += count;
+    if (promised > body.length - at) throw new ProtocolError('truncated', `an array claims ${count} elements`);
+    if (open.length >= wireLimits.depthMax) throw new ProtocolError('too-deep', 'arrays are nested too deeply');
+    open.push(left);
+    left = count;
   }
   if (at !== body.length) throw new ProtocolError('trailing-bytes', `${body.length - at} bytes follow the message`);
+}
+
+/** Big-endian. @throws ProtocolError truncated */
+function lengthAt(body: Uint8Array, at: number, bytes: 0 | 1 | 2 | 4): number {
+  let length = 0;
+  for (let i = at; i < at + bytes; i++) {
+    const byte = body[i];
+    if (byte === undefined) throw truncated();
+    length = length * 256 + byte;
+  }
+  return length;
+}
+
+function truncated(): ProtocolError {
+  return new ProtocolError('truncated', 'the message ends inside a value');
 }
