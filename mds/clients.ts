@@ -201,7 +201,7 @@ export class Clients {
   /** Its record is durable when it settles; before that it gets no layout. */
   async record(client: Client): Promise<void> {
     // Where nothing is ever written no block changes hands, and what a client still reaches does not matter.
-    if (this.#fs.status().readOnly) return;
+    if (client.recorded === undefined && this.#fs.status().readOnly) return;
     client.recorded ??= this.#fs
       .putClient({
         clientId: client.id,
