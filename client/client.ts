@@ -86,6 +86,10 @@ export class Client {
         if (reply === 'delay') this.#counters.recallsDelayed += 1;
         return reply;
       },
+      putOff: () => {
+        this.#counters.recalls += 1;
+        this.#counters.recallsDelayed += 1;
+      },
       flagged: (flags) => this.#flagged(flags),
       lost: (why) => {
         this.#devices.forget();

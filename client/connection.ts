@@ -17,8 +17,8 @@ import { ClientError } from './errors.ts';
 export interface ConnectionEvents {
   /** A reply to a request of a session. */
   reply(frame: ReplyFrame): void;
-  /** Answered by the status returned. */
-  callback(frame: CallbackFrame): StatusName;
+  /** Answered by the status returned, once it is there. */
+  callback(frame: CallbackFrame): Promise<StatusName> | StatusName;
 }
 
 /** The outcome of a reply: its results, or the error that it names. */
@@ -93,7 +93,7 @@ export class Connection {
       for (const frame of this.#decoder.push(chunk)) {
         if (frame[0] === frameKind.reply) this.#reply(frame);
         // After the replies that came before it have reached their callers: a recall quotes what they said.
-        else if (frame[0] === frameKind.callback) setImmediate(() => this.#callback(frame));
+        else if (frame[0] === frameKind.callback) setImmediate(() => void this.#callback(frame));
         else throw new ClientError('BAD_REPLY', `the server sent a frame of kind ${frame[0]}`);
       }
     } catch (error) {
@@ -109,10 +109,12 @@ export class Connection {
     else settle(frame);
   }
 
-  #callback(frame: CallbackFrame): void {
+  /** What can be answered at once is, in this turn: returns follow the answer. */
+  async #callback(frame: CallbackFrame): Promise<void> {
     if (this.#socket.destroyed) return;
-    const answer = this.#events.callback(frame);
-    this.#writer.write([frameKind.callbackReply, frame[1], status[answer]]);
+    const outcome = this.#events.callback(frame);
+    const answer = typeof outcome === 'string' ? outcome : await outcome;
+    if (!this.#socket.destroyed) this.#writer.write([frameKind.callbackReply, frame[1], status[answer]]);
   }
 
   #failWaiting(why: string): void {

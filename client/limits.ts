@@ -4,6 +4,10 @@ export const clientLimits = {
   slotsWanted: 64,
   /** Slots kept free for what the server waits for: returns, commits and renewals (a blocked write must not starve them). */
   slotsReserved: 4,
+  /** Callbacks at once that the client takes: as many as files that others want at the same moment, before they queue. */
+  callbackSlots: 16,
+  /** How long a callback waits for replies that it depends on: a round trip and more; then the server is asked to come again. */
+  referringWaitMs: 1000,
   /** Calls that wait for a slot. Beyond it the program produces faster than the server answers. */
   queuedCallsMax: 4096,
   /** A reply that does not come; longer than the server's longest wait, a recall that ends in a fence. */

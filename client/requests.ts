@@ -42,6 +42,8 @@ export class Requests {
   /** Requests from the queue may leave; before that only those that make the session ready. */
   #ready = false;
   #xid = 0;
+  /** Those who wait for replies look again after each. */
+  readonly #onReply = new Set<() => void>();
 
   constructor(events: RequestEvents) {
     this.#events = events;
@@ -106,7 +108,39 @@ export class Requests {
     for (const call of calls) call.fail(why);
   }
 
+  /** Some of these requests, named by slot and sequence number, was sent and has no reply yet. */
+  isAwaiting(calls: readonly { readonly slot: number; readonly seqid: number }[]): boolean {
+    return [...this.#sent.values()].some(({ slot }) =>
+      calls.some((call) => call.slot === slot.index && call.seqid === slot.seqid),
+    );
+  }
+
+  /** Settles when nothing of `calls` is awaited any more and whoever made them has been told, or after `timeoutMs`: false. */
+  untilAnswered(
+    calls: readonly { readonly slot: number; readonly seqid: number }[],
+    timeoutMs: number,
+  ): Promise<boolean> {
+    return new Promise((resolve) => {
+      const settle = (answered: boolean): void => {
+        clearTimeout(timer);
+        this.#onReply.delete(look);
+        setImmediate(() => resolve(answered));
+      };
+      const look = (): void => {
+        if (!this.isAwaiting(calls)) settle(true);
+      };
+      const timer = setTimeout(() => settle(false), timeoutMs);
+      this.#onReply.add(look);
+      look();
+    });
+  }
+
   reply(frame: ReplyFrame): void {
+    this.#take(frame);
+    for (const look of this.#onReply) look();
+  }
+
+  #take(frame: ReplyFrame): void {
     const [, xid, number, results, , sequence] = frame;
     const sent = this.#sent.get(xid);
     if (sent === undefined) return;

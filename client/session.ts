@@ -6,15 +6,18 @@ import {
   type CallbackFrame,
   type Credentials,
   callbacks,
+  digestOf,
   exchangeFlag,
   formatAddress,
   type Operation,
   operations,
+  type ReferringCall,
   type RequestOf,
   type StatusName,
 } from '../mds/protocol/index.ts';
 import { onAbort } from './abort.ts';
 import { Call, type CallOptions } from './call.ts';
+import { CallbackSlots } from './callback-slots.ts';
 import { leaseNow } from './clock.ts';
 import { Connection } from './connection.ts';
 import { dial } from './dial.ts';
@@ -40,6 +43,8 @@ export interface SessionOptions {
 
 export interface SessionEvents {
   recall(args: RecallArgs): RecallReply;
+  /** A callback was answered DELAY, since replies that it refers to did not come. */
+  putOff(): void;
   /** sr_status_flags of a reply, not 0 (RFC 8881 §18.46.3). */
   flagged(flags: number): void;
   /** All state of this incarnation is gone on the server: opens, layouts, devices. */
@@ -97,6 +102,7 @@ export class Session {
   #verifier = randomBytes(8);
   #clientId = 0;
   #sessionId: Uint8Array | undefined;
+  #callbackSlots = new CallbackSlots(0);
   #server: ServerIdentity | undefined;
   #nextAddress = 0;
   #unbar: () => void = () => {};
@@ -297,11 +303,12 @@ export class Session {
       throw new ClientError('OTHER_FILESYSTEM', `${connection.address} serves another filesystem than before`);
     }
     const sentAt = leaseNow();
-    const [sessionId, slots, , dataMax] = await connection.call(
+    const [sessionId, slots, callbackSlots, , dataMax] = await connection.call(
       operations.CREATE_SESSION,
-      [clientId, sequence, clientLimits.slotsWanted],
+      [clientId, sequence, clientLimits.slotsWanted, clientLimits.callbackSlots],
       clientLimits.dialTimeoutMs,
     );
+    this.#callbackSlots = new CallbackSlots(callbackSlots);
     this.#clientId = clientId;
     this.#sessionId = sessionId;
     this.#server = { uuid, rootIno, dataMax };
@@ -337,11 +344,36 @@ export class Session {
     });
   }
 
-  #callback([, , sessionId, , number, args]: CallbackFrame): StatusName {
-    if (this.#sessionId === undefined || Buffer.compare(sessionId, this.#sessionId) !== 0) return 'BADSESSION';
+  #callback([, , sessionId, slot, seqid, referring, number, args]: CallbackFrame): Promise<StatusName> | StatusName {
+    if (!this.#isOurs(sessionId)) return 'BADSESSION';
+    const run = () => this.#obey(referring, number, args);
+    return this.#callbackSlots.answer({ slot, seqid, digest: digestOf([number, args]) }, run);
+  }
+
+  /** What the callback refers to comes first (RFC 8881 §2.10.6.3): at once where it is here, so that no two are exchanged. */
+  #obey(referring: readonly ReferringCall[], number: number, args: unknown[]): Promise<StatusName> | StatusName {
+    const calls = referring
+      .filter(([session]) => this.#isOurs(session))
+      .map(([, slot, seqid]): { slot: number; seqid: number } => ({ slot, seqid }));
+    if (!this.#requests.isAwaiting(calls)) return this.#perform(number, args);
+    return this.#requests
+      .untilAnswered(calls, clientLimits.referringWaitMs)
+      .then((answered) => (answered ? this.#perform(number, args) : this.#putOff()));
+  }
+
+  #perform(number: number, args: unknown[]): StatusName {
     if (number !== callbacks.CB_LAYOUTRECALL.number) return 'NOTSUPP';
     if (!callbacks.CB_LAYOUTRECALL.isRequest(args)) return 'BADXDR';
     return recallStatus[this.#events.recall(args)];
+  }
+
+  #putOff(): StatusName {
+    this.#events.putOff();
+    return 'DELAY';
+  }
+
+  #isOurs(sessionId: Uint8Array): boolean {
+    return this.#sessionId !== undefined && Buffer.compare(sessionId, this.#sessionId) === 0;
   }
 
   /** A reply said that the session is gone; the connection goes with it, and the next one makes another. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Credentials } from './protocol/fields.ts';
+import type { ReplyShare } from './reply-budget.ts';
 import type { Session } from './session.ts';
 
 /** What a client says of itself in EXCHANGE_ID. */
@@ -16,13 +17,15 @@ export interface Introduction {
 }
 
 /** One incarnation of a client: an owner with one verifier. Its id is never given to another. */
-export class Client {
+export class Client implements ReplyShare {
   readonly id: number;
   readonly introduction: Introduction;
   readonly sessions = new Map<string, Session>();
   /** Milliseconds of the server's clock; only a request that passed its slot moves it (RFC 8881 §8.3). */
   leaseEndsAt: number;
   reclaimComplete = false;
+  /** Bytes of its replies that are kept for retries. */
+  keptBytes = 0;
   /** csa_sequence of the next CREATE_SESSION. */
   nextCreation: number;
   /** What the last CREATE_SESSION made, for its retry. */

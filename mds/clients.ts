@@ -24,7 +24,8 @@ import { serverLimits } from './limits.ts';
 import type { Log } from './log.ts';
 import { wireLimits } from './protocol/limits.ts';
 import { StatusError } from './protocol/status.ts';
-import { Session } from './session.ts';
+import { ReplyBudget } from './reply-budget.ts';
+import { Session, type SessionShape } from './session.ts';
 
 /** What ends with a client, in other parts of the server. */
 export interface ClientState {
@@ -57,6 +58,7 @@ export class Clients {
   readonly #byOwner = new Map<string, Client>();
   readonly #unconfirmed = new Map<number, Client>();
   readonly #sessions = new Map<string, Session>();
+  readonly #replies = new ReplyBudget();
   readonly #ending = new Map<number, { readonly owner: string; readonly finished: Promise<void> }>();
   /** Incarnations with a record that are not among the living. */
   readonly #past = new Map<number, Incarnation>();
@@ -134,7 +136,12 @@ export class Clients {
    * RFC 8881 §18.36. A sequence of its own makes it run once.
    * @throws StatusError STALE_CLIENTID, SEQ_MISORDERED, DELAY
    */
-  async createSession(clientId: number, sequence: number, slots: number, connection: Connection): Promise<Session> {
+  async createSession(
+    clientId: number,
+    sequence: number,
+    wanted: Pick<SessionShape, 'slots' | 'callbackSlots'>,
+    connection: Connection,
+  ): Promise<Session> {
     const client = this.#confirmed.get(clientId) ?? this.#unconfirmed.get(clientId);
     if (client === undefined) throw new StatusError('STALE_CLIENTID', `client ${clientId} is not known`);
     if (sequence === (client.nextCreation - 1) >>> 0 && client.creating !== 'never') {
@@ -157,7 +164,12 @@ export class Clients {
       throw error;
     }
     client.nextCreation = (client.nextCreation + 1) >>> 0;
-    const session = new Session(randomBytes(16), client, Math.min(Math.max(slots, 1), wireLimits.slotsMax));
+    const shape = {
+      id: randomBytes(16),
+      slots: Math.min(Math.max(wanted.slots, 1), wireLimits.slotsMax),
+      callbackSlots: Math.min(Math.max(wanted.callbackSlots, 1), wireLimits.callbackSlotsMax),
+    };
+    const session = new Session(client, shape, this.#clock, this.#replies);
     client.creating = session;
     client.sessions.set(hex(session.id), session);
     this.#sessions.set(hex(session.id), session);
@@ -277,7 +289,7 @@ export class Clients {
 
   /** Answers the connections that it had. */
   #remove(client: Client): readonly Connection[] {
-    const connections = [...client.sessions.values()].flatMap((session) => session.connections);
+    const connections = [...client.sessions.values()].flatMap((session) => [...session.connections]);
     for (const session of client.sessions.values()) this.#sessions.delete(hex(session.id));
     client.sessions.clear();
     this.#confirmed.delete(client.id);

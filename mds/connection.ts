@@ -12,10 +12,10 @@ import {
   FrameDecoder,
   FrameWriter,
   frameKind,
+  type ReferringCall,
   type ReplyFrame,
   type RequestFrame,
 } from './protocol/frame.ts';
-import type { Operation } from './protocol/operation.ts';
 import { ProtocolError } from './protocol/protocol-error.ts';
 import { status } from './protocol/status.ts';
 
@@ -27,12 +27,16 @@ export interface ConnectionEvents {
   fault(connection: Connection, error: ProtocolError): void;
 }
 
+/** session, slot, seqid, referring calls, operation number, arguments. */
+export type CallbackBody = readonly [Uint8Array, number, number, readonly ReferringCall[], number, unknown[]];
+
 export class Connection {
   readonly #socket: Socket;
   readonly #events: ConnectionEvents;
   readonly #decoder = new FrameDecoder();
   readonly #writer: FrameWriter;
   readonly #waiting: RequestFrame[] = [];
+  /** Sent and not answered. */
   readonly #callbacks = new Map<number, (answer: number | undefined) => void>();
   #inProgress = 0;
   #nextXid = 1;
@@ -55,30 +59,17 @@ export class Connection {
   }
 
   /**
-   * Asks the client and answers its status; undefined: not reached in time, or the connection is gone or choked.
+   * Sends a callback; false: the connection is gone or takes none now. `answered` is called once, with the status, or
+   * with undefined when the connection ends before there is one.
    */
-  callback<A extends unknown[]>(
-    session: Uint8Array,
-    sequence: number,
-    operation: Operation<A, unknown>,
-    args: A,
-    after: (task: () => void) => () => void,
-  ): Promise<number | undefined> {
-    if (this.#closed || this.#callbacks.size >= serverLimits.callbacksPerConnectionMax) {
-      return Promise.resolve(undefined);
-    }
+  callback(body: CallbackBody, answered: (answer: number | undefined) => void): boolean {
+    if (this.#closed || this.#callbacks.size >= serverLimits.callbacksPerConnectionMax) return false;
     const xid = this.#nextXid;
     this.#nextXid = (xid + 1) >>> 0;
-    return new Promise((resolve) => {
-      const settle = (answer: number | undefined): void => {
-        this.#callbacks.delete(xid);
-        cancel();
-        resolve(answer);
-      };
-      const cancel = after(() => settle(undefined));
-      this.#callbacks.set(xid, settle);
-      this.#send([frameKind.callback, xid, session, sequence, operation.number, args]);
-    });
+    this.#callbacks.set(xid, answered);
+    const [session, slot, seqid, referring, operation, args] = body;
+    this.#send([frameKind.callback, xid, session, slot, seqid, [...referring], operation, args]);
+    return true;
   }
 
   close(): void {
@@ -102,9 +93,12 @@ export class Connection {
     else throw new ProtocolError('bad-frame', `a client does not send frames of kind ${frame[0]}`);
   }
 
-  /** An answer that nobody waits for any more came too late; that is no fault. */
   #answered([, xid, answer]: CallbackReplyFrame): void {
-    this.#callbacks.get(xid)?.(answer);
+    const answered = this.#callbacks.get(xid);
+    if (answered === undefined)
+      throw new ProtocolError('bad-frame', `an answer to callback ${xid}, which waits for none`);
+    this.#callbacks.delete(xid);
+    answered(answer);
   }
 
   #begin(): void {
@@ -153,7 +147,9 @@ export class Connection {
   #gone(): void {
     this.#closed = true;
     this.#waiting.length = 0;
-    for (const settle of this.#callbacks.values()) settle(undefined);
+    const unanswered = [...this.#callbacks.values()];
+    this.#callbacks.clear();
     this.#events.closed(this);
+    for (const answered of unanswered) answered(undefined);
   }
 }

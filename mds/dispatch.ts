@@ -8,12 +8,18 @@ import type { Connection } from './connection.ts';
 import type { ConnectionCall, Context, SessionCall } from './context.ts';
 import { serverLimits } from './limits.ts';
 import type { Log } from './log.ts';
+import { digestOf } from './protocol/digest.ts';
 import type { Credentials } from './protocol/fields.ts';
-import { encodeFrame, frameKind, type ReplyFrame, type RequestFrame, type SequenceResult } from './protocol/frame.ts';
+import { frameKind, type ReplyFrame, type RequestFrame, type SequenceResult } from './protocol/frame.ts';
 import { wireLimits } from './protocol/limits.ts';
-import { StatusError, sequenceFlag, status, statusOfFsError } from './protocol/status.ts';
+import { sizeAtMost } from './protocol/msgpack.ts';
+import { operations } from './protocol/ops.ts';
+import { StatusError, status, statusOfFsError } from './protocol/status.ts';
+import { concernOf } from './referring.ts';
 import { services } from './services.ts';
-import type { Answer, Session } from './session.ts';
+import type { Session } from './session.ts';
+import type { Answer, KeptAnswer } from './slot.ts';
+import { statusFlags } from './status-flags.ts';
 
 /** Never rejects. */
 export async function answerRequest(
@@ -41,22 +47,50 @@ async function answerInSession(
   context: Context,
   log: Log,
 ): Promise<ReplyFrame> {
-  const [, xid, , slot, seqid, cacheThis, operation, , credentials] = frame;
+  const [, xid, , slot, seqid, cacheThis, operation, args, credentials] = frame;
   const { client } = session;
-  const verdict = session.begin(slot, seqid, operation);
+  const verdict = session.begin(slot, seqid, digestOf([operation, args, credentials]));
   if (verdict.kind === 'refused')
     return reply(xid, failure(new StatusError(verdict.status, verdict.detail), log), null);
   context.clients.renew(client);
   if (verdict.kind === 'replay') return reply(xid, verdict.answer, sequenceResult(session));
 
+  const answer = await answerOnce(frame, session, connection, context, log);
+  session.finish(slot, cacheThis ? kept(answer) : undefined, concernOf(operation, args, answer));
+  return reply(xid, answer, sequenceResult(session));
+}
+
+/** An answer that was to be kept and cannot be is refused, before the request runs where that is known (RFC 8881 §2.10.6.4). */
+async function answerOnce(
+  frame: RequestFrame,
+  session: Session,
+  connection: Connection,
+  context: Context,
+  log: Log,
+): Promise<Answer> {
+  const [, , , , , cacheThis, operation, args, credentials] = frame;
+  const { client } = session;
+  if (cacheThis && !session.mayKeep) return failure(new StatusError('DELAY', 'too many replies are kept'), log);
+  if (cacheThis && dataAskedFor(operation, args) > serverLimits.cachedReplyMax) return tooBigToCache(log);
   const caller = callerOf(credentials ?? client.introduction.credentials, client.id);
   const call: SessionCall = { context, connection, session, client, caller };
-  let answer = await execute(frame, call, log);
-  if (cacheThis && isTooLarge(answer)) {
-    answer = failure(new StatusError('REP_TOO_BIG_TO_CACHE', 'ask again without cacheThis, or for less'), log);
-  }
-  session.finish(slot, cacheThis ? answer : undefined);
-  return reply(xid, answer, sequenceResult(session));
+  const answer = await execute(frame, call, log);
+  return cacheThis && sizeAtMost(answer.results) > serverLimits.cachedReplyMax ? tooBigToCache(log) : answer;
+}
+
+/** Bytes in the reply of a READ. No other reply's size can be told before. */
+function dataAskedFor(operation: number, args: unknown): number {
+  const { READ } = operations;
+  return operation === READ.number && READ.isRequest(args) ? args[2] : 0;
+}
+
+/** After it has run only operations that may run twice come here: what must not run twice answers little. */
+function tooBigToCache(log: Log): Answer {
+  return failure(new StatusError('REP_TOO_BIG_TO_CACHE', 'ask again without cacheThis, or for less'), log);
+}
+
+function kept(answer: Answer): KeptAnswer {
+  return { answer, bytes: sizeAtMost(answer.results) + sizeAtMost(answer.error) };
 }
 
 async function execute(frame: RequestFrame, call: ConnectionCall | SessionCall, log: Log): Promise<Answer> {
@@ -86,16 +120,8 @@ function reply(xid: number, answer: Answer, sequence: SequenceResult | null): Re
   return [frameKind.reply, xid, answer.status, answer.results, answer.error, sequence];
 }
 
-/** Only operations that may run twice have such replies: what must not run twice answers little. */
-function isTooLarge(answer: Answer): boolean {
-  return encodeFrame(reply(0, answer, null)).length > serverLimits.cachedReplyMax;
-}
-
-function sequenceResult({ client, slotCount }: Session): SequenceResult {
-  const reachable = [...client.sessions.values()].some((session) => session.connections.length > 0);
-  const flags =
-    (reachable ? 0 : sequenceFlag.CB_PATH_DOWN) | (client.fenced ? sequenceFlag.RECALLABLE_STATE_REVOKED : 0);
-  return [flags, slotCount - 1];
+function sequenceResult(session: Session): SequenceResult {
+  return [statusFlags(session), session.slotCount - 1];
 }
 
 function callerOf([uid, gid, groups]: Credentials, client: number): Caller {

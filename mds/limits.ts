@@ -9,8 +9,12 @@ export const serverLimits = {
   layoutWaitMs: 10_000,
   /** A client answers a callback at once (the return comes later): later than this it counts as not reached. */
   callbackReplyMs: 5_000,
-  /** Callbacks on their way over one connection: one per file with a conflict, and the rest are sent again later. */
-  callbacksPerConnectionMax: 64,
+  /** A callback left unanswered so long over a connection that stands will never be answered: ten times what is slow. */
+  callbackLostMs: 60_000,
+  /** Callbacks of a session that wait for a slot; of more the client counts as unreachable, and they are sent again later. */
+  callbacksQueuedMax: 256,
+  /** Callbacks on their way over one connection: all slots of all sessions of one client, and of some that share it. */
+  callbacksPerConnectionMax: 1024,
   /** Connections of all clients; each costs a descriptor and up to 64 KiB of socket buffers. */
   connectionsMax: 1024,
   /** Clients known at once, confirmed or not. */
@@ -26,6 +30,8 @@ export const serverLimits = {
   opensPerClientMax: 65_536,
   /** One reply kept for a retry: the largest reply of an operation that must not run twice is LAYOUTGET's. */
   cachedReplyMax: 256 * 1024,
+  /** All replies kept for retries, in bytes on the wire; in memory about four times as much. Beyond it the largest users wait. */
+  cachedRepliesMax: 256 * 2 ** 20,
   /** Bytes of one layout for writing: what a fenced client can make unusable in one go, and the work of one mapping. */
   layoutWriteMax: 2 ** 30,
   /** Segments of layouts that one client may hold. */

@@ -58,7 +58,7 @@ function living(client: Client, context: Context, now: number, quarantined: Read
     state: client.fenced ? 'fenced' : 'active',
     leaseLeftMs: Math.max(0, Math.round(client.leaseEndsAt - now)),
     sessions: sessions.length,
-    connections: new Set(sessions.flatMap((session) => session.connections)).size,
+    connections: new Set(sessions.flatMap((session) => [...session.connections])).size,
     opens: context.opens.countOf(client.id),
     quarantinedBytes: quarantined.get(client.id) ?? 0,
   };

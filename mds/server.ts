@@ -67,7 +67,7 @@ export class MetadataServer {
       table,
       fs,
       {
-        recall: (action) => sendRecall(clients.find(action.client), action, clock),
+        recall: (action) => sendRecall(clients.find(action.client), action),
         revoked: (client) => {
           const revoked = table.held().filter((layout) => layout.client === client);
           for (const { stateid } of revoked) clients.find(client)?.revoked.add(stateid.other);

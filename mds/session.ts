@@ -1,106 +1,132 @@
-/**
- * A session: slots, each with the last request that ran in it and its reply, so that a request sent twice runs once
- * (RFC 8881 §2.10.6).
- */
+/** A session: slots for requests, slots for callbacks, and the connections that these may take (RFC 8881 §2.10). */
+import { BackChannel, type Callback } from './back-channel.ts';
 import type { Client } from './client.ts';
+import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
-import type { ErrorBody } from './protocol/frame.ts';
+import type { ReferringCall } from './protocol/frame.ts';
 import type { StatusName } from './protocol/status.ts';
+import type { ReplyBudget } from './reply-budget.ts';
+import { type KeptAnswer, refused, Slot, type SlotVerdict } from './slot.ts';
 
-/** What a request was answered with, without the fields that differ between the first answer and the repeated one. */
-export interface Answer {
-  readonly status: number;
-  readonly results: unknown[] | null;
-  readonly error: ErrorBody | null;
-}
-
-export type SlotVerdict =
-  | { readonly kind: 'execute' }
-  /** A retry of what ran already: the same answer, verbatim. */
-  | { readonly kind: 'replay'; readonly answer: Answer }
-  | { readonly kind: 'refused'; readonly status: StatusName; readonly detail: string };
-
-/** The first request of a slot has sequence 1; after 2^32-1 comes 0 (unlike stateids, RFC 8881 §2.10.6.1). */
-class Slot {
-  #seqid = 0;
-  #operation: number | undefined;
-  #running = false;
-  #answer: Answer | undefined;
-
-  begin(seqid: number, operation: number): SlotVerdict {
-    if (seqid === this.#seqid && this.#operation !== undefined) return this.#retry(operation);
-    if (this.#running || seqid !== (this.#seqid + 1) >>> 0) {
-      return refused(
-        'SEQ_MISORDERED',
-        `sequence ${seqid} after ${this.#seqid}${this.#running ? ', still running' : ''}`,
-      );
-    }
-    this.#seqid = seqid;
-    this.#operation = operation;
-    this.#running = true;
-    this.#answer = undefined;
-    return { kind: 'execute' };
-  }
-
-  finish(answer: Answer | undefined): void {
-    this.#running = false;
-    this.#answer = answer;
-  }
-
-  #retry(operation: number): SlotVerdict {
-    if (operation !== this.#operation) return refused('SEQ_FALSE_RETRY', 'another operation ran under this sequence');
-    if (this.#running) return refused('DELAY', 'the request is still running');
-    if (this.#answer === undefined) return refused('RETRY_UNCACHED_REP', 'its reply was not to be cached');
-    return { kind: 'replay', answer: this.#answer };
-  }
-}
-
-function refused(status: StatusName, detail: string): SlotVerdict {
-  return { kind: 'refused', status, detail };
+export interface SessionShape {
+  /** 16 bytes, never the same twice. */
+  readonly id: Uint8Array;
+  readonly slots: number;
+  readonly callbackSlots: number;
 }
 
 export class Session {
-  /** 16 bytes, never the same twice. */
   readonly id: Uint8Array;
   readonly client: Client;
   readonly slotCount: number;
-  readonly #slots: readonly Slot[];
+  readonly callbackSlotCount: number;
+  readonly #clock: Clock;
+  readonly #budget: ReplyBudget;
+  /** Made when they are first used: most sessions use few. */
+  readonly #slots: (Slot | undefined)[] = [];
   /** Connections that callbacks may take (RFC 8881 §2.10.3.1). */
   readonly #connections = new Set<Connection>();
-  #callbackSequence = 0;
+  #backChannel: BackChannel | undefined;
+  #running = 0;
+  #ending: Promise<void> | undefined;
+  #idle: () => void = () => {};
 
-  constructor(id: Uint8Array, client: Client, slots: number) {
+  constructor(client: Client, { id, slots, callbackSlots }: SessionShape, clock: Clock, budget: ReplyBudget) {
     this.id = id;
     this.client = client;
     this.slotCount = slots;
-    this.#slots = Array.from({ length: slots }, () => new Slot());
+    this.callbackSlotCount = callbackSlots;
+    this.#clock = clock;
+    this.#budget = budget;
   }
 
-  get connections(): readonly Connection[] {
-    return [...this.#connections].filter((connection) => !connection.closed);
+  get connections(): ReadonlySet<Connection> {
+    return this.#connections;
   }
 
+  /** RFC 8881 §18.46.3, SEQ4_STATUS_BACKCHANNEL_FAULT. */
+  get faulty(): boolean {
+    return this.#backChannel?.faulty ?? false;
+  }
+
+  /** A connection that ended while it was to be bound is not. */
   bind(connection: Connection): void {
+    if (connection.closed) return;
     this.#connections.add(connection);
+    this.#backChannel?.bound();
   }
 
   unbind(connection: Connection): void {
     this.#connections.delete(connection);
   }
 
-  nextCallbackSequence(): number {
-    this.#callbackSequence = (this.#callbackSequence + 1) >>> 0;
-    return this.#callbackSequence;
+  /** Settles with the client's answer, or with undefined if it was not reached in time. */
+  callback(callback: Callback): Promise<StatusName | undefined> {
+    this.#backChannel ??= new BackChannel(this.#host, this.callbackSlotCount);
+    return this.#backChannel.call(callback);
   }
 
-  begin(slot: number, seqid: number, operation: number): SlotVerdict {
-    const used = this.#slots[slot];
-    if (used === undefined) return refused('BADSLOT', `slot ${slot} of ${this.slotCount}`);
-    return used.begin(seqid, operation);
+  begin(index: number, seqid: number, digest: number): SlotVerdict {
+    if (this.#ending !== undefined) return refused('DEADSESSION', 'the session is being destroyed');
+    if (index >= this.slotCount) return refused('BADSLOT', `slot ${index} of ${this.slotCount}`);
+    const slot = this.#slots[index] ?? new Slot();
+    this.#slots[index] = slot;
+    const keptBytes = slot.keptBytes;
+    const verdict = slot.begin(seqid, digest);
+    if (verdict.kind !== 'execute') return verdict;
+    this.#budget.account(this.client, -keptBytes);
+    this.#running++;
+    return verdict;
   }
 
-  /** `answer` is undefined if it need not be kept. */
-  finish(slot: number, answer: Answer | undefined): void {
-    this.#slots[slot]?.finish(answer);
+  /** Another reply may be kept. */
+  get mayKeep(): boolean {
+    return this.#budget.hasRoomFor(this.client);
+  }
+
+  /** `kept` is undefined if the answer need not be kept; `concerns`: `Slot.concerns`. */
+  finish(index: number, kept: KeptAnswer | undefined, concerns: number | undefined): void {
+    this.#slots[index]?.finish(kept, concerns);
+    this.#budget.account(this.client, kept?.bytes ?? 0);
+    this.#running--;
+    if (this.#running === 0) this.#idle();
+  }
+
+  /**
+   * Requests about the file that were answered, and whose answers the client has not been seen to have: it has not used
+   * the slot again (RFC 8881 §2.10.6.3).
+   */
+  referring(ino: number | undefined): readonly ReferringCall[] {
+    const calls: ReferringCall[] = [];
+    for (const [index, slot] of this.#slots.entries()) {
+      if (slot?.concerns === undefined || (ino !== undefined && slot.concerns !== ino)) continue;
+      calls.push([this.id, index, slot.seqid]);
+    }
+    return calls;
+  }
+
+  /** Takes no request from here on; settles when those that run are over. */
+  end(): Promise<void> {
+    this.#ending ??= new Promise((resolve) => {
+      this.#idle = () => {
+        this.#forget();
+        resolve();
+      };
+      this.#backChannel?.close();
+      if (this.#running === 0) this.#idle();
+    });
+    return this.#ending;
+  }
+
+  #forget(): void {
+    for (const slot of this.#slots) this.#budget.account(this.client, -(slot?.keptBytes ?? 0));
+    this.#slots.length = 0;
+    this.#connections.clear();
+  }
+
+  get #host() {
+    const { id, connections } = this;
+    const clock = this.#clock;
+    return { id, connections, now: () => clock.now(), after: clock.after.bind(clock) };
   }
 }

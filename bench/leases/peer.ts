@@ -112,7 +112,7 @@ export class Peer {
     ];
     const [id, sequence, , , , , root] = await ask(wire, null, 0, 0, operations.EXCHANGE_ID, introduction);
     if (typeof id !== 'number' || typeof sequence !== 'number') throw new TypeError('no client');
-    const [session] = await ask(wire, null, 0, 0, operations.CREATE_SESSION, [id, sequence, 32]);
+    const [session] = await ask(wire, null, 0, 0, operations.CREATE_SESSION, [id, sequence, 32, 1]);
     if (!(session instanceof Uint8Array) || typeof root !== 'number') throw new TypeError('no session');
     await ask(wire, session, 0, 1, operations.RECLAIM_COMPLETE, []);
     const peer = new Peer(wire, session, root);

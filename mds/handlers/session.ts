@@ -15,10 +15,13 @@ export const sessionServices: readonly Service[] = [
     return [client.id, client.nextCreation, flags >>> 0, uuid, fs.generation, leaseMs, fs.vfs.rootIno];
   }),
 
-  onConnection(operations.CREATE_SESSION, async ([clientId, sequence, slots], { context, connection }) => {
-    const session = await context.clients.createSession(clientId, sequence, slots, connection);
+  onConnection(operations.CREATE_SESSION, async (args, { context, connection }) => {
+    const [clientId, sequence, slots, callbackSlots] = args;
+    const wanted = { slots, callbackSlots };
+    const session = await context.clients.createSession(clientId, sequence, wanted, connection);
     session.bind(connection);
-    return [session.id, session.slotCount, wireLimits.frameMax, wireLimits.dataMax];
+    const { id, slotCount, callbackSlotCount } = session;
+    return [id, slotCount, callbackSlotCount, wireLimits.frameMax, wireLimits.dataMax];
   }),
 
   onConnection(operations.BIND_CONN_TO_SESSION, ([id], { context, connection }) => {

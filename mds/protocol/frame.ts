@@ -48,8 +48,21 @@ export const ReplyFrame = Type.Tuple([
 ]);
 export type ReplyFrame = Static<typeof ReplyFrame>;
 
-/** kind, xid, session, sequence number of callbacks in the session, operation number, arguments. */
-export const CallbackFrame = Type.Tuple([Type.Literal(frameKind.callback), U32, SessionId, U32, U32, Body]);
+/** session, slot, seqid of a request whose reply a callback depends on (RFC 8881 §2.10.6.3). */
+export const ReferringCall = Type.Tuple([SessionId, U32, U32]);
+export type ReferringCall = Static<typeof ReferringCall>;
+
+/** kind, xid, session, slot, seqid, referring calls, operation number, arguments. */
+export const CallbackFrame = Type.Tuple([
+  Type.Literal(frameKind.callback),
+  U32,
+  SessionId,
+  U32,
+  U32,
+  Type.Array(ReferringCall, { maxItems: wireLimits.referringMax }),
+  U32,
+  Body,
+]);
 export type CallbackFrame = Static<typeof CallbackFrame>;
 
 /** kind, xid, status number. */

@@ -1,5 +1,6 @@
 /** The wire protocol of the metadata server, for both of its sides. docs/protocol.md describes it for people. */
 export * from './address.ts';
+export * from './digest.ts';
 export * from './fields.ts';
 export * from './frame.ts';
 export * from './jobs.ts';

@@ -37,6 +37,10 @@ export const wireLimits = {
   pathMax: 4096,
   /** Slots of a session: requests of it in progress at once. With one frame each they bound what a session can pile up. */
   slotsMax: 32,
+  /** Slots of a session for callbacks: with each a recall can wait for a slow client, and 64 frames are all it must take. */
+  callbackSlotsMax: 64,
+  /** Requests that one callback names: the last one of each slot of all sessions of a client. */
+  referringMax: 128,
   /** Clients, layouts and breaks that one STATUS reply lists, and segments of a layout: with the longest owners they fit a frame. */
   statusRowsMax: 512,
   statusSegmentsMax: 16,

@@ -34,6 +34,14 @@ function unpack(body: Uint8Array): unknown {
   }
 }
 
+/** No fewer bytes than `encodeMessage` needs, and little more; it costs less than to encode. */
+export function sizeAtMost(value: unknown): number {
+  if (typeof value === 'number') return value >= 0 && value < 128 ? 1 : 9;
+  if (typeof value === 'string') return 5 + Buffer.byteLength(value);
+  if (value instanceof Uint8Array) return 5 + value.length;
+  return isArray(value) ? value.reduce<number>((sum, element) => sum + sizeAtMost(element), 5) : 1;
+}
+
 /** msgpackr writes integers above 32 bits as floats; as bigint they become the 64-bit integers that others expect. */
 function toWire(value: unknown): unknown {
   if (typeof value === 'number') {

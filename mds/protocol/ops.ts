@@ -120,8 +120,9 @@ export const operations = {
     [U53, U32, U32, Uuid, U53, U32, Ino],
     sessionless,
   ),
-  /** client id, sequence, slots wanted → session, slots given, largest frame in bytes, largest READ or WRITE in bytes. */
-  CREATE_SESSION: operation('CREATE_SESSION', 43, [U53, U32, U32], [SessionId, U32, U32, U32], sessionless),
+  /** client id, sequence, slots wanted, callback slots offered → session, slots given, callback slots used, largest frame
+   *  in bytes, largest READ or WRITE in bytes. */
+  CREATE_SESSION: operation('CREATE_SESSION', 43, [U53, U32, U32, U32], [SessionId, U32, U32, U32, U32], sessionless),
   /** session */
   BIND_CONN_TO_SESSION: operation('BIND_CONN_TO_SESSION', 41, [SessionId], [], sessionless),
   /** session */

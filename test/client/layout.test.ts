@@ -299,8 +299,8 @@ describe('a recall', () => {
       return 'pass';
     };
     rig.wire.toClient = (frame) => {
-      if (frame[0] === frameKind.callback && frame[4] === callbacks.CB_LAYOUTRECALL.number) {
-        const [stateid] = frame[5];
+      if (frame[0] === frameKind.callback && frame[6] === callbacks.CB_LAYOUTRECALL.number) {
+        const [stateid] = frame[7];
         if (Array.isArray(stateid)) stateid[1] = Buffer.alloc(12, 7);
       }
       return 'pass';

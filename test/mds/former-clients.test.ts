@@ -163,7 +163,7 @@ describe('a second program of the same owner (RFC 8881 §18.35)', () => {
     const { client } = await holder(rig, rw);
     const again = introduction({ owner: 'holder of a', verifier: '2' });
     const [id, sequence] = await client.connection.call(operations.EXCHANGE_ID, again);
-    await client.connection.call(operations.CREATE_SESSION, [id, sequence, 4]);
+    await client.connection.call(operations.CREATE_SESSION, [id, sequence, 4, 1]);
     expect(rig.lab.fs.quarantined().size).toBe(0);
   });
 });

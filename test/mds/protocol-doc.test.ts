@@ -41,6 +41,10 @@ describe('docs/protocol.md', () => {
     expect(limit('nesting')).toBe(wireLimits.depthMax);
     expect(limit('data of one READ')).toBe(wireLimits.dataMax);
     expect(limit('slots')).toBe(wireLimits.slotsMax);
+    expect(limit('callback slots')).toBe(wireLimits.callbackSlotsMax);
+    expect(limit('referring calls')).toBe(wireLimits.referringMax);
+    expect(limit('callbacks of')).toBe(serverLimits.callbacksQueuedMax);
+    expect(limit('replies kept')).toBe(serverLimits.cachedRepliesMax);
     expect(limit('sessions')).toBe(serverLimits.sessionsPerClientMax);
     expect(limit('requests of')).toBe(serverLimits.requestsPerConnectionMax);
     expect(limit('connections')).toBe(serverLimits.connectionsMax);
@@ -80,4 +84,10 @@ test('the server serves every operation of the protocol, and only those', () => 
 test('no reply that must not run twice is too large to be kept', () => {
   const perExtent = 1 + 1 + 9 + 9 + 18 + 9;
   expect(wireLimits.extentsMax * perExtent + 200).toBeLessThan(serverLimits.cachedReplyMax);
+});
+
+test('a callback can name the last request of every slot of its client', () => {
+  expect(wireLimits.referringMax).toBe(wireLimits.slotsMax * serverLimits.sessionsPerClientMax);
+  const ofOneClient = wireLimits.callbackSlotsMax * serverLimits.sessionsPerClientMax;
+  expect(serverLimits.callbacksPerConnectionMax).toBeGreaterThanOrEqual(ofOneClient);
 });

@@ -32,10 +32,13 @@ export class RawConnection {
   answers: (StatusName | 'silence')[] = ['OK'];
   /** Decides what a recall is answered with, instead of `answers` and `recall`. */
   onRecall: ((recall: Recall) => StatusName) | undefined;
+  /** Every callback that came, as it came. */
+  readonly callbacks: CallbackFrame[] = [];
   readonly #decoder = new FrameDecoder();
   readonly #replies = new Map<number, (frame: ReplyFrame) => void>();
   readonly #recalls: Recall[] = [];
   #wakeRecall: (() => void) | undefined;
+  #wakeCallback: (() => void) | undefined;
   #xid = 0;
 
   private constructor(socket: Socket) {
@@ -101,23 +104,38 @@ export class RawConnection {
     return this.closed;
   }
 
-  #called([, xid, , , number, args]: CallbackFrame): void {
+  #called(frame: CallbackFrame): void {
+    const [, xid, , , , , number, args] = frame;
+    this.callbacks.push(frame);
+    this.#wakeCallback?.();
     const operation = callbacks.CB_LAYOUTRECALL;
     if (number !== operation.number || !operation.isRequest(args)) throw new Error(`bad callback ${number}`);
     const { onRecall } = this;
     if (onRecall !== undefined) {
       // After whoever waits for a reply that came in the same chunk.
-      setImmediate(() => this.#answer(xid, onRecall(args)));
+      setImmediate(() => this.answer(xid, onRecall(args)));
       return;
     }
     const answer = (this.answers.length > 1 ? this.answers.shift() : this.answers[0]) ?? 'OK';
-    if (answer !== 'silence') this.#answer(xid, answer);
+    if (answer !== 'silence') this.answer(xid, answer);
     this.#recalls.push(args);
     this.#wakeRecall?.();
   }
 
-  #answer(xid: number, answer: StatusName): void {
+  /** The reply to a callback. */
+  answer(xid: number, answer: StatusName): void {
     this.socket.write(encodeFrame([frameKind.callbackReply, xid, status[answer]]));
+  }
+
+  /** The callback with this place among all that came; waits for it. */
+  async callback(index: number): Promise<CallbackFrame> {
+    for (;;) {
+      const frame = this.callbacks[index];
+      if (frame !== undefined) return frame;
+      await new Promise<void>((resolve) => {
+        this.#wakeCallback = resolve;
+      });
+    }
   }
 }
 
@@ -131,6 +149,7 @@ export interface Identity {
   readonly owner?: string;
   readonly verifier?: string;
   readonly uid?: number;
+  readonly callbackSlots?: number;
 }
 
 /** A client with one connection, one session, and a slot that it uses in order. */
@@ -155,7 +174,7 @@ export class RawClient {
   static async connect(address: string, identity: Identity = {}): Promise<RawClient> {
     const connection = await RawConnection.open(address);
     const [id, sequence, , , , , rootIno] = await connection.call(operations.EXCHANGE_ID, introduction(identity));
-    const [session] = await connection.call(operations.CREATE_SESSION, [id, sequence, 8]);
+    const [session] = await connection.call(operations.CREATE_SESSION, [id, sequence, 8, identity.callbackSlots ?? 8]);
     return new RawClient(connection, id, session, rootIno, sequence);
   }
 

@@ -129,10 +129,10 @@ describe('clients (RFC 8881 §18.35, §18.36)', () => {
 
   test('CREATE_SESSION sent twice makes one session', async ({ rig }) => {
     const client = await rig.client();
-    const [again] = await client.connection.call(operations.CREATE_SESSION, [client.id, client.creation, 8]);
+    const [again] = await client.connection.call(operations.CREATE_SESSION, [client.id, client.creation, 8, 1]);
     expect(Buffer.from(again)).toEqual(Buffer.from(client.session));
     expect(rig.server.status().clients[0]?.sessions).toBe(1);
-    const misordered = client.connection.call(operations.CREATE_SESSION, [client.id, client.creation + 5, 8]);
+    const misordered = client.connection.call(operations.CREATE_SESSION, [client.id, client.creation + 5, 8, 1]);
     await expect(misordered).rejects.toThrow('SEQ_MISORDERED');
   });
 
@@ -144,7 +144,7 @@ describe('clients (RFC 8881 §18.35, §18.36)', () => {
     const [id, sequence] = await connection.call(operations.EXCHANGE_ID, introduction({ owner: 'o', verifier: '2' }));
     expect(await old.statusOf(operations.SEQUENCE, [])).toBe('OK');
 
-    await connection.call(operations.CREATE_SESSION, [id, sequence, 4]);
+    await connection.call(operations.CREATE_SESSION, [id, sequence, 4, 1]);
     expect(await old.statusOf(operations.SEQUENCE, [])).toBe('BADSESSION');
     expect(rig.server.status().layouts).toEqual([]);
     expect(rig.lab.fs.status().blocks.provisional).toBe(0);
@@ -175,7 +175,7 @@ describe('clients (RFC 8881 §18.35, §18.36)', () => {
 
   test('a client that is not known is STALE_CLIENTID', async ({ rig }) => {
     const connection = await rig.connection();
-    await expect(connection.call(operations.CREATE_SESSION, [4711, 1, 4])).rejects.toThrow('STALE_CLIENTID');
+    await expect(connection.call(operations.CREATE_SESSION, [4711, 1, 4, 1])).rejects.toThrow('STALE_CLIENTID');
     await expect(connection.call(operations.DESTROY_CLIENTID, [4711])).rejects.toThrow('STALE_CLIENTID');
   });
 
@@ -198,7 +198,7 @@ describe('clients (RFC 8881 §18.35, §18.36)', () => {
     await client.connection.end();
     const back = await rig.connection();
     const without = await back.request([0, 1, client.session, 0, 1, false, 53, [], null]);
-    expect(without[5]?.[0]).toBe(sequenceFlag.CB_PATH_DOWN);
+    expect(without[5]?.[0]).toBe(sequenceFlag.CB_PATH_DOWN | sequenceFlag.CB_PATH_DOWN_SESSION);
     await back.call(operations.BIND_CONN_TO_SESSION, [client.session]);
     const bound = await back.request([0, 2, client.session, 0, 2, false, 53, [], null]);
     expect(bound[5]?.[0]).toBe(0);
@@ -254,7 +254,7 @@ describe('restart (RFC 8881 §8.4.2)', () => {
     const connection = await rig.connection();
     const reply = await connection.request([0, 1, old.session, 0, 1, false, 53, [], null]);
     expect(reply[2]).toBe(status.BADSESSION);
-    await expect(connection.call(operations.CREATE_SESSION, [old.id, old.creation + 1, 4])).rejects.toThrow(
+    await expect(connection.call(operations.CREATE_SESSION, [old.id, old.creation + 1, 4, 1])).rejects.toThrow(
       'STALE_CLIENTID',
     );
     expect(rig.server.status().graceLeftMs).toBe(0);

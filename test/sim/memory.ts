@@ -139,7 +139,7 @@ export class Memory implements Tap, Watcher {
     for (const frame of frames) {
       if (frame[0] === frameKind.request) this.#asking(wire, from.process, frame[6], frame[7]);
       else if (frame[0] === frameKind.reply) this.#replied(wire, frame[1], frame[2], frame[3]);
-      else if (frame[0] === frameKind.callback) wire.recalled.set(frame[1], frame[5]);
+      else if (frame[0] === frameKind.callback) wire.recalled.set(frame[1], frame[7]);
     }
   }
 
