@@ -23,6 +23,8 @@ export const limits = {
   windowSize: 2 ** 30,
   /** An operation that waited this often without getting through is broken: EAGAIN instead of a livelock. */
   operationRestartsMax: 1000,
+  /** Ranges of a file that one operation asks back one by one; more are asked back as the one range that holds them all. */
+  layoutBreaksMax: 64,
   /**
    * Records in one group before it is sealed early: encoding a group and taking it into the record cache run in one go
    * each, and whoever syncs waits for all of it. Within a group files come and go without a record.

@@ -11,7 +11,9 @@ export type Purpose =
  * Does a layout of `client` stand in the way of `purpose`? The same answer says who has to be recalled and, as long as the
  * break lasts, who gets nothing (I3).
  * - write: bytes change in place, so that every other client's layout is out of date; the writer's own is not.
+ * - remap: other blocks come, so that everybody's is out of date, the writer's own too.
  * - unmap: blocks go away, whoever reaches them.
+ * - extend: what a client may write behind the end, or in a hole, is about to be given to the file.
  * - share: blocks become shared; reading them stays right, writing them would change both files.
  * - cache: what is read now is kept, so that nobody may go on writing it.
  * - close: the client holds for writing what it has closed.
@@ -20,8 +22,10 @@ export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolea
   switch (purpose.kind) {
     case 'write':
       return client !== purpose.client;
+    case 'remap':
     case 'unmap':
       return true;
+    case 'extend':
     case 'share':
     case 'cache':
       return mode === iomode.rw;
@@ -32,12 +36,13 @@ export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolea
   }
 }
 
+const readersStay: ReadonlySet<BreakReason> = new Set(['extend', 'share', 'cache', 'close']);
+
 /** The iomodes that can stand in the way of `purpose`, as a recall names them: no more than needed. */
 export function recalledIomode(purpose: Purpose): 2 | 3 {
   const { kind } = purpose;
-  const readersStay =
-    kind === 'share' || kind === 'cache' || kind === 'close' || (kind === 'get' && purpose.iomode === iomode.read);
-  return readersStay ? iomode.rw : iomode.any;
+  if (kind === 'get') return purpose.iomode === iomode.read ? iomode.rw : iomode.any;
+  return readersStay.has(kind) ? iomode.rw : iomode.any;
 }
 
 /** A get that has not waited: every break under way comes before it. */

@@ -39,7 +39,7 @@ export type Refused = { readonly kind: 'refused'; readonly status: LayoutStatus;
  * Why an operation breaks layouts; fs/engine/leases.ts says what each means. `close`: a client has closed the file for the
  * last time, and its layouts for writing go with that (RFC 8881 §18.43.3, logr_return_on_close).
  */
-export type BreakReason = 'write' | 'unmap' | 'share' | 'cache' | 'close';
+export type BreakReason = 'write' | 'remap' | 'unmap' | 'extend' | 'share' | 'cache' | 'close';
 
 export interface GetRequest {
   readonly client: number;

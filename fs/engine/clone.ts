@@ -38,6 +38,7 @@ export function cloneFile(v: Volume, ino: number, parent: number, name: Name, by
   requireFile(source);
   requireAccess(v, source, R_OK, by);
   requireSettled(v, source);
+  // Also what clients have written behind the end is to be in the clone: they commit it first.
   v.requireNoLayouts(ino, { offset: 0, length: Infinity }, 'share');
   // Shared blocks count in each file that maps them, as in XFS.
   v.requireQuota(requireDirectory(v, parent), writtenBlocks(v, source, 0, Infinity), 1);

@@ -111,13 +111,13 @@ export function requireNoLayoutsToWrite(v: Volume, inode: Inode, offset: number,
   if (offset > inode.size) requireNoLayoutsPastEnd(v, inode);
   const [first, last] = [Math.floor(offset / bs), blocksOf(offset + length)];
   const range = { offset: first * bs, length: (last - first) * bs };
-  v.requireNoLayouts(inode.ino, range, isInPlace(v, inode, first, last) ? 'write' : 'unmap', by.client);
+  v.requireNoLayouts(inode.ino, range, isInPlace(v, inode, first, last) ? 'write' : 'remap', by.client);
 }
 
 /**
  * Makes the file `size` bytes long: frees the blocks past it, many of them in slices (cutting.ts), and zeroes the rest of the last one.
- * Waits for layouts over what is freed or zeroed (RFC 5663 §2.3.5); a file that grows recalls nothing but the block
- * that it ended in.
+ * Waits for layouts over what is freed or zeroed (RFC 5663 §2.3.5): blocks that clients were given behind the end stay
+ * theirs. A file that grows recalls nothing but who may write to the block that it ended in.
  * @throws FsError EFBIG, EROFS, EISDIR, EINVAL, ENOSPC (the last block is shared and must be copied); Wait
  */
 export function truncate(v: Volume, inode: Inode, size: number): void {
@@ -126,10 +126,11 @@ export function truncate(v: Volume, inode: Inode, size: number): void {
   if (size > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range: { offset: 0, length: size } });
   requireSettled(v, inode);
   const cut = Math.floor(size / bs) * bs;
-  if (size < inode.size || (size === inode.size && hasBlocksPast(v, inode, blocksOf(size)))) {
-    v.requireNoLayouts(inode.ino, { offset: cut, length: Infinity }, 'unmap');
-  }
+  const goes = { offset: size < inode.size ? cut : blocksOf(size) * bs, end: endOfBlocks(v, inode) };
   if (size > inode.size) requireNoLayoutsPastEnd(v, inode);
+  else if (goes.offset < goes.end) {
+    v.requireNoLayouts(inode.ino, { offset: goes.offset, length: goes.end - goes.offset }, 'unmap');
+  }
   if (size < inode.size && size > cut) zeroBytes(v, inode, size, Math.min(inode.size, cut + bs));
 
   if (size <= inode.size) cutBlocks(v, inode, blocksOf(size), Infinity);
@@ -353,7 +354,7 @@ export function zeroPastEnd(v: Volume, inode: Inode, end: number): void {
 /** What zeroPastEnd will zero may hold data that a client has yet to commit: it does so when it returns the layout. @throws Wait */
 export function requireNoLayoutsPastEnd(v: Volume, inode: Inode): void {
   const past = pastEnd(v, inode);
-  if (past !== undefined) v.requireNoLayouts(inode.ino, { offset: past.offset, length: past.length }, 'unmap');
+  if (past !== undefined) v.requireNoLayouts(inode.ino, { offset: past.offset, length: past.length }, 'extend');
 }
 
 /** From the end of the file to the end of its last block; undefined where that holds zeros anyway. */
@@ -376,11 +377,10 @@ function bytesAt(v: Volume, offset: number, length: number): readonly Uint8Array
   return [copy];
 }
 
-function hasBlocksPast(v: Volume, inode: Inode, fileBlock: number): boolean {
-  return (
-    v.extents.get(inode.ino)?.find(fileBlock) !== undefined ||
-    v.provisional.get(inode.ino)?.find(fileBlock) !== undefined
-  );
+/** In bytes: no block behind it is of the file, and none holds any of its content. */
+function endOfBlocks(v: Volume, inode: Inode): number {
+  const last = v.extents.get(inode.ino)?.last;
+  return Math.max(blocksOf(inode.size), last === undefined ? 0 : last.fileBlock + last.length) * bs;
 }
 
 function pushZeros(pieces: Uint8Array[], length: number): void {

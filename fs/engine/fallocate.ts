@@ -17,6 +17,7 @@ import {
   unmapBlocks,
 } from './file-space.ts';
 import type { Inode } from './inode.ts';
+import { requireNoLayoutsOn } from './layout-waits.ts';
 import { changed } from './namespace.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
 import type { Volume } from './volume.ts';
@@ -43,11 +44,14 @@ export function fallocate(
   requireSettled(v, inode);
   const shifts = mode === 'collapse' || mode === 'insert';
   if (shifts) requireShiftable(v, inode, mode, offset, length);
-  const from = Math.floor(offset / bs) * bs;
-  const affected = { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from };
   const grows = (mode === 'allocate' || mode === 'zero') && end > inode.size;
   requirePrivilegesKnown(v, inode, by);
-  v.requireNoLayouts(inode.ino, affected, 'unmap');
+  if (mode === 'allocate' || mode === 'allocate-keep-size')
+    requireNoneProvided(v, inode, holesIn(v, inode, offset, end));
+  else {
+    const from = Math.floor(offset / bs) * bs;
+    v.requireNoLayouts(inode.ino, { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from }, 'unmap');
+  }
   if (grows) requireNoLayoutsPastEnd(v, inode);
 
   switch (mode) {
@@ -109,6 +113,19 @@ function holesIn(v: Volume, inode: Inode, offset: number, end: number): readonly
     if (part.block === undefined) holes.push(part);
   }
   return holes;
+}
+
+/**
+ * Holes that get blocks read as zeros before and after, so only clients that were given blocks of their own to fill them
+ * with are in the way. @throws Wait
+ */
+function requireNoneProvided(v: Volume, inode: Inode, holes: readonly Hole[]): void {
+  const provided = v.provisional.get(inode.ino);
+  if (provided === undefined) return;
+  const ranges = holes
+    .flatMap(({ fileBlock, length }) => [...provided.within(fileBlock, fileBlock + length)])
+    .map(({ fileBlock, length }) => ({ offset: fileBlock * bs, length: length * bs }));
+  requireNoLayoutsOn(v, inode.ino, ranges, 'extend');
 }
 
 function allocateHoles(v: Volume, inode: Inode, holes: readonly Hole[], by: Caller): void {

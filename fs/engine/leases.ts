@@ -10,14 +10,19 @@ export interface ByteRange {
 }
 
 /**
- * Why layouts stand in the way.
+ * Why layouts stand in the way. docs/coherence.md says which operation asks for what.
  * `write`: bytes change in place: every layout of another client over them goes.
- * `unmap`: blocks leave the file or move: every layout over them goes, the caller's own too.
+ * `remap`: blocks come where there were none, or others (a write to a hole, to unwritten or shared blocks): every layout
+ * over them goes, the caller's own too. What holders have written lasts, so they commit it first.
+ * `unmap`: content leaves the file or moves: every layout over it goes, the caller's own too, and is not to be written
+ * through any more (clora_changed of RFC 8881 §20.3).
+ * `extend`: space is added where a client may have been given some, or the rest of the last block is zeroed, where it may
+ * have written what it has yet to commit: layouts for writing go, those for reading stay as right as they were.
  * `share`: blocks become shared (clone, snapshot): layouts for writing go, those for reading stay.
  * `cache`: a cache above the filesystem reads bytes and keeps them: layouts for writing go, those for reading stay. What
  * clients of a former run may still hold does not keep it waiting, for nothing that they write is acknowledged.
  */
-export type BreakReason = 'write' | 'unmap' | 'share' | 'cache';
+export type BreakReason = 'write' | 'remap' | 'unmap' | 'extend' | 'share' | 'cache';
 
 /** A recall under way. New grants on the range are refused until `release` (I3), so that the waiting operation gets through. */
 export interface LayoutBreak {

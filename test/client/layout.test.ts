@@ -376,9 +376,12 @@ describe('a client that does not answer its recall', () => {
     const client = await rig.connect();
     const file = await client.open('data', 'w+');
     const layout = await file.layout({ offset: 0, length: 8 * block, iomode: 'RW' });
+    await layout.commit([{ offset: 0, length: block }], { lastWriteOffset: block - 1 });
     await rig.lab.vfs.setattr(file.ino, { size: 0 }, root);
     expect(rig.server.status().clients).toMatchObject([{ state: 'active' }]);
-    expect(layout.ranges).toEqual([]);
+    expect(layout.ranges, 'what lies behind the end is no block of the file').toEqual([
+      { offset: block, length: 7 * block },
+    ]);
     expect(rig.wire.sent.some((frame) => isRequest(frame, operations.LAYOUTRETURN))).toBe(true);
   });
 });

@@ -191,7 +191,7 @@ describe('a write', () => {
     const held = leases.hold(ino, 0, bs, client, 'read');
     const write = withHandle(lab.vfs, ino, 2, (handle) => lab.vfs.write(handle, 0, pattern(10), { ...root, client }));
     await Promise.resolve();
-    expect(leases.recalled).toMatchObject([{ offset: 0, length: bs, reason: 'unmap' }]);
+    expect(leases.recalled).toMatchObject([{ offset: 0, length: bs, reason: 'remap' }]);
     leases.giveBack(held);
     await write;
     expect(leases.recalled).toHaveLength(1);

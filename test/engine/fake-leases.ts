@@ -72,5 +72,5 @@ export class FakeLeases implements Leases {
 function stands(held: Held, { ino, offset, length, reason, client }: Asked): boolean {
   if (held.ino !== ino || held.offset >= offset + length || offset >= held.offset + held.length) return false;
   if (reason === 'write') return held.client !== client;
-  return reason === 'unmap' || held.mode === 'write';
+  return reason === 'unmap' || reason === 'remap' || held.mode === 'write';
 }

@@ -46,7 +46,7 @@ describe('what is asked for', () => {
     expect(leases.asked).toEqual([{ ino, offset: bs, length: 2 * bs, reason: 'write', client: 3 }]);
   });
 
-  test('a write that adds, converts or copies blocks: unmap, since a layout would say what is not so', async ({
+  test('a write that adds, converts or copies blocks: remap, since a layout would say what is not so', async ({
     lab,
     leases,
   }) => {
@@ -56,9 +56,9 @@ describe('what is asked for', () => {
     leases.asked.length = 0;
     for (const block of [0, 4, 5]) await writeAt(lab.vfs, ino, block * bs, pattern(10), asClient(3));
     expect(leases.asked.map(({ offset, length, reason }) => [offset, length, reason])).toEqual([
-      [0, bs, 'unmap'],
-      [4 * bs, bs, 'unmap'],
-      [5 * bs, bs, 'unmap'],
+      [0, bs, 'remap'],
+      [4 * bs, bs, 'remap'],
+      [5 * bs, bs, 'remap'],
     ]);
   });
 
@@ -70,8 +70,8 @@ describe('what is asked for', () => {
     leases.asked.length = 0;
     await writeAt(lab.vfs, ino, 9 * bs, pattern(10));
     expect(leases.asked.map(({ offset, length, reason }) => [offset, length, reason])).toEqual([
-      [bs + 100, bs - 100, 'unmap'],
-      [9 * bs, bs, 'unmap'],
+      [bs + 100, bs - 100, 'extend'],
+      [9 * bs, bs, 'remap'],
     ]);
   });
 
@@ -83,40 +83,47 @@ describe('what is asked for', () => {
     for (const ino of [whole, hole]) await lab.vfs.setattr(ino, { size: 10 * bs }, root);
     expect(leases.asked).toEqual([]);
     await lab.vfs.setattr(part, { size: 10 * bs }, root);
-    expect(leases.asked).toEqual([{ ino: part, offset: 100, length: bs - 100, reason: 'unmap', client: undefined }]);
+    expect(leases.asked).toEqual([{ ino: part, offset: 100, length: bs - 100, reason: 'extend', client: undefined }]);
   });
 
   test('fallocate and copies behind the end: the block that the file ended in as well', async ({ lab, leases }) => {
     const { vfs } = lab;
     const source = await writeFile(vfs, 'source', pattern(bs));
-    const grow: ((ino: number) => unknown)[] = [
-      (ino) => fallocate(vfs, ino, 'allocate', 4 * bs, bs),
-      (ino) => fallocate(vfs, ino, 'zero', 4 * bs, bs),
-      (ino) =>
-        withHandle(vfs, source, 0, (from) =>
-          withHandle(vfs, ino, 2, (to) => vfs.copyRange(from, 0, to, 4 * bs, bs, root)),
-        ),
+    const whole = [4 * bs, bs, 'unmap'];
+    const grow: [longer: (ino: number) => unknown, of: unknown[]][] = [
+      [(ino) => fallocate(vfs, ino, 'allocate', 4 * bs, bs), []],
+      [(ino) => fallocate(vfs, ino, 'zero', 4 * bs, bs), [whole]],
+      [
+        (ino) =>
+          withHandle(vfs, source, 0, (from) =>
+            withHandle(vfs, ino, 2, (to) => vfs.copyRange(from, 0, to, 4 * bs, bs, root)),
+          ),
+        [whole],
+      ],
     ];
-    for (const [i, longer] of grow.entries()) {
+    for (const [i, [longer, besides]] of grow.entries()) {
       const ino = await writeFile(vfs, `f${i}`, pattern(bs + 100));
       leases.asked.length = 0;
       await longer(ino);
       const asked = leases.asked.filter((each) => each.ino === ino);
       expect(asked.map(({ offset, length, reason }) => [offset, length, reason])).toEqual([
-        [4 * bs, bs, 'unmap'],
-        [bs + 100, bs - 100, 'unmap'],
+        ...besides,
+        [bs + 100, bs - 100, 'extend'],
       ]);
     }
   });
 
-  test('a file made shorter: unmap, from the block that is cut to the end and beyond', async ({ lab, leases }) => {
+  test('a file made shorter: unmap, from the block that is cut to the last block of the file, and not beyond', async ({
+    lab,
+    leases,
+  }) => {
     const ino = await writeFile(lab.vfs, 'f', pattern(4 * bs));
     leases.asked.length = 0;
     await lab.vfs.setattr(ino, { size: bs + 1 }, root);
     await lab.vfs.release(await lab.vfs.open(ino, 1 | 0o1000, root));
     expect(leases.asked.map(({ offset, length, reason }) => [offset, length, reason])).toEqual([
-      [bs, Infinity, 'unmap'],
-      [0, Infinity, 'unmap'],
+      [bs, 3 * bs, 'unmap'],
+      [0, 2 * bs, 'unmap'],
     ]);
   });
 
@@ -129,11 +136,11 @@ describe('what is asked for', () => {
     leases.asked.length = 0;
     for (let i = 0; i < 2; i++) await lab.vfs.setattr(ino, { size: bs + 1 }, root);
     expect(leases.asked.map(({ offset, length, reason }) => [offset, length, reason])).toEqual([
-      [bs, Infinity, 'unmap'],
+      [2 * bs, 7 * bs, 'unmap'],
     ]);
   });
 
-  test('fallocate: unmap, over the blocks, to the end and beyond where it moves what follows', async ({
+  test('fallocate: unmap, over the blocks, to the end and beyond where it moves what follows; space alone: nothing', async ({
     lab,
     leases,
   }) => {
@@ -145,11 +152,32 @@ describe('what is asked for', () => {
     expect(leases.asked.map(({ offset, length, reason }) => [offset / bs, length / bs, reason])).toEqual([
       [1, 1, 'unmap'],
       [1, 1, 'unmap'],
-      [1, 1, 'unmap'],
       [1, Infinity, 'unmap'],
       [1, Infinity, 'unmap'],
       [1, 2, 'unmap'],
     ]);
+  });
+
+  test('space where a client was given blocks to write to: extend, over these, all of them at once', async ({
+    lab,
+    leases,
+  }) => {
+    const ino = await writeFile(lab.vfs, 'f', pattern(bs));
+    for (const block of [2, 4, 8]) await lab.fs.layouts.mapForWrite(ino, { offset: block * bs, length: bs }, 3);
+    const held = [2, 4, 8].map((block) => leases.hold(ino, block * bs, bs, 3));
+    leases.asked.length = 0;
+    const allocated = fallocate(lab.vfs, ino, 'allocate-keep-size', 0, 6 * bs);
+    expect(await settles(allocated)).toBe(false);
+    expect(leases.recalled.map(({ offset, length, reason }) => [offset / bs, length / bs, reason])).toEqual([
+      [2, 1, 'extend'],
+      [4, 1, 'extend'],
+    ]);
+    for (const each of held.slice(0, 2)) {
+      await lab.fs.layouts.releaseProvisional(ino, each, 3);
+      leases.giveBack(each);
+    }
+    await allocated;
+    expect(leases.recalled).toHaveLength(2);
   });
 
   test('a clone: share, over the whole source; a copy: share and unmap, over what it shares', async ({
@@ -236,7 +264,7 @@ describe('while it waits', () => {
     extend: ({ vfs }, f) => vfs.setattr(f, { size: 9 * bs, mode: 0o600, uid: 5 }, root),
     'open O_TRUNC': async ({ vfs }, f) => vfs.release(await vfs.open(f, 1 | 0o1000, root)),
     punch: ({ vfs }, f) => fallocate(vfs, f, 'punch', 0, 2 * bs),
-    allocate: ({ vfs }, f) => fallocate(vfs, f, 'allocate', 3 * bs, 9 * bs),
+    allocate: ({ vfs }, f) => fallocate(vfs, f, 'allocate', 3 * bs, 9 * bs), // the block that the file ended in
     zero: ({ vfs }, f) => fallocate(vfs, f, 'zero', 10, 9 * bs),
     collapse: ({ vfs }, f) => fallocate(vfs, f, 'collapse', 0, bs),
     insert: ({ vfs }, f) => fallocate(vfs, f, 'insert', bs, bs),

@@ -42,8 +42,8 @@ export function bytesOf({ offset, length }: Span): number[] {
 
 /** The rules of who stands in whose way, written down once more, for one byte. */
 function hurts(wanted: Wanted, client: number, iomode: Iomode): boolean {
-  if (wanted.kind === 'unmap') return true;
-  if (wanted.kind === 'share') return iomode === rw;
+  if (wanted.kind === 'unmap' || wanted.kind === 'remap') return true;
+  if (wanted.kind === 'share' || wanted.kind === 'extend') return iomode === rw;
   if (client === wanted.client) return false;
   return wanted.kind !== 'get' || wanted.iomode === rw || iomode === rw;
 }

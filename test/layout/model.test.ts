@@ -275,7 +275,11 @@ const steps = [
   ),
   fc.tuple(client, span).map(([who, where]) => step(`commit ${who} ${at(where)}`, (b) => b.commit(who, where))),
   fc
-    .tuple(fc.constantFrom<BreakReason>('write', 'unmap', 'share'), fc.option(client, { nil: undefined }), span)
+    .tuple(
+      fc.constantFrom<BreakReason>('write', 'remap', 'unmap', 'extend', 'share'),
+      fc.option(client, { nil: undefined }),
+      span,
+    )
     .map(([why, who, where]) => step(`break ${why} ${who} ${at(where)}`, (b) => b.break(why, who, where))),
   nth.map((n) => step(`end break ${n}`, (b) => b.endBreak(pick(b.ledger.breaks.keys(), n) ?? 0))),
   fc
