@@ -105,6 +105,7 @@ export class LayoutHold {
         ranges.map(({ offset, length }): [number, number] => [offset, length]),
         lastWriteOffset ?? null,
         null,
+        null,
       ],
       { urgent: true, stateful: true },
     );
@@ -134,7 +135,7 @@ export class LayoutHold {
     try {
       const [left] = await this.#session.call(
         operations.LAYOUTRETURN,
-        [returnKind.file, this.#ino, stateIdToWire(used), mode, range.offset, range.length],
+        [returnKind.file, this.#ino, stateIdToWire(used), mode, range.offset, range.length, false],
         { urgent: true, stateful: true },
       );
       if (this.#state?.other !== used.other) return;

@@ -23,9 +23,12 @@ export class Client implements ReplyShare {
   readonly sessions = new Map<string, Session>();
   /** Milliseconds of the server's clock; only a request that passed its slot moves it (RFC 8881 §8.3). */
   leaseEndsAt: number;
+  /** It has said RECLAIM_COMPLETE (RFC 8881 §18.51): before that it gets no new state. */
   reclaimComplete = false;
   /** Bytes of its replies that are kept for retries. */
   keptBytes = 0;
+  /** Incarnations of the same owner from before the restart of the server, of which it may reclaim until then. */
+  readonly formers = new Set<number>();
   /** csa_sequence of the next CREATE_SESSION. */
   nextCreation: number;
   /** What the last CREATE_SESSION made, for its retry. */

@@ -6,22 +6,16 @@
  *    incarnation of its owner, for only then it is known that it heard us.
  * 2. An incarnation ends when its lease does, or when the next one of its owner is confirmed. Its files are closed, its
  *    layouts revoked and fenced, before anybody is told.
- * 3. What a fenced incarnation could reach stays in quarantine until the owner comes with another verifier: by that
- *    it says that nothing of the former incarnation reaches the device any more. Two programs may use one owner by
- *    mistake, and then the second speaks for a first that lives on (RFC 8881 §18.35): while that one still has a
- *    connection, which the second does not share, the quarantine lasts until its lease is over and its accesses are done.
- * 4. A record in the store, made before the first grant, keeps 3 true over a restart of the server. It goes when nothing
- *    is in quarantine for it. Only those that the store says had layouts are waited for after a restart: of the others
- *    all that they could reach has been put away.
+ * 3. What is left of an incarnation that ended, or that a restart of the server cut off, is in the hands of `PastClients`.
  */
 import { randomBytes, randomInt } from 'node:crypto';
 import type { Filesystem } from '../fs/engine/filesystem.ts';
-import type { ClientRecord } from '../fs/format/records.ts';
 import { Client, type Introduction } from './client.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { serverLimits } from './limits.ts';
 import type { Log } from './log.ts';
+import { PastClients } from './past-clients.ts';
 import { wireLimits } from './protocol/limits.ts';
 import { StatusError } from './protocol/status.ts';
 import { ReplyBudget } from './reply-budget.ts';
@@ -37,17 +31,6 @@ export interface ClientState {
   busy(client: number): boolean;
 }
 
-interface Incarnation {
-  readonly owner: string;
-  readonly verifier: string;
-  /** Those it had at its end; none that was cut off by a restart. */
-  readonly connections: readonly Connection[];
-  /** When a living program has long begun its last access: lease and longest access are over. */
-  readonly quietAt: number;
-  /** Its owner came with another verifier. */
-  superseded: boolean;
-}
-
 export class Clients {
   readonly #fs: Filesystem;
   readonly #state: ClientState;
@@ -60,13 +43,9 @@ export class Clients {
   readonly #sessions = new Map<string, Session>();
   readonly #replies = new ReplyBudget();
   readonly #ending = new Map<number, { readonly owner: string; readonly finished: Promise<void> }>();
-  /** Incarnations with a record that are not among the living. */
-  readonly #past = new Map<number, Incarnation>();
-  /** Those of `#past` that the restart of the server cut off: nobody has fenced them yet. */
-  readonly #returning: Set<number>;
+  readonly past: PastClients;
   #cancelTimer: (() => void) | undefined;
   #closed = false;
-  #allReturned: () => void = () => {};
 
   constructor(fs: Filesystem, state: ClientState, clock: Clock, leaseMs: number, log: Log) {
     this.#fs = fs;
@@ -74,28 +53,7 @@ export class Clients {
     this.#clock = clock;
     this.#leaseMs = leaseMs;
     this.#log = log;
-    for (const record of fs.clientRecords()) this.#past.set(record.clientId, incarnationOf(record, [], clock.now()));
-    this.#returning = new Set([...this.#past.keys()].filter((client) => fs.layouts.granted(client).size > 0));
-  }
-
-  /** Clients from before the restart that may have layouts, and have not been heard of, nor fenced. */
-  get returning(): ReadonlySet<number> {
-    return this.#returning;
-  }
-
-  /** Those of `returning` that have not come back either: what they could reach is not being given free. */
-  unheard(): readonly number[] {
-    return [...this.#returning].filter((client) => this.#past.has(client));
-  }
-
-  /** One of `returning` may have layouts on the file. */
-  reaches(ino: number): boolean {
-    for (const client of this.#returning) if (this.#fs.layouts.granted(client).has(ino)) return true;
-    return false;
-  }
-
-  get past(): ReadonlyMap<number, { readonly owner: string }> {
-    return this.#past;
+    this.past = new PastClients(fs, (client) => state.fenced(client), clock, log);
   }
 
   living(): Iterable<Client> {
@@ -190,7 +148,8 @@ export class Clients {
     if (client.sessions.size > 0 || client.fenced || this.#state.busy(clientId)) {
       throw new StatusError('CLIENTID_BUSY', `client ${clientId} has sessions, open files or layouts`);
     }
-    await this.#settlePast(client, this.#remove(client));
+    await this.past.ended(client, this.#remove(client));
+    await this.past.releaseFormers(client);
   }
 
   /**
@@ -201,7 +160,8 @@ export class Clients {
     const client = this.#confirmed.get(clientId);
     const ending = client === undefined ? this.#ending.get(clientId)?.finished : this.#end(client, 'it was evicted');
     await ending;
-    if (this.#past.has(clientId)) await this.#release(clientId);
+    if (client !== undefined) await this.past.releaseFormers(client);
+    if (this.past.all.has(clientId)) await this.past.release(clientId);
     else if (ending === undefined) throw new StatusError('NOENT', `client ${clientId} is not known`);
   }
 
@@ -219,7 +179,9 @@ export class Clients {
         clientId: client.id,
         owner: client.introduction.owner,
         verifier: client.introduction.verifier,
+        uid: client.introduction.credentials[0],
         since: Math.floor(Date.now() / 1000),
+        leaseMs: this.#leaseMs,
       })
       .catch((error: unknown) => {
         client.recorded = undefined;
@@ -228,14 +190,14 @@ export class Clients {
     await client.recorded;
   }
 
-  /** A client from before the restart is fenced, or was replaced by a new incarnation. */
-  returned(client: number): void {
-    this.#returning.delete(client);
-    if (this.#returning.size === 0) this.#allReturned();
-  }
-
-  onAllReturned(task: () => void): void {
-    this.#allReturned = task;
+  /**
+   * RFC 8881 §18.51: the client has reclaimed all that it wants to. Before that it gets no new state.
+   * @throws StatusError COMPLETE_ALREADY; FsError ESHUTDOWN, EIO
+   */
+  async reclaimComplete(client: Client): Promise<void> {
+    if (client.reclaimComplete) throw new StatusError('COMPLETE_ALREADY', `client ${client.id} said so before`);
+    client.reclaimComplete = true;
+    await this.past.releaseFormers(client);
   }
 
   /** @throws StatusError EXPIRED */
@@ -246,26 +208,22 @@ export class Clients {
 
   unbind(connection: Connection): void {
     for (const session of this.#sessions.values()) session.unbind(connection);
-    this.#releaseQuiet();
+    this.past.releaseQuiet();
   }
 
   close(): void {
     this.#closed = true;
+    this.past.close();
     this.#cancelTimer?.();
   }
 
-  /** Invariant 1 and 3: whatever this owner was before is over now. */
+  /** Invariants 1 to 3: whatever this owner was before is over now. */
   async #confirm(client: Client, connection: Connection): Promise<void> {
     const owner = hex(client.introduction.owner);
-    const verifier = hex(client.introduction.verifier);
     const former = this.#byOwner.get(owner);
     if (former !== undefined) await this.#end(former, 'its owner came back as a new incarnation');
     for (const ending of this.#ending.values()) if (ending.owner === owner) await ending.finished;
-    for (const [id, past] of this.#fs.status().readOnly ? [] : this.#past) {
-      if (past.owner !== owner || past.verifier === verifier) continue;
-      past.superseded = true;
-      if (this.#isQuiet(past) || past.connections.includes(connection)) await this.#release(id);
-    }
+    await this.past.supersede(client, connection);
     this.#arm();
     if (this.#unconfirmed.get(client.id) !== client) {
       throw new StatusError('STALE_CLIENTID', `client ${client.id} was replaced by a newer incarnation`);
@@ -281,7 +239,7 @@ export class Clients {
     if (already !== undefined) return already.finished;
     this.#log.info({ client: client.id, why }, 'client ended');
     const connections = this.#remove(client);
-    const ended = this.#state.end(client.id).then(() => this.#settlePast(client, connections));
+    const ended = this.#state.end(client.id).then(() => this.past.ended(client, connections));
     const finished = ended.finally(() => this.#ending.delete(client.id));
     this.#ending.set(client.id, { owner: hex(client.introduction.owner), finished });
     return finished;
@@ -299,56 +257,15 @@ export class Clients {
     return connections;
   }
 
-  #isQuiet({ connections, quietAt }: Incarnation): boolean {
-    return quietAt <= this.#clock.now() || connections.every((connection) => connection.closed);
-  }
-
-  /** Invariant 3. */
-  #releaseQuiet(): void {
-    if (this.#closed) return;
-    for (const [id, past] of this.#past) {
-      if (!past.superseded || !this.#isQuiet(past)) continue;
-      this.#release(id).catch((error: unknown) => {
-        this.#log.error({ client: id, error }, 'the quarantine of a client could not be released');
-      });
-    }
-  }
-
-  /** Nothing of this incarnation reaches the device: its blocks are free, and its record is not needed. */
-  async #release(client: number): Promise<void> {
-    this.#past.delete(client);
-    await this.#state.fenced(client);
-    if (this.#returning.has(client)) await this.#fs.layouts.quarantine(client, []);
-    await this.#fs.layouts.releaseQuarantine(client);
-    await this.#fs.removeClient(client);
-    this.returned(client);
-  }
-
-  /** Invariant 4. A record that could not be removed is only looked at once more after the next start. */
-  async #settlePast(client: Client, connections: readonly Connection[]): Promise<void> {
-    if (client.recorded === undefined) return;
-    const { introduction, leaseEndsAt } = client;
-    const past = incarnationOf(introduction, connections, leaseEndsAt + introduction.ioMaxMs);
-    try {
-      await client.recorded;
-      if (this.#fs.quarantined().has(client.id)) this.#past.set(client.id, past);
-      else await this.#fs.removeClient(client.id);
-    } catch (error) {
-      this.#past.set(client.id, past);
-      this.#log.error({ client: client.id, error }, 'the record of a client could not be removed');
-    }
-  }
-
   #arm(): void {
     if (this.#closed || this.#cancelTimer !== undefined) return;
     const ends = [...this.#confirmed.values(), ...this.#unconfirmed.values()].map((client) => client.leaseEndsAt);
-    for (const past of this.#past.values()) if (past.superseded) ends.push(past.quietAt);
-    if (ends.length === 0) return;
-    const first = ends.reduce((a, b) => Math.min(a, b));
+    const first = ends.reduce((a, b) => Math.min(a, b), this.past.nextQuietAt());
+    if (first === Infinity) return;
     this.#cancelTimer = this.#clock.after(first - this.#clock.now(), () => {
       this.#cancelTimer = undefined;
       this.#expire();
-      this.#releaseQuiet();
+      this.past.releaseQuiet();
       this.#arm();
     });
   }
@@ -360,17 +277,15 @@ export class Clients {
     }
     for (const client of this.#confirmed.values()) {
       // It rejects only where the server closes or the filesystem shut down, which everybody hears of.
-      if (client.leaseEndsAt <= now) this.#end(client, 'its lease ended').catch(() => {});
+      if (client.leaseEndsAt <= now) this.#expireOne(client).catch(() => {});
     }
   }
-}
 
-function incarnationOf(
-  of: Pick<ClientRecord, 'owner' | 'verifier'>,
-  connections: readonly Connection[],
-  quietAt: number,
-): Incarnation {
-  return { owner: hex(of.owner), verifier: hex(of.verifier), connections, quietAt, superseded: false };
+  /** What it could have reclaimed is nobody's now. */
+  async #expireOne(client: Client): Promise<void> {
+    await this.#end(client, 'its lease ended');
+    await this.past.releaseFormers(client);
+  }
 }
 
 function hex(bytes: Uint8Array): string {

@@ -86,11 +86,11 @@ export class LayoutLeases implements Leases {
   ): LayoutBreak | undefined {
     if (!this.#closed) this.requireRunning();
     // Of nearly every file nobody has a layout, and this stands before each read and write.
-    if (!this.table.concerns(ino) && !this.grace.covers(ino)) return undefined;
+    if (!this.table.concerns(ino) && !this.grace.covers(ino, reason)) return undefined;
     const range = wholeBlocks(bytes);
     const { offset, length } = range;
     if (this.#closed) return this.#refuseBreak(ino, range, reason, client);
-    if (reason !== 'cache' && this.grace.covers(ino)) return this.grace.wait(ino, range, reason);
+    if (this.grace.covers(ino, reason)) return this.grace.wait(ino, range, reason);
     const begun = this.table.break(this.now, { ino, offset, length, reason, client });
     if (begun === undefined) return undefined;
     const done = this.awaitBreak(begun.breakId, { ino, offset, length, reason });
@@ -194,14 +194,14 @@ export class LayoutLeases implements Leases {
   /** No client can be asked any more, so the operation fails rather than wait or go on. @throws FsError ESHUTDOWN */
   #refuseBreak(ino: number, range: ByteRange, reason: BreakReason, client: number | undefined): undefined {
     const begun = this.table.break(this.now, { ino, ...range, reason, client });
-    if (begun === undefined && !this.grace.covers(ino)) return undefined;
+    if (begun === undefined && !this.grace.covers(ino, reason)) return undefined;
     if (begun !== undefined) this.table.endBreak(this.now, begun.breakId);
     throw new FsError('ESHUTDOWN', { ino, range, detail: 'a client holds a layout and the metadata server is closed' });
   }
 
   #wakeAll(): void {
     for (const breakId of this.#breaks.keys()) this.#wake(breakId);
-    this.grace.wake();
+    this.grace.wakeAll();
   }
 
   #letGo({ client, ino, segments }: ReleasedAction): void {

@@ -21,12 +21,12 @@ export function serverStatus(context: Context, facts: ServerFacts): ServerStatus
     addresses: facts.addresses,
     clients: [
       ...[...clients.living()].map((client) => living(client, context, facts.now, quarantined)),
-      ...[...clients.past].map(
-        ([id, { owner }]): ClientStatus => ({
+      ...[...clients.past.all].map(
+        ([id, { owner, successor }]): ClientStatus => ({
           id,
           owner: Buffer.from(owner, 'hex'),
           implementation: '',
-          state: clients.returning.has(id) ? 'returning' : 'expired',
+          state: !clients.past.returning.has(id) ? 'expired' : successor === undefined ? 'returning' : 'reclaiming',
           leaseLeftMs: 0,
           sessions: 0,
           connections: 0,

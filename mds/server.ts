@@ -27,7 +27,7 @@ import { otherSource } from './stateids.ts';
 import { type Listener, listen } from './transport.ts';
 
 export interface MetadataServerOptions {
-  /** Lease of a client, and the grace period after a restart; at least as long as before the restart. */
+  /** Lease of a client, and the grace period after a restart, unless the lease was longer before it. */
   readonly leaseMs?: number;
   /** From a recall to the fence of a client that does not return; a lease by default and, but for tests, no less. */
   readonly recallDeadlineMs?: number;
@@ -107,8 +107,9 @@ export class MetadataServer {
       after: (ms, task) => clock.after(ms, task),
       status: () => this.status(),
     };
-    this.#graceEndsAt = clients.returning.size > 0 ? this.#startedAt + leaseMs : this.#startedAt;
-    if (clients.returning.size > 0) this.#beginGrace(leaseMs);
+    const graceMs = clients.past.returning.size > 0 ? Math.max(leaseMs, clients.past.formerLeaseMs) : 0;
+    this.#graceEndsAt = this.#startedAt + graceMs;
+    if (graceMs > 0) this.#beginGrace(graceMs);
     fs.setLeases(leases);
   }
 
@@ -127,7 +128,7 @@ export class MetadataServer {
     return serverStatus(this.#context, {
       now: this.#clock.now(),
       startedAt: this.#startedAt,
-      graceEndsAt: clients.returning.size > 0 ? this.#graceEndsAt : this.#startedAt,
+      graceEndsAt: clients.past.returning.size > 0 ? this.#graceEndsAt : this.#startedAt,
       addresses: this.#listeners.map((listener) => listener.address),
     });
   }
@@ -180,24 +181,33 @@ export class MetadataServer {
     return answer.finally(() => this.#inProgress.delete(answer));
   }
 
-  /** RFC 8881 §8.4.2. It ends early when everybody from before has come back. */
-  #beginGrace(leaseMs: number): void {
+  /**
+   * RFC 8881 §8.4.2: no shorter than the lease that the former run promised. It ends early when nobody is waited for any
+   * more: all have come back and reclaimed, or were evicted.
+   */
+  #beginGrace(graceMs: number): void {
     const { clients, leases } = this.#context;
-    this.#log.info({ clients: clients.returning.size, leaseMs }, 'grace period begins');
-    leases.grace.begin((ino) => clients.reaches(ino));
-    clients.onAllReturned(() => {
+    const { past } = clients;
+    this.#log.info({ clients: past.returning.size, graceMs }, 'grace period begins');
+    leases.grace.begin((ino, access) => past.reaches(ino, access));
+    past.onReturned(() => {
+      leases.grace.wake();
+      if (past.returning.size > 0) return;
       this.#cancelGrace();
       leases.grace.end();
     });
-    this.#cancelGrace = this.#clock.after(leaseMs, () => {
-      this.#fenceFormer().catch((error: unknown) => this.#log.warn({ error }, 'stopped in the grace period'));
+    this.#cancelGrace = this.#clock.after(graceMs, () => {
+      this.#endGrace().catch((error: unknown) => this.#log.warn({ error }, 'stopped in the grace period'));
     });
   }
 
-  async #fenceFormer(): Promise<void> {
+  async #endGrace(): Promise<void> {
     const { clients, leases } = this.#context;
-    const unheard = clients.unheard();
-    await leases.fenceFormer(unheard);
-    for (const client of unheard) clients.returned(client);
+    const { past } = clients;
+    const unheard = past.unheard();
+    const fenced = leases.fenceFormer(unheard).then(() => {
+      for (const client of unheard) past.returned(client);
+    });
+    await Promise.all([fenced, past.endReclaims()]);
   }
 }

@@ -5,6 +5,7 @@ import type { Session } from './session.ts';
 export function statusFlags(session: Session): number {
   const { client } = session;
   let flags = client.fenced ? sequenceFlag.RECALLABLE_STATE_REVOKED : 0;
+  if (client.formers.size > 0) flags |= sequenceFlag.RESTART_RECLAIM_NEEDED;
   if (session.faulty) flags |= sequenceFlag.BACKCHANNEL_FAULT;
   if (session.connections.size === 0) {
     flags |= sequenceFlag.CB_PATH_DOWN_SESSION;

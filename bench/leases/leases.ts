@@ -207,7 +207,7 @@ class Returning {
     this.#file = file;
     peer.wire.onRecall = ({ ino, stateid }) => {
       // Beside whatever waits on slot 0.
-      peer.send(operations.LAYOUTRETURN, [1, ino, stateid, 3, 0, fileBytes], 1, () => {});
+      peer.send(operations.LAYOUTRETURN, [1, ino, stateid, 3, 0, fileBytes, false], 1, () => {});
     };
   }
 

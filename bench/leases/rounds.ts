@@ -62,7 +62,7 @@ function pair(target: Target, state: WireState | undefined, done: (state: WireSt
   ];
   peer.send(operations.LAYOUTGET, get, slot, ([granted]) => {
     if (!isState(granted)) throw new TypeError('no layout');
-    peer.send(operations.LAYOUTRETURN, [1, file.ino, granted, iomode, offset, length], slot, ([kept]) => {
+    peer.send(operations.LAYOUTRETURN, [1, file.ino, granted, iomode, offset, length, false], slot, ([kept]) => {
       done(isState(kept) ? kept : undefined);
     });
   });

@@ -40,6 +40,7 @@ import { reap } from './namespace.ts';
 import { quotaStatus, removeQuota, setQuota } from './quota-admin.ts';
 import { holdForFormer, Reaper } from './reaper.ts';
 import type { NameListener } from './reaping.ts';
+import { reclaim } from './reclaim.ts';
 import { measureFragmentation } from './relocation/fragmentation.ts';
 import { type JobStatus, Jobs } from './relocation/job.ts';
 import { jobOf } from './relocation/jobs.ts';
@@ -439,6 +440,14 @@ function layoutBackend(v: Volume): LayoutBackend {
     commitLayout: async (ino, request, client) => {
       const answer = await run(() => commit(v, v.inodes.get(ino), request, client));
       await v.sync();
+      return answer;
+    },
+    reclaimLayout: async (ino, request, formers) => {
+      const answer = await run(() => {
+        const inode = v.inodes.peek(ino);
+        return inode === undefined ? undefined : reclaim(v, inode, request, formers);
+      });
+      if (answer !== undefined) await v.sync();
       return answer;
     },
     granted: (client) => grantsOf(v, client),

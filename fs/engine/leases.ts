@@ -19,8 +19,7 @@ export interface ByteRange {
  * `extend`: space is added where a client may have been given some, or the rest of the last block is zeroed, where it may
  * have written what it has yet to commit: layouts for writing go, those for reading stay as right as they were.
  * `share`: blocks become shared (clone, snapshot): layouts for writing go, those for reading stay.
- * `cache`: a cache above the filesystem reads bytes and keeps them: layouts for writing go, those for reading stay. What
- * clients of a former run may still hold does not keep it waiting, for nothing that they write is acknowledged.
+ * `cache`: a cache above the filesystem reads bytes and keeps them: layouts for writing go, those for reading stay.
  */
 export type BreakReason = 'write' | 'remap' | 'unmap' | 'extend' | 'share' | 'cache';
 
@@ -76,6 +75,16 @@ export interface CommitRequest {
   readonly requireHeld?: () => void;
 }
 
+/** Whole blocks of a file, and the byte of the device where a grant of the former run had them. */
+export interface ReclaimedExtent extends ByteRange {
+  readonly storageOffset: number;
+}
+
+/** What a client wrote under layouts of the former run and had not committed. */
+export interface ReclaimRequest extends Omit<CommitRequest, 'ranges'> {
+  readonly extents: readonly ReclaimedExtent[];
+}
+
 /** A range that a fenced client could reach. */
 export interface FencedSegment {
   readonly ino: number;
@@ -101,6 +110,17 @@ export interface LayoutBackend {
   mapForWrite(ino: number, range: ByteRange, client: number): Promise<readonly LayoutExtent[]>;
   /** What was written becomes part of the file, durably (RFC 8881 §18.42). Answers the size if it changed. */
   commitLayout(ino: number, request: CommitRequest, client: number): Promise<{ readonly size: number | undefined }>;
+  /**
+   * As `commitLayout`, of what one of `formers`, incarnations of one client before the restart, was granted (RFC 8881
+   * §18.42, loca_reclaim). undefined, and nothing is changed: the file is not there, or not all of it is on record for
+   * one of them as it was then.
+   * @throws FsError EINVAL, EFBIG, EROFS, ENOSPC, EDQUOT
+   */
+  reclaimLayout(
+    ino: number,
+    request: ReclaimRequest,
+    formers: readonly number[],
+  ): Promise<{ readonly size: number | undefined } | undefined>;
   /** Files that the client may have layouts on, as the store says: of a former client, all that is known. */
   granted(client: number): ReadonlyMap<number, 'read' | 'write'>;
   /** The client holds no layout on the file any more. Becomes durable with something else. */

@@ -183,10 +183,12 @@ export function decodeOrphan(key: Uint8Array, value: Uint8Array): OrphanRecord {
 }
 
 export function encodeClient(r: ClientRecord): Uint8Array {
-  writer.begin(3, r.owner.length + r.verifier.length);
+  writer.begin(5, r.owner.length + r.verifier.length);
   writer.bytes('owner', r.owner, ownerMax, 1);
   writer.bytes('verifier', r.verifier, verifierMax);
   writer.integer('since', r.since);
+  writer.integer('uid', r.uid, u32Max);
+  writer.integer('leaseMs', r.leaseMs, u32Max);
   return writer.end();
 }
 
@@ -198,7 +200,15 @@ export function decodeClient(key: Uint8Array, value: Uint8Array): ClientRecord {
 function readClient(clientId: number, f: Fields): ClientRecord {
   const owner = f.bytes('owner', ownerMax, 1);
   const verifier = f.bytes('verifier', verifierMax);
-  return { clientId, owner, verifier, since: f.integer('since') };
+  const since = f.integer('since');
+  return {
+    clientId,
+    owner,
+    verifier,
+    since,
+    uid: f.integer('uid', u32Max, 0, 0),
+    leaseMs: f.integer('leaseMs', u32Max, 0, 0),
+  };
 }
 
 export function encodeProvisional(r: ProvisionalRecord): Uint8Array {

@@ -80,6 +80,10 @@ export interface ClientRecord {
   readonly verifier: Uint8Array;
   /** Seconds since 1970. */
   readonly since: number;
+  /** Whom it introduced itself as: only the same principal may speak for it after a restart. */
+  readonly uid: number;
+  /** The lease that it was promised, in ms; 0: not known. */
+  readonly leaseMs: number;
 }
 
 /** `P` ino, fileBlock: blocks granted for writing, not yet part of the file. */

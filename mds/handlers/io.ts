@@ -9,6 +9,7 @@ import { attrToWire, stateIdFromWire, stateIdToWire } from '../protocol/fields.t
 import type { RequestOf } from '../protocol/operation.ts';
 import { fallocateModes, openTarget, operations, seekWhences, shareAccess, stableHow } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
+import { requireReclaimed } from '../reclaim.ts';
 import { member } from './member.ts';
 
 type OpenArgs = RequestOf<typeof operations.OPEN>;
@@ -16,6 +17,7 @@ type OpenArgs = RequestOf<typeof operations.OPEN>;
 export const ioServices: readonly Service[] = [
   inSession(operations.OPEN, async ([target, access, truncate, append], call) => {
     const { context, client } = call;
+    requireReclaimed(client);
     context.opens.requireRoom(client.id);
     const { attr, handle } = await openFile(target, openFlags(access, truncate, append), call);
     if (context.clients.find(client.id) !== client) await context.fs.vfs.release(handle);

@@ -9,6 +9,7 @@ import { busAddressToWire, stateIdFromWire, stateIdToWire, type WireTime } from 
 import type { ReplyOf } from '../protocol/operation.ts';
 import { operations, returnKind } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
+import { reclaimCommit, requireReclaimed, returnFormer } from '../reclaim.ts';
 import { isReturnedOnClose } from '../return-on-close.ts';
 
 /** A filesystem has one device today; extents name it by this index. */
@@ -18,6 +19,7 @@ export const layoutServices: readonly Service[] = [
   inSession(operations.LAYOUTGET, async (args, call) => {
     const [ino, wireStateid, mode, offset, length, minlength, extentsMax, signal] = args;
     const stateid = stateIdFromWire(wireStateid);
+    requireReclaimed(call.client);
     const request = { ino, stateid, iomode: mode, offset, length, minlength, extentsMax, signal };
     const granted = await grantLayout(request, call);
     const { iomode: given, offset: from, length: covered } = granted.segment;
@@ -26,8 +28,16 @@ export const layoutServices: readonly Service[] = [
     return [stateIdToWire(granted.stateid), segment, extents, isReturnedOnClose(given)];
   }),
 
-  inSession(operations.LAYOUTCOMMIT, async ([ino, wireStateid, wireRanges, lastWriteOffset, mtime], call) => {
+  inSession(operations.LAYOUTCOMMIT, async ([ino, wireStateid, wireRanges, lastWriteOffset, mtime, reclaim], call) => {
     const { context, client } = call;
+    const mtimeNs = mtime === null ? undefined : nanoseconds(mtime);
+    if (reclaim !== null) {
+      if (wireStateid !== null || wireRanges.length > 0)
+        throw new StatusError('INVAL', 'what is reclaimed has neither a state nor other ranges');
+      const size = await reclaimCommit(ino, reclaim, { lastWriteOffset: lastWriteOffset ?? undefined, mtimeNs }, call);
+      return [size ?? null];
+    }
+    if (wireStateid === null) throw new StatusError('INVAL', 'a commit names the state of the layout');
     const ranges = wireRanges.map(([offset, length]) => ({ offset, length }));
     const stateid = stateIdFromWire(wireStateid);
     const requireHeld = (): void => {
@@ -38,7 +48,7 @@ export const layoutServices: readonly Service[] = [
     const request: CommitRequest = {
       ranges,
       lastWriteOffset: lastWriteOffset ?? undefined,
-      mtimeNs: mtime === null ? undefined : nanoseconds(mtime),
+      mtimeNs,
       // The commit may have to wait, and a fence may come meanwhile.
       requireHeld,
     };
@@ -47,11 +57,18 @@ export const layoutServices: readonly Service[] = [
     return [size ?? null];
   }),
 
-  inSession(operations.LAYOUTRETURN, ([kind, ino, wireStateid, mode, offset, length], call) => {
-    if (kind !== returnKind.file) return [returnAll(call)];
-    if (ino === null || wireStateid === null)
+  inSession(operations.LAYOUTRETURN, ([kind, ino, wireStateid, mode, offset, length, reclaim], call) => {
+    if (kind !== returnKind.file) {
+      if (reclaim) throw new StatusError('INVAL', 'only layouts of one file are returned from before a restart');
+      return [returnAll(call)];
+    }
+    if (ino === null || (wireStateid === null && !reclaim))
       throw new StatusError('INVAL', 'a return of a file names it and its state');
     if (!isOfWholeBlocks({ offset, length })) throw new StatusError('INVAL', 'layouts are of whole blocks');
+    if (reclaim || wireStateid === null) {
+      returnFormer({ ino, iomode: mode, offset, length }, call);
+      return [null];
+    }
     const left = returnLayout({ ino, stateid: stateIdFromWire(wireStateid), iomode: mode, offset, length }, call);
     return [left === undefined ? null : stateIdToWire(left)];
   }),

@@ -41,9 +41,8 @@ export const sessionServices: readonly Service[] = [
 
   inSession(operations.SEQUENCE, () => []),
 
-  inSession(operations.RECLAIM_COMPLETE, (_, { client }) => {
-    if (client.reclaimComplete) throw new StatusError('COMPLETE_ALREADY', `client ${client.id} said so before`);
-    client.reclaimComplete = true;
+  inSession(operations.RECLAIM_COMPLETE, async (_, { context, client }) => {
+    await context.clients.reclaimComplete(client);
     return [];
   }),
 

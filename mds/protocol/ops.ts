@@ -86,6 +86,8 @@ export const returnKind = { file: 1, fsid: 2, all: 3 } as const;
 const XattrName = bytes(1, wireLimits.nameMax);
 /** offset, length in bytes of the file. */
 const CommitRange = Type.Tuple([U53, U53]);
+/** offset, length in bytes of the file, storage offset. */
+const ReclaimRange = Type.Tuple([U53, U53, U53]);
 /** state, offset, length, device, storage offset (0 for NONE_DATA); RFC 5663 §2.3. */
 const LayoutExtent = Type.Tuple([
   Type.Union([Type.Literal(0), Type.Literal(1), Type.Literal(2), Type.Literal(3)]),
@@ -239,21 +241,23 @@ export const operations = {
       Type.Boolean(),
     ],
   ),
-  /** ino, layout stateid, ranges, offset of the last byte written or null, mtime or null → new size if it changed */
+  /** ino, layout stateid, ranges, offset of the last byte written or null, mtime or null, null → new size if it changed.
+   *  Of the former run: ino, null, none, offset of the last byte written or null, mtime or null, where it was written */
   LAYOUTCOMMIT: operation(
     'LAYOUTCOMMIT',
     49,
     [
       Ino,
-      WireStateId,
+      orNull(WireStateId),
       Type.Array(CommitRange, { maxItems: wireLimits.commitRangesMax }),
       orNull(U53),
       orNull(WireTime),
+      orNull(Type.Array(ReclaimRange, { maxItems: wireLimits.commitRangesMax })),
     ],
     [orNull(U53)],
   ),
-  /** kind (returnKind); for `file`: ino, layout stateid, iomode, offset, length; otherwise null, null, iomode, 0, max
-   *  → layout stateid or null: nothing is left */
+  /** kind (returnKind); for `file`: ino, layout stateid, iomode, offset, length; otherwise null, null, iomode, 0, max;
+   *  of the former run (`file` only, no stateid) → layout stateid or null: nothing is left */
   LAYOUTRETURN: operation(
     'LAYOUTRETURN',
     51,
@@ -264,6 +268,7 @@ export const operations = {
       U32,
       U53,
       Length,
+      Type.Boolean(),
     ],
     [orNull(WireStateId)],
   ),

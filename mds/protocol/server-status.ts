@@ -5,8 +5,8 @@ import type { StateId } from '../../layout/types.ts';
 import { bytes, Ino, Length, stateIdFromWire, stateIdToWire, Text, U32, U53, WireStateId } from './fields.ts';
 import { wireLimits } from './limits.ts';
 
-export const clientStates = ['active', 'fenced', 'expired', 'returning'] as const;
-/** `returning`: known from before the restart and not back yet. */
+export const clientStates = ['active', 'fenced', 'expired', 'returning', 'courtesy', 'reclaiming'] as const;
+/** From before a restart: `returning`: not back yet; `reclaiming`: back, and RECLAIM_COMPLETE is still to come. */
 export type ClientState = (typeof clientStates)[number];
 
 export interface ClientStatus {

@@ -88,7 +88,14 @@ test('a crash on the way leaves what was granted on record, until all is put awa
   const ino = await makeScattered(fs.vfs, 'f', 20);
   const content = await readAll(fs.vfs, ino);
   await fs.layouts.mapForWrite(ino, { offset: 0, length: 40 * bs }, client);
-  await fs.putClient({ clientId: client, owner: Buffer.from('a'), verifier: Buffer.from('b'), since: 1 });
+  await fs.putClient({
+    clientId: client,
+    owner: Buffer.from('a'),
+    verifier: Buffer.from('b'),
+    since: 1,
+    uid: 0,
+    leaseMs: 0,
+  });
   recorder.mark(1);
   await fs.layouts.quarantine(client, [{ ino, ...whole, access: 'write' }]);
   const seen = new Set<number>();

@@ -363,7 +363,14 @@ describe('formatting', () => {
 
 test('clients and their numbers survive a mount; a number is never given twice', async ({ lab }) => {
   const first = lab.fs.newClientId();
-  const record = { clientId: first, owner: Buffer.from('owner'), verifier: Buffer.alloc(8, 1), since: 5 };
+  const record = {
+    clientId: first,
+    owner: Buffer.from('owner'),
+    verifier: Buffer.alloc(8, 1),
+    since: 5,
+    uid: 0,
+    leaseMs: 0,
+  };
   await lab.fs.putClient(record);
   await lab.fs.layouts.mapForRead(await makeFile(lab.vfs, 'granted'), { offset: 0, length: bs }, first);
   const crashed = await lab.afterCrash();

@@ -430,7 +430,15 @@ test('a read-only mount refuses every change with EROFS and changes nothing', as
     () => vfs.open(file, 2, root),
     () => vfs.access(file, 2, root),
     () => lab.fs.cloneFile(file, top, n('new'), root),
-    () => lab.fs.putClient({ clientId: 1, owner: Buffer.from('o'), verifier: Buffer.alloc(8), since: 1 }),
+    () =>
+      lab.fs.putClient({
+        clientId: 1,
+        owner: Buffer.from('o'),
+        verifier: Buffer.alloc(8),
+        since: 1,
+        uid: 0,
+        leaseMs: 0,
+      }),
   ];
   for (const change of changes) expect(await errnoOfCall(change), String(change)).toBe('EROFS');
   const handle = await vfs.open(file, 0, root);

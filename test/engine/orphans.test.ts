@@ -135,7 +135,14 @@ test('removed at mount, its blocks stay out of reach of clients from before, who
   lab,
 }) => {
   const client = lab.fs.newClientId();
-  await lab.fs.putClient({ clientId: client, owner: Buffer.from('c'), verifier: Buffer.alloc(8), since: 1 });
+  await lab.fs.putClient({
+    clientId: client,
+    owner: Buffer.from('c'),
+    verifier: Buffer.alloc(8),
+    since: 1,
+    uid: 0,
+    leaseMs: 0,
+  });
   const { ino } = await orphan(lab.vfs);
   const extents = await lab.fs.layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, client);
   await lab.remount();

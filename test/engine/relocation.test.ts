@@ -356,7 +356,14 @@ describe('clients', () => {
   test('blocks that a fenced client may reach cannot be given up; the job says who it is', async ({ lab }) => {
     const ino = await writeFile(lab.vfs, 'f', pattern(10 * bs));
     const { layouts } = lab.fs;
-    await lab.fs.putClient({ clientId: 3, owner: Buffer.from('x'), verifier: Buffer.alloc(8), since: 0 });
+    await lab.fs.putClient({
+      clientId: 3,
+      owner: Buffer.from('x'),
+      verifier: Buffer.alloc(8),
+      since: 0,
+      uid: 0,
+      leaseMs: 0,
+    });
     await layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, 3);
     await layouts.quarantine(3, [{ ino, offset: 0, length: 10 * bs, access: 'write' }]);
     const all = { kind: 'evacuate', offset: 0, length: 100 * bs, retire: false } as const;

@@ -115,7 +115,14 @@ describe('nothing in a snapshot changes: EROFS', () => {
   test('layouts for reading are granted', async ({ lab, vfs }) => {
     const { copy } = await snapped(vfs);
     const client = lab.fs.newClientId();
-    await lab.fs.putClient({ clientId: client, owner: Buffer.from('c'), verifier: Buffer.alloc(8), since: 1 });
+    await lab.fs.putClient({
+      clientId: client,
+      owner: Buffer.from('c'),
+      verifier: Buffer.alloc(8),
+      since: 1,
+      uid: 0,
+      leaseMs: 0,
+    });
     const extents = await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     expect(extents.reduce((sum, { length }) => sum + length, 0)).toBe(4 * bs);
     lab.fs.layouts.forgetGrant(copy, client);
@@ -377,7 +384,14 @@ describe('a deleted snapshot', () => {
   }) => {
     const { file, copy } = await snapped(vfs);
     const client = lab.fs.newClientId();
-    await lab.fs.putClient({ clientId: client, owner: Buffer.from('c'), verifier: Buffer.alloc(8), since: 1 });
+    await lab.fs.putClient({
+      clientId: client,
+      owner: Buffer.from('c'),
+      verifier: Buffer.alloc(8),
+      since: 1,
+      uid: 0,
+      leaseMs: 0,
+    });
     await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     await vfs.setattr(file, { size: 0 }, root);
     await deleteSnapshot(vfs, 'd', 's');

@@ -188,7 +188,14 @@ test('what a client commits under the layout that is recalled is in the clone', 
     const dir = await makeTree(vfs, 'd', 1, 1);
     const { ino } = await at(vfs, 'd/d0/f0');
     const client = lab.fs.newClientId();
-    await lab.fs.putClient({ clientId: client, owner: Buffer.from('c'), verifier: Buffer.alloc(8), since: 1 });
+    await lab.fs.putClient({
+      clientId: client,
+      owner: Buffer.from('c'),
+      verifier: Buffer.alloc(8),
+      since: 1,
+      uid: 0,
+      leaseMs: 0,
+    });
     const [extent] = await lab.fs.layouts.mapForWrite(ino, { offset: 0, length: 2 * bs }, client);
     const held = leases.hold(ino, 0, 2 * bs, client);
     const clone = lab.fs.cloneTree(dir, vfs.rootIno, n('c'), root);

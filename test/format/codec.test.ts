@@ -56,6 +56,8 @@ const clients: fc.Arbitrary<ClientRecord> = fc.record({
   owner: fc.uint8Array({ minLength: 1, maxLength: 1024 }),
   verifier: fc.uint8Array({ maxLength: 64 }),
   since: safe,
+  uid: fc.nat(0xffff_ffff),
+  leaseMs: fc.nat(0xffff_ffff),
 });
 const provisional: fc.Arbitrary<ProvisionalRecord> = fc
   .tuple(blocks, safe)
@@ -193,8 +195,17 @@ describe('the bytes are those of docs/format.md', () => {
     expect(hex(codec.encodeXattr(Uint8Array.of(1, 2)))).toBe('91c4020102');
     expect(hex(codec.encodeOrphan())).toBe('90');
     expect(
-      hex(codec.encodeClient({ clientId: 9, owner: Uint8Array.of(7), verifier: Uint8Array.of(8), since: 1 })),
-    ).toBe('93c40107c4010801');
+      hex(
+        codec.encodeClient({
+          clientId: 9,
+          owner: Uint8Array.of(7),
+          verifier: Uint8Array.of(8),
+          since: 1,
+          uid: 2,
+          leaseMs: 90,
+        }),
+      ),
+    ).toBe('95c40107c4010801025a');
     expect(hex(codec.encodeProvisional({ device: 0, block: 2, length: 3, clientId: 4 }))).toBe('9400020304');
     expect(hex(codec.encodeHold({ device: 0, length: 2, access: 'write', since: 3 }))).toBe('9400020103');
     const uuid = new Uint8Array(16).fill(0xab);
@@ -249,7 +260,7 @@ const decoders = [
     'client',
     codec.decodeClient,
     keys.clientKey(2),
-    codec.encodeClient({ clientId: 2, owner: Uint8Array.of(1), verifier: none, since: 0 }),
+    codec.encodeClient({ clientId: 2, owner: Uint8Array.of(1), verifier: none, since: 0, uid: 0, leaseMs: 0 }),
   ],
   [
     'provisional',

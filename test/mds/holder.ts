@@ -73,7 +73,7 @@ export class Holder {
   }
 
   async giveBack([stateid, ino, iomode, offset, length]: Recall): Promise<void> {
-    await this.client.call(operations.LAYOUTRETURN, [1, ino, stateid, iomode, offset, length], slot);
+    await this.client.call(operations.LAYOUTRETURN, [1, ino, stateid, iomode, offset, length, false], slot);
   }
 
   /** Whatever the server sent before has come. */

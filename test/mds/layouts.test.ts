@@ -31,9 +31,9 @@ describe('granting', () => {
     const [, path, , size] = await client.call(operations.GETDEVICEINFO, [device ?? new Uint8Array(16)]);
     expect([path, size]).toEqual([rig.lab.fs.device.path, rig.lab.fs.device.size]);
     rig.lab.fs.device.write(storage ?? 0, Buffer.alloc(2 * block, 9));
-    expect(await client.call(operations.LAYOUTCOMMIT, [ino, layout.stateid, [[0, 2 * block]], 4999, null])).toEqual([
-      5000,
-    ]);
+    expect(
+      await client.call(operations.LAYOUTCOMMIT, [ino, layout.stateid, [[0, 2 * block]], 4999, null, null]),
+    ).toEqual([5000]);
     expect(await client.returnLayout(ino, layout.stateid)).toBeNull();
     const [data] = await client.call(operations.READ, [stateid, 0, 8192]);
     expect(Buffer.from(data)).toEqual(Buffer.alloc(5000, 9));
@@ -192,7 +192,7 @@ describe('recall', () => {
     await back.call(operations.BIND_CONN_TO_SESSION, [reader.session]);
     rig.clock.advance(1000);
     const [recalled] = await back.recall();
-    await back.request([0, 99, reader.session, 1, 1, false, 51, [1, ino, recalled, 3, 0, Infinity], null]);
+    await back.request([0, 99, reader.session, 1, 1, false, 51, [1, ino, recalled, 3, 0, Infinity, false], null]);
     expect((await pending).segment[0]).toBe(rw);
   });
 });
@@ -217,7 +217,7 @@ describe('fencing', () => {
     expect(await client.statusOf(operations.LAYOUTGET, [ino, stateid, read, 0, block, 0, 64, false])).toBe(
       'ADMIN_REVOKED',
     );
-    expect(await client.statusOf(operations.LAYOUTRETURN, [1, ino, held.stateid, any, 0, Infinity])).toBe(
+    expect(await client.statusOf(operations.LAYOUTRETURN, [1, ino, held.stateid, any, 0, Infinity, false])).toBe(
       'ADMIN_REVOKED',
     );
     expect(await client.call(operations.TEST_STATEID, [[held.stateid]])).toEqual([[10047]]);
@@ -276,7 +276,7 @@ describe('returning', () => {
       await client.layout(ino, stateid, rw, 0, block);
     }
     expect(rig.server.status().layouts).toHaveLength(2);
-    await client.call(operations.LAYOUTRETURN, [returnKind.all, null, null, any, 0, Infinity]);
+    await client.call(operations.LAYOUTRETURN, [returnKind.all, null, null, any, 0, Infinity, false]);
     expect(rig.server.status().layouts).toEqual([]);
   });
 
@@ -284,7 +284,7 @@ describe('returning', () => {
     const client = await rig.client();
     const { ino, stateid } = await client.create('a', Buffer.alloc(3 * block));
     const held = await client.layout(ino, stateid, rw, 0, 3 * block);
-    const [left] = await client.call(operations.LAYOUTRETURN, [1, ino, held.stateid, any, block, block]);
+    const [left] = await client.call(operations.LAYOUTRETURN, [1, ino, held.stateid, any, block, block, false]);
     expect(left && stateIdFromWire(left)).toEqual({ ...stateIdFromWire(held.stateid), seqid: 2 });
     expect(rig.server.status().layouts[0]?.segments).toEqual([
       { iomode: rw, offset: 0, length: block },
@@ -297,7 +297,7 @@ describe('returning', () => {
     const { ino, stateid } = await client.create('a', Buffer.alloc(3 * block));
     const held = await client.layout(ino, stateid, rw, 0, block);
     const commit = (offset: number, last: number | null) =>
-      client.statusOf(operations.LAYOUTCOMMIT, [ino, held.stateid, [[offset, block]], last, null]);
+      client.statusOf(operations.LAYOUTCOMMIT, [ino, held.stateid, [[offset, block]], last, null, null]);
     expect(await commit(block, null)).toBe('BADLAYOUT');
     expect(await commit(0, 2 * block)).toBe('INVAL');
     expect(await commit(0, null)).toBe('OK');

@@ -150,7 +150,12 @@ export interface Identity {
   readonly verifier?: string;
   readonly uid?: number;
   readonly callbackSlots?: number;
+  /** Says RECLAIM_COMPLETE at once, as a client does that has nothing to reclaim: unless false. */
+  readonly complete?: boolean;
 }
+
+/** Of a session of a RawClient; tests that count their requests use the others. */
+const lastSlot = 7;
 
 /** A client with one connection, one session, and a slot that it uses in order. */
 export class RawClient {
@@ -174,8 +179,15 @@ export class RawClient {
   static async connect(address: string, identity: Identity = {}): Promise<RawClient> {
     const connection = await RawConnection.open(address);
     const [id, sequence, , , , , rootIno] = await connection.call(operations.EXCHANGE_ID, introduction(identity));
-    const [session] = await connection.call(operations.CREATE_SESSION, [id, sequence, 8, identity.callbackSlots ?? 8]);
-    return new RawClient(connection, id, session, rootIno, sequence);
+    const [session] = await connection.call(operations.CREATE_SESSION, [
+      id,
+      sequence,
+      lastSlot + 1,
+      identity.callbackSlots ?? 8,
+    ]);
+    const client = new RawClient(connection, id, session, rootIno, sequence);
+    if (identity.complete !== false) await client.call(operations.RECLAIM_COMPLETE, [], lastSlot);
+    return client;
   }
 
   /** In order on slot 0, or on `slot` beside what waits there. */
@@ -244,7 +256,7 @@ export class RawClient {
   }
 
   async returnLayout(ino: number, stateid: RequestOf<typeof operations.CLOSE>[0], slot = 0) {
-    const [left] = await this.call(operations.LAYOUTRETURN, [1, ino, stateid, 3, 0, Infinity], slot);
+    const [left] = await this.call(operations.LAYOUTRETURN, [1, ino, stateid, 3, 0, Infinity, false], slot);
     return left === null ? null : stateIdFromWire(left);
   }
 }

@@ -30,7 +30,7 @@ test('what was not returned before the last close is recalled, for writing only'
   expect([iomode, offset, length, changed]).toEqual([rw, 0, block, false]);
   expect(rig.server.status().breaks).toMatchObject([{ ino, reason: 'close' }]);
 
-  await client.call(operations.LAYOUTRETURN, [1, ino, recalled, rw, 0, Infinity]);
+  await client.call(operations.LAYOUTRETURN, [1, ino, recalled, rw, 0, Infinity, false]);
   expect(rig.server.status()).toMatchObject({
     breaks: [],
     layouts: [{ ino, state: 'held', segments: [{ iomode: read, offset: 2 * block, length: block }] }],

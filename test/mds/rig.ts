@@ -8,14 +8,16 @@ import { type Identity, RawClient, RawConnection } from './raw-client.ts';
 export const leaseMs = 10_000;
 
 export class Rig {
-  readonly lab: Lab;
+  lab: Lab;
   clock = new ManualClock();
   #server: MetadataServer;
   #address = '';
   readonly #connections: RawConnection[] = [];
+  readonly #first: Lab;
 
   private constructor(lab: Lab, options: MetadataServerOptions) {
     this.lab = lab;
+    this.#first = lab;
     this.#server = new MetadataServer(lab.fs, { leaseMs, clock: this.clock, ...options });
   }
 
@@ -43,8 +45,12 @@ export class Rig {
     return connection;
   }
 
-  async client(identity?: Identity): Promise<RawClient> {
-    const client = await RawClient.connect(this.#address, identity);
+  client(identity?: Identity): Promise<RawClient> {
+    return this.clientAt(this.#address, identity);
+  }
+
+  async clientAt(address: string, identity?: Identity): Promise<RawClient> {
+    const client = await RawClient.connect(address, identity);
     this.#connections.push(client.connection);
     return client;
   }
@@ -53,6 +59,20 @@ export class Rig {
   async restart(options: MetadataServerOptions = {}): Promise<void> {
     await this.#server.close();
     await this.lab.remount();
+    await this.#again(options);
+  }
+
+  /** As `restart`, after a kill at this moment. */
+  async crash(options: MetadataServerOptions = {}): Promise<void> {
+    const left = await this.lab.crashed();
+    await this.#server.close();
+    await this.lab.unmount();
+    this.lab = left;
+    await this.lab.mount();
+    await this.#again(options);
+  }
+
+  async #again(options: MetadataServerOptions): Promise<void> {
     this.clock = new ManualClock();
     this.#server = new MetadataServer(this.lab.fs, { leaseMs, clock: this.clock, ...options });
     await this.#listen();
@@ -63,7 +83,8 @@ export class Rig {
       for (const connection of this.#connections) await connection.end();
       await this.#server.close();
     } finally {
-      await this.lab.remove();
+      await this.lab.unmount();
+      await this.#first.remove();
     }
   }
 

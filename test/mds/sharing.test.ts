@@ -140,7 +140,7 @@ class Peer {
     try {
       const [left] = await this.client.call(
         operations.LAYOUTRETURN,
-        [1, this.#ino, stateid, 3, offset, length],
+        [1, this.#ino, stateid, 3, offset, length, false],
         this.#slot,
       );
       if (left === null && this.#layout === state) this.#layout = undefined;

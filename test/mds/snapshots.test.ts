@@ -52,7 +52,7 @@ test('a layout for writing is recalled, what it commits is in the snapshot, what
   const made = other.call(operations.CREATE, [snapshots, Buffer.from('s'), [createKind.directory, 0]]);
   const [recalled, recalledIno] = await writer.connection.recall();
   expect(recalledIno).toBe(ino);
-  await writer.call(operations.LAYOUTCOMMIT, [ino, recalled, [[0, 2 * block]], 2 * block - 1, null]);
+  await writer.call(operations.LAYOUTCOMMIT, [ino, recalled, [[0, 2 * block]], 2 * block - 1, null, null]);
   await writer.returnLayout(ino, recalled);
   const [{ 0: snapshot }] = await made;
 
@@ -62,7 +62,7 @@ test('a layout for writing is recalled, what it commits is in the snapshot, what
   // The blocks are shared by now: the client gets others, and the snapshot stays as it is.
   const again = await writer.layout(ino, stateid, rw, 0, 2 * block);
   for (const [, , length, , storage] of again.extents) device.write(storage, Buffer.alloc(length, 9));
-  await writer.call(operations.LAYOUTCOMMIT, [ino, again.stateid, [[0, 2 * block]], 2 * block - 1, null]);
+  await writer.call(operations.LAYOUTCOMMIT, [ino, again.stateid, [[0, 2 * block]], 2 * block - 1, null, null]);
   await writer.returnLayout(ino, again.stateid);
   expect((await contentOf(other, ino)).equals(Buffer.alloc(2 * block, 9))).toBe(true);
   expect((await contentOf(other, copy)).equals(whole)).toBe(true);

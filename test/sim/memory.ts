@@ -309,7 +309,7 @@ function within(grant: Grant, offset: number, length: number): boolean {
 }
 
 /** Arguments of a LAYOUTRETURN. */
-type Gone = readonly [number, number | null, unknown, number, number, number];
+type Gone = readonly [number, number | null, unknown, number, number, number, ...unknown[]];
 
 /** What is left after a LAYOUTRETURN of these arguments. */
 function without(grants: readonly Grant[], [kind, ino, , mode, offset, length]: Gone): Grant[] {

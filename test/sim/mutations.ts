@@ -109,7 +109,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'quarantine-ends-with-the-lease',
     breaks: 'a fence alone gives nothing free: nothing on a raw BAR stops a late access',
-    module: 'mds/clients.ts',
+    module: 'mds/past-clients.ts',
     changes: [
       [
         'if (this.#fs.quarantined().has(client.id)) this.#past.set(client.id, past);',
@@ -121,7 +121,7 @@ export const mutations: readonly Mutation[] = [
     name: 'no-grace',
     breaks: 'after a restart former clients count as holding what they had (RFC 8881 §8.4.2)',
     module: 'mds/server.ts',
-    changes: [['if (clients.returning.size > 0) this.#beginGrace(leaseMs);', '']],
+    changes: [['if (graceMs > 0) this.#beginGrace(graceMs);', '']],
   },
   {
     name: 'former-clients-not-fenced',

@@ -119,6 +119,12 @@ function coherentLayouts(layouts: LayoutBackend, caches: KernelCaches): LayoutBa
       await caches.attributes(ino);
       return answer;
     },
+    // While it could write the file nothing filled pages of it (`Grace.covers`).
+    reclaimLayout: async (ino, request, formers) => {
+      const answer = await layouts.reclaimLayout(ino, request, formers);
+      if (answer !== undefined) await caches.attributes(ino);
+      return answer;
+    },
     granted: (client) => layouts.granted(client),
     forgetGrant: (ino, client) => layouts.forgetGrant(ino, client),
     releaseProvisional: (ino, range, client) => layouts.releaseProvisional(ino, range, client),

@@ -1,0 +1,207 @@
+/**
+ * Incarnations of clients that are gone, and what is left of them: blocks that they may still reach, and grants of the
+ * former run of the server of which nobody knows yet.
+ *
+ * 1. What a fenced incarnation could reach stays in quarantine until its owner comes with another verifier: by that it
+ *    says that nothing of the former incarnation reaches the device any more. Two programs may use one owner by mistake,
+ *    and then the second speaks for a first that lives on (RFC 8881 §18.35): while that one still has a connection,
+ *    which the second does not share, the quarantine lasts until its lease is over and its accesses are done.
+ * 2. An incarnation that the restart of the server cut off (`returning`) counts as holding what the store says was granted
+ *    to it. In the grace period its owner may come back and reclaim (RFC 8881 §8.4.2, §18.42): until the
+ *    RECLAIM_COMPLETE of the new incarnation, the end of that one's lease or the end of grace nothing of the former one is
+ *    given free.
+ * 3. Reclaimed is what stands on record for an incarnation that nobody has put away. A fence takes the record of what was
+ *    granted along, so whoever missed a run of the server with its grace period, or had lost its lease before the crash,
+ *    finds nothing (the edge conditions of RFC 8881 §8.4.3). A run that ended within its grace took nothing away: the right stays.
+ * 4. A record in the store, made before the first grant, keeps all that true over restarts. It goes when nothing is in
+ *    quarantine for the incarnation.
+ */
+import type { Filesystem } from '../fs/engine/filesystem.ts';
+import type { ClientRecord } from '../fs/format/records.ts';
+import type { Access } from '../fs/space/space.ts';
+import type { Client } from './client.ts';
+import type { Clock } from './clock.ts';
+import type { Connection } from './connection.ts';
+import type { Log } from './log.ts';
+
+export interface PastClient {
+  /** Hex of co_ownerid. */
+  readonly owner: string;
+  /** The incarnation of the same owner that has come since. */
+  readonly successor: Client | undefined;
+}
+
+interface Incarnation extends PastClient {
+  /** The principal that it came as: of another one the owner is another. */
+  readonly uid: number;
+  readonly verifier: string;
+  /** Those it had at its end; none that was cut off by a restart. */
+  readonly connections: readonly Connection[];
+  /** When a living program has long begun its last access: lease and longest access are over. */
+  readonly quietAt: number;
+  successor: Client | undefined;
+}
+
+export class PastClients {
+  readonly #fs: Filesystem;
+  readonly #fenced: (client: number) => Promise<void>;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  /** Incarnations with a record that are not among the living. */
+  readonly #past = new Map<number, Incarnation>();
+  /** Those of `#past` that the restart of the server cut off: nobody has fenced them yet. */
+  readonly #returning: Set<number>;
+  #graceEnded = false;
+  #closed = false;
+  #returned: () => void = () => {};
+
+  /** Of the lease that the former run promised, in ms; 0 if nobody is waited for. */
+  readonly formerLeaseMs: number;
+
+  /** `fenced` settles when no fence of the client is under way. */
+  constructor(fs: Filesystem, fenced: (client: number) => Promise<void>, clock: Clock, log: Log) {
+    this.#fs = fs;
+    this.#fenced = fenced;
+    this.#clock = clock;
+    this.#log = log;
+    const records = fs.clientRecords();
+    for (const record of records) this.#past.set(record.clientId, incarnationOf(record, [], clock.now()));
+    const returning = records.filter(({ clientId }) => fs.layouts.granted(clientId).size > 0);
+    this.#returning = new Set(returning.map(({ clientId }) => clientId));
+    this.formerLeaseMs = returning.reduce((longest, { leaseMs }) => Math.max(longest, leaseMs), 0);
+  }
+
+  get all(): ReadonlyMap<number, PastClient> {
+    return this.#past;
+  }
+
+  /** Clients from before the restart that may have layouts, and are neither fenced nor let go. */
+  get returning(): ReadonlySet<number> {
+    return this.#returning;
+  }
+
+  /** Somebody is waited for still. On a filesystem that is never written nothing was granted that could be reclaimed. */
+  get mayReclaim(): boolean {
+    return !this.#graceEnded && this.#returning.size > 0 && !this.#fs.status().readOnly;
+  }
+
+  /** Those of `returning` that nobody has come back for. */
+  unheard(): readonly number[] {
+    return [...this.#returning].filter((id) => this.#past.has(id) && this.#past.get(id)?.successor === undefined);
+  }
+
+  /** One of `returning` may have layouts on the file: any, or for writing. */
+  reaches(ino: number, access: Access): boolean {
+    for (const client of this.#returning) {
+      const granted = this.#fs.layouts.granted(client).get(ino);
+      if (granted === 'write' || (granted !== undefined && access === 'read')) return true;
+    }
+    return false;
+  }
+
+  /** Called when one of `returning` is returning no more. */
+  onReturned(task: () => void): void {
+    this.#returned = task;
+  }
+
+  /** `client` is confirmed as the next incarnation of its owner: rules 1 and 2. @throws FsError ESHUTDOWN, EIO */
+  async supersede(client: Client, connection: Connection): Promise<void> {
+    if (this.#fs.status().readOnly) return;
+    const { introduction } = client;
+    const [owner, verifier, [uid]] = [hex(introduction.owner), hex(introduction.verifier), introduction.credentials];
+    for (const [id, past] of this.#past) {
+      if (past.owner !== owner || past.uid !== uid || past.verifier === verifier) continue;
+      past.successor?.formers.delete(id);
+      past.successor = client;
+      if (this.mayReclaim && this.#returning.has(id)) client.formers.add(id);
+      else if (this.#isQuiet(past) || past.connections.includes(connection)) await this.release(id);
+    }
+  }
+
+  /** The client has reclaimed what it wanted to, or never will. @throws FsError ESHUTDOWN, EIO */
+  async releaseFormers(client: Client): Promise<void> {
+    for (const id of client.formers) await this.release(id);
+  }
+
+  /** Grace is over: who came back and did not say RECLAIM_COMPLETE has had its time. Settles when what it had is free. */
+  async endReclaims(): Promise<void> {
+    this.#graceEnded = true;
+    for (const id of this.#returning) if (this.#past.get(id)?.successor !== undefined) await this.release(id);
+  }
+
+  /** Nothing of this incarnation reaches the device: its blocks are free, and its record is not needed. @throws FsError ESHUTDOWN, EIO */
+  async release(id: number): Promise<void> {
+    const past = this.#past.get(id);
+    this.#past.delete(id);
+    past?.successor?.formers.delete(id);
+    await this.#fenced(id);
+    if (this.#returning.has(id)) await this.#fs.layouts.quarantine(id, []);
+    await this.#fs.layouts.releaseQuarantine(id);
+    await this.#fs.removeClient(id);
+    this.returned(id);
+  }
+
+  /** A client from before the restart is fenced, or let go. */
+  returned(id: number): void {
+    if (this.#returning.delete(id)) this.#returned();
+  }
+
+  /** Rule 4. A record that could not be removed is only looked at once more after the next start. */
+  async ended(client: Client, connections: readonly Connection[]): Promise<void> {
+    if (client.recorded === undefined) return;
+    const { introduction, leaseEndsAt } = client;
+    const [uid] = introduction.credentials;
+    const past = incarnationOf({ ...introduction, uid }, connections, leaseEndsAt + introduction.ioMaxMs);
+    try {
+      await client.recorded;
+      if (this.#fs.quarantined().has(client.id)) this.#past.set(client.id, past);
+      else await this.#fs.removeClient(client.id);
+    } catch (error) {
+      this.#past.set(client.id, past);
+      this.#log.error({ client: client.id, error }, 'the record of a client could not be removed');
+    }
+  }
+
+  /** When `releaseQuiet` has something to do next; Infinity: nothing. */
+  nextQuietAt(): number {
+    let first = Infinity;
+    for (const [id, past] of this.#past) if (this.#awaitsQuiet(id, past)) first = Math.min(first, past.quietAt);
+    return first;
+  }
+
+  /** Rule 1. */
+  releaseQuiet(): void {
+    if (this.#closed) return;
+    for (const [id, past] of this.#past) {
+      if (!this.#awaitsQuiet(id, past) || !this.#isQuiet(past)) continue;
+      this.release(id).catch((error: unknown) => {
+        this.#log.error({ client: id, error }, 'the quarantine of a client could not be released');
+      });
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+  }
+
+  #awaitsQuiet(id: number, { successor }: Incarnation): boolean {
+    return successor !== undefined && !successor.formers.has(id);
+  }
+
+  #isQuiet({ connections, quietAt }: Incarnation): boolean {
+    return quietAt <= this.#clock.now() || connections.every((connection) => connection.closed);
+  }
+}
+
+function incarnationOf(
+  of: Pick<ClientRecord, 'owner' | 'verifier' | 'uid'>,
+  connections: readonly Connection[],
+  quietAt: number,
+): Incarnation {
+  const { uid } = of;
+  return { owner: hex(of.owner), uid, verifier: hex(of.verifier), connections, quietAt, successor: undefined };
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
