@@ -171,23 +171,47 @@ export function isWritable(segment: Segment): boolean {
   return segment.kind === 'blank' || (segment.kind === 'data' && segment.writable);
 }
 
-/** READ_DATA below INVALID_DATA becomes the `old` of pieces that lie over one extent or over none. */
+/**
+ * READ_DATA below INVALID_DATA becomes the `old` of pieces that lie over one extent or over none. Each kind comes in
+ * ascending order, so one look at each extent is enough.
+ */
 function segmentsOf(extents: readonly PlacedExtent[]): readonly Segment[] {
-  const blanks = extents.filter(({ state }) => state === extentState.invalid);
+  const blanks = new Ascending(extents.filter(({ state }) => state === extentState.invalid));
+  const sources = new Ascending(extents.filter(({ state }) => state === extentState.read));
   return extents.flatMap((extent): readonly Segment[] => {
     const { offset, length, state, place } = extent;
     if (state === extentState.none || place === undefined) return [{ kind: 'hole', offset, length }];
     if (state === extentState.readWrite) return [{ kind: 'data', writable: true, offset, length, place }];
     if (state === extentState.read) {
       // Its writable twin takes it along.
-      if (blanks.some((blank) => overlap(blank, extent) !== undefined)) return [];
+      if (blanks.over(extent).length > 0) return [];
       return [{ kind: 'data', writable: false, offset, length, place }];
     }
-    return blankSegments(extent, place, extents);
+    return blankSegments(extent, place, sources.over(extent));
   });
 }
 
-function blankSegments(blank: ByteRange, place: Place, extents: readonly PlacedExtent[]): readonly Segment[] {
+/** Extents that do not overlap each other, asked for by ranges that do not either: all in ascending order. */
+class Ascending {
+  readonly #extents: readonly PlacedExtent[];
+  #next = 0;
+
+  constructor(extents: readonly PlacedExtent[]) {
+    this.#extents = extents;
+  }
+
+  over(range: ByteRange): readonly PlacedExtent[] {
+    const found: PlacedExtent[] = [];
+    for (let at = this.#next; ; at++) {
+      const extent = this.#extents[at];
+      if (extent === undefined || extent.offset >= endOf(range)) return found;
+      if (endOf(extent) > range.offset) found.push(extent);
+      else this.#next = at + 1;
+    }
+  }
+}
+
+function blankSegments(blank: ByteRange, place: Place, sources: readonly PlacedExtent[]): readonly Segment[] {
   const pieces: Segment[] = [];
   let at = blank.offset;
   const upTo = (end: number, old: Place | undefined): void => {
@@ -195,8 +219,8 @@ function blankSegments(blank: ByteRange, place: Place, extents: readonly PlacedE
     pieces.push({ kind: 'blank', offset: at, length: end - at, place: moved(place, at - blank.offset), old });
     at = end;
   };
-  for (const source of extents) {
-    const part = source.state === extentState.read ? overlap(source, blank) : undefined;
+  for (const source of sources) {
+    const part = overlap(source, blank);
     if (part === undefined || source.place === undefined) continue;
     upTo(part.offset, undefined);
     upTo(endOf(part), moved(source.place, part.offset - source.offset));

@@ -65,15 +65,18 @@ export interface LayoutOwner {
 export interface Layout extends EventEmitter<LayoutEvents> {
   readonly iomode: 'READ' | 'RW';
   readonly onRecall: 'return' | 'ignore';
-  /** Ascending by file offset; where READ_DATA and INVALID_DATA overlap the first is the source of a copy-on-write. */
+  /**
+   * Ascending by file offset; where READ_DATA and INVALID_DATA overlap the first is the source of a copy-on-write. What
+   * was committed is READ_WRITE_DATA.
+   */
   readonly segments: readonly LayoutSegment[];
   /** What is held still, ascending. */
   readonly ranges: readonly ByteRange[];
   /** Accesses may be started: held, and the lease cannot have ended. */
   readonly live: boolean;
   /**
-   * What was written becomes part of the file, durably.
-   * @param ranges whole blocks, within what is held for writing
+   * What was written becomes part of the file, durably. From the call on nothing reads the READ_DATA below `ranges` any more.
+   * @param ranges whole blocks, written as such, within what is held for writing
    * @throws ClientError BADLAYOUT (not held), ADMIN_REVOKED, STATE_LOST, and others of LAYOUTCOMMIT
    */
   commit(ranges: readonly ByteRange[], options?: { readonly lastWriteOffset?: number }): Promise<void>;
@@ -124,6 +127,7 @@ export class HeldLayout extends EventEmitter<LayoutEvents> implements Layout {
 
   async commit(ranges: readonly ByteRange[], options: { readonly lastWriteOffset?: number } = {}): Promise<void> {
     if (this.#revoked !== undefined) throw this.#revoked;
+    this.#segments = this.#segments.flatMap((segment) => committed(segment, ranges));
     await this.#owner.commitLayout(ranges, options.lastWriteOffset);
   }
 
@@ -135,13 +139,7 @@ export class HeldLayout extends EventEmitter<LayoutEvents> implements Layout {
   /** The range is no part of this layout any more. */
   drop(range: ByteRange): void {
     this.#held = this.#held.flatMap((held) => without(held, [range]));
-    this.#segments = this.#segments.flatMap((segment) =>
-      without(segment, [range]).map((left) => ({
-        ...segment,
-        ...left,
-        ...(segment.state === 'NONE_DATA' ? {} : movedBy(segment, left.offset - segment.offset)),
-      })),
-    );
+    this.#segments = this.#segments.flatMap((segment) => without(segment, [range]).map((left) => cut(segment, left)));
   }
 
   /** Tells the program, once, that nothing of it may be used. */
@@ -159,12 +157,29 @@ export class HeldLayout extends EventEmitter<LayoutEvents> implements Layout {
   }
 }
 
-function movedBy(
-  { storageOffset, busAddress }: { readonly storageOffset: number; readonly busAddress: bigint | undefined },
-  by: number,
-): { storageOffset: number; busAddress: bigint | undefined } {
-  return {
+type PlacedSegment = Extract<LayoutSegment, { readonly storageOffset: number }>;
+
+function cut(segment: LayoutSegment, to: ByteRange): LayoutSegment {
+  return segment.state === 'NONE_DATA' ? { ...segment, ...to } : cutPlaced(segment, to);
+}
+
+function cutPlaced(segment: PlacedSegment, { offset, length }: ByteRange): PlacedSegment {
+  const by = offset - segment.offset;
+  const { storageOffset, busAddress } = segment;
+  const moved = {
     storageOffset: storageOffset + by,
     busAddress: busAddress === undefined ? undefined : busAddress + BigInt(by),
   };
+  return { ...segment, offset, length, ...moved };
+}
+
+/** The old data below what was written is gone, and what was written is in its place (RFC 5663 §2.3.5). */
+function committed(segment: LayoutSegment, ranges: readonly ByteRange[]): readonly LayoutSegment[] {
+  if (segment.state !== 'READ_DATA' && segment.state !== 'INVALID_DATA') return [segment];
+  const left = without(segment, ranges);
+  const rest = left.map((part) => cutPlaced(segment, part));
+  if (segment.state === 'READ_DATA') return rest;
+  const written = without(segment, left);
+  const filled = written.map((part) => ({ ...cutPlaced(segment, part), state: 'READ_WRITE_DATA' as const }));
+  return [...rest, ...filled].sort((a, b) => a.offset - b.offset);
 }

@@ -211,9 +211,9 @@ async function confirm(
   const { leases, counters } = call.context;
   const result = leases.table.confirm(leases.now, grant);
   if (result.kind === 'recalled') {
-    leases.perform(result.actions);
-    leases.settle(call.client.id, ino);
     await releaseUnheld(ino, span, call);
+    leases.settle(call.client.id, ino);
+    leases.perform(result.actions);
     throw new StatusError('RECALLCONFLICT', `layouts on inode ${ino} were asked back meanwhile`);
   }
   counters.layoutsGranted++;
@@ -223,14 +223,16 @@ async function confirm(
 
 async function cancel(grant: number, ino: number, mode: Iomode, span: Span, call: SessionCall): Promise<void> {
   const { leases } = call.context;
-  leases.perform(leases.table.cancel(leases.now, grant));
-  leases.settle(call.client.id, ino);
+  const actions = leases.table.cancel(leases.now, grant);
   if (mode === iomode.rw) await releaseUnheld(ino, span, call);
+  leases.settle(call.client.id, ino);
+  leases.perform(actions);
 }
 
 /**
- * Blocks provided for a grant that did not come about go back, but for those below what the client does hold. If it is
- * being fenced that has to be over first: until then nobody can tell the two apart.
+ * Blocks provided for a grant that did not come about go back, but for those below what the client does hold; and first, for
+ * whoever waits for the range is woken only then, as after a return. If the client is being fenced that has to be over
+ * before: until then nobody can tell the two apart.
  */
 async function releaseUnheld(ino: number, span: Span, { context, client }: SessionCall): Promise<void> {
   await context.leases.fenceOf(client.id);

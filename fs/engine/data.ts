@@ -194,6 +194,8 @@ function isInPlace(v: Volume, inode: Inode, from: number, to: number): boolean {
   // As nearly always: one extent, of this file alone.
   const whole = map.find(from);
   if (whole?.mark === 0 && whole.fileBlock <= from && to <= whole.fileBlock + whole.length) return true;
+  // The commit of what lies over it would undo the write (staging.ts).
+  if ((v.provisional.get(inode.ino)?.find(from)?.fileBlock ?? Infinity) < to) return false;
   for (const part of map.cover(from, to)) {
     if (part.block === undefined || isUnwritten(part)) return false;
     for (const { isOwn } of byShares(v, part)) if (!isOwn) return false;

@@ -7,7 +7,7 @@ import type { Access } from '../space/space.ts';
 import { zeroPastEnd } from './data.ts';
 import type { Extent } from './extents.ts';
 import { isCow } from './file-flags.ts';
-import { BlockQueue, blocksOf, placement, quarantineProvisional, replaceBlocks } from './file-space.ts';
+import { BlockQueue, blocksOf, byShares, placement, quarantineProvisional, replaceBlocks } from './file-space.ts';
 import { grantsOf } from './grants.ts';
 import { dropSomeHolds, holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
@@ -19,7 +19,7 @@ const bs = limits.blockSize;
 
 /**
  * A fenced client reaches nothing that matters any more: what it could write is copied away and held, what it could
- * read is held once its file gives it up, what it was provided is held at once. Where there is no room for the copy
+ * read, also below what it was provided, is held once its file gives it up, what it was provided is held at once. Where there is no room for the copy
  * the blocks stay in the file, held. The last of it is durable with the open group.
  * @throws FsError EIO
  */
@@ -52,7 +52,7 @@ export async function quarantineFormer(v: Volume, clients: readonly number[]): P
   for (const client of clients) {
     for (const [ino, access] of grantsOf(v, client)) {
       for (let at = 0; at < Infinity; ) {
-        at = holdSome(v, client, ino, accessOf(v, ino, access), at);
+        at = holdSome(v, client, ino, access, at);
         const turn = pace.step();
         if (turn !== undefined) await turn;
       }
@@ -104,23 +104,54 @@ function endOf({ offset, length }: FencedSegment): number {
   return blocksOf(offset + length);
 }
 
-/** Of a staged file a client could write the stage, which is provisional. */
-function accessOf(v: Volume, ino: number, access: Access): Access {
+interface Reached extends Extent {
+  readonly access: Access;
+}
+
+/**
+ * What a client with this access to the file could do with the blocks of one extent. It could write only what is the file's
+ * alone: over the rest it was provided with blocks (staging.ts, S2), which stay provisional until all of this is held.
+ */
+function* reachOf(v: Volume, ino: number, extent: Extent, access: Access): Generator<Reached> {
   const inode = v.inodes.peek(ino);
-  return inode !== undefined && isCow(inode) ? 'read' : access;
+  if (access === 'read' || (inode !== undefined && isCow(inode))) {
+    yield { ...extent, access: 'read' };
+    return;
+  }
+  const provided = v.provisional.get(ino);
+  for (const { fileBlock, block, length, mark, isOwn } of byShares(v, extent)) {
+    for (const part of provided?.cover(fileBlock, fileBlock + length) ?? [{ fileBlock, block: undefined, length }]) {
+      const at = { fileBlock: part.fileBlock, block: block + part.fileBlock - fileBlock, length: part.length, mark };
+      yield { ...at, access: isOwn && part.block === undefined ? 'write' : 'read' };
+    }
+  }
 }
 
 /** Of the extents from file block `at` on, in place; answers where to go on. */
 function holdSome(v: Volume, client: number, ino: number, access: Access, at: number): number {
-  const some: Extent[] = [];
-  for (const extent of v.extents.get(ino)?.within(at, Infinity) ?? []) {
-    if (some.length === limits.releasedExtentsMax) break;
-    some.push(extent);
-  }
-  for (const extent of some) holdInPlace(v, extent, client, access);
+  const some = firstReached(v, { ino, offset: 0, length: Infinity, access }, at, Infinity);
+  for (const part of some) holdInPlace(v, part, client, part.access);
   return nextAfter(some);
 }
 
+/** The first parts of the segment from file block `at` on; no more than `blocksMax` that have to be copied. */
+function firstReached(v: Volume, segment: FencedSegment, at: number, blocksMax: number): readonly Reached[] {
+  const { ino, access } = segment;
+  const some: Reached[] = [];
+  let left = blocksMax;
+  for (const extent of v.extents.get(ino)?.within(at, endOf(segment)) ?? []) {
+    for (const part of reachOf(v, ino, extent, access)) {
+      if (some.length === limits.releasedExtentsMax || left === 0) return some;
+      // Only what is copied takes long because it is long.
+      const length = part.access === 'read' ? part.length : Math.min(part.length, left);
+      some.push({ ...part, length });
+      if (part.access === 'write') left -= length;
+    }
+  }
+  return some;
+}
+
+/** Infinity: nothing is left. */
 function nextAfter(some: readonly Extent[]): number {
   const last = some.at(-1);
   return last === undefined ? Infinity : last.fileBlock + last.length;
@@ -128,24 +159,12 @@ function nextAfter(some: readonly Extent[]): number {
 
 /** Of the extents from file block `at` on; answers where to go on. */
 function putAwaySome(v: Volume, client: number, segment: FencedSegment, at: number): number {
-  const { ino } = segment;
-  const inode = v.inodes.peek(ino);
-  const map = v.extents.get(ino);
-  if (inode === undefined || map === undefined) return Infinity;
-  const access = accessOf(v, ino, segment.access);
-  const some: Extent[] = [];
-  let blocks = 0;
-  for (const extent of map.within(at, endOf(segment))) {
-    const isFull = some.length === limits.releasedExtentsMax || blocks === limits.fencedBlocksMax;
-    if (isFull) break;
-    // Only what is copied takes long because it is long.
-    const length = access === 'read' ? extent.length : Math.min(extent.length, limits.fencedBlocksMax - blocks);
-    if (access === 'write') blocks += length;
-    some.push({ ...extent, length });
-  }
-  for (const extent of some) {
-    holdInPlace(v, extent, client, access);
-    if (access === 'write') moveAway(v, inode, extent);
+  const inode = v.inodes.peek(segment.ino);
+  if (inode === undefined) return Infinity;
+  const some = firstReached(v, segment, at, limits.fencedBlocksMax);
+  for (const part of some) {
+    holdInPlace(v, part, client, part.access);
+    if (part.access === 'write') moveAway(v, inode, part);
   }
   return nextAfter(some);
 }

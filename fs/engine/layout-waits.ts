@@ -17,7 +17,7 @@ function breakAll(v: Volume, ino: number, ranges: readonly ByteRange[], reason: 
   const found: LayoutBreak[] = [];
   try {
     for (const range of ranges) {
-      const each = v.leases.breakLayouts(ino, range, reason, undefined);
+      const each = v.breakLayouts(ino, range, reason);
       if (each !== undefined) found.push(each);
     }
   } catch (error) {

@@ -15,19 +15,18 @@ import {
   BlockQueue,
   blocksIn,
   blocksOf,
-  byShares,
   isUnwritten,
   mapBlocks,
   markBlocks,
   placement,
-  replaceBlocks,
+  unmapBlocks,
 } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import type { ByteRange, CommitRequest, ExtentState, LayoutExtent } from './leases.ts';
 import { extentState } from './leases.ts';
 import { changed } from './namespace.ts';
 import { dropPrivileges } from './privileges.ts';
-import { blocksToCommit, commitStaged, stageOf } from './staging.ts';
+import { blocksToCommit, commitStaged, toProvide, writablePieces } from './staging.ts';
 import type { Volume } from './volume.ts';
 import { residentXattrs } from './xattr-records.ts';
 
@@ -49,10 +48,11 @@ export function mapForRead(v: Volume, inode: Inode, range: ByteRange): readonly 
 }
 
 /**
- * READ_WRITE_DATA where the file has blocks of its own, INVALID_DATA where the client has to write whole blocks first.
- * Shared blocks are copied now, holes get provisional blocks; of a `cow` file all of the range does (staging.ts). The caller makes it durable before it is granted (I5).
+ * READ_WRITE_DATA where the file has blocks of its own, INVALID_DATA where the client has to write whole blocks first: on
+ * unwritten blocks of the file, and on provisional ones over holes and over what is shared or staged, there with READ_DATA
+ * below (staging.ts). The caller makes it durable before it is granted (I5).
  * What the client will write nobody sees, so the file loses its privileges now (as in xfs_fs_map_blocks).
- * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG; Wait
+ * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG, EAGAIN (provided to another client); Wait
  */
 export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: number): readonly LayoutExtent[] {
   v.requireChangeable(inode);
@@ -62,35 +62,29 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
   if (to * bs > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range });
   requireSettled(v, inode);
   residentXattrs(v, inode);
-  const isStaged = isCow(inode);
-  const shared = isStaged ? [] : sharedIn(v, inode, from, to);
   const missing = missingIn(v, inode, from, to, client);
   v.requireQuota(inode, blocksIn(missing));
-  v.requireSpace(inode.ino, blocksIn(shared) + blocksIn(missing), v.freeTo('client'));
+  v.requireSpace(inode.ino, blocksIn(missing), v.freeTo('client'));
 
-  unshare(v, inode, shared);
   provide(v, inode, missing, client);
   if (dropPrivileges(v, inode)) changed(v, inode, v.clock.now());
-  if (isStaged) disownTail(v, inode);
+  if (isCow(inode)) disownTail(v, inode);
   else ownTail(v, inode, from, to, client);
 
   const extents: LayoutExtent[] = [];
   for (const part of coverFile(v, inode, from, to)) {
-    if (part.block !== undefined && !isStaged) {
-      push(extents, isUnwritten(part) ? extentState.invalid : extentState.readWrite, part, part.block);
-      continue;
-    }
-    for (const { stage, oldBlock } of stageOf(v, inode, part)) {
-      if (oldBlock !== undefined) push(extents, extentState.read, stage, oldBlock);
-      push(extents, extentState.invalid, stage, stage.block);
+    for (const { at, old, isProvided } of writablePieces(v, inode, part, client)) {
+      if (old !== undefined) push(extents, extentState.read, at, old);
+      push(extents, isProvided || isUnwritten(at) ? extentState.invalid : extentState.readWrite, at, at.block);
     }
   }
   return extents;
 }
 
 /**
- * Blocks the client wrote become the file's (RFC 8881 §18.42): the size grows to the last byte written and never
- * shrinks, the modification time never goes back. Blocks past the end of the file stay provisional.
+ * Blocks the client wrote become the file's (RFC 8881 §18.42), in place of shared ones where they lie over such: the size
+ * grows to the last byte written and never shrinks, the modification time never goes back. Blocks past the end of the
+ * file stay provisional.
  * @throws FsError EINVAL (the last byte lies outside the ranges), EFBIG, EROFS, ENOSPC and EDQUOT (a `cow` file); Wait
  */
 export function commit(
@@ -191,20 +185,11 @@ function discardTail(v: Volume, ino: number, { offset, length }: ByteRange, clie
   v.tailOwners.set(ino, nobody);
 }
 
-/** Blocks of the range that other files map too, or would after a crash. */
-function sharedIn(v: Volume, inode: Inode, from: number, to: number): readonly Extent[] {
-  return [...(v.extents.get(inode.ino)?.within(from, to) ?? [])]
-    .flatMap((extent) => [...byShares(v, extent)])
-    .filter(({ isOwn }) => !isOwn);
-}
-
-/** Holes of the range, or all of it where it is staged, that nothing was provided for. @throws FsError EAGAIN: to another client there was */
+/** What has to be provided in the range and is not yet. @throws FsError EAGAIN: to another client it was */
 function missingIn(v: Volume, inode: Inode, from: number, to: number, client: number): readonly Hole[] {
   const provided = v.provisional.get(inode.ino);
   const missing: Hole[] = [];
-  const whole: Hole = { fileBlock: from, block: undefined, length: to - from };
-  for (const part of isCow(inode) ? [whole] : coverFile(v, inode, from, to)) {
-    if (part.block !== undefined) continue;
+  for (const part of toProvide(v, inode, from, to)) {
     for (const hole of provided?.cover(part.fileBlock, part.fileBlock + part.length) ?? [part]) {
       if (hole.block === undefined) missing.push(hole);
       else if (hole.mark !== client)
@@ -214,22 +199,13 @@ function missingIn(v: Volume, inode: Inode, from: number, to: number, client: nu
   return missing;
 }
 
-/** After this no other file maps these blocks, for which there is room. */
-function unshare(v: Volume, inode: Inode, shared: readonly Extent[]): void {
-  if (shared.length === 0) return;
-  const pieces = v.space.allocate(blocksIn(shared));
-  assert(pieces !== undefined, 'there is room for the copies');
-  const blocks = new BlockQueue(pieces);
-  for (const extent of shared) replaceBlocks(v, inode, extent, blocks);
-}
-
-/** Holes, for which there is room, get blocks that are the client's until it commits. */
+/** Parts of the file, for which there is room, get blocks that are the client's until it commits. */
 function provide(v: Volume, inode: Inode, missing: readonly Hole[], client: number): void {
   const first = missing[0];
   if (first === undefined) return;
   const needed = blocksIn(missing);
   const pieces = v.space.allocateProvisional(needed, client, placement(v, inode, first.fileBlock, needed));
-  assert(pieces !== undefined, 'there is room for the holes');
+  assert(pieces !== undefined, 'there is room for what is missing');
   const blocks = new BlockQueue(pieces);
   const map = v.provisionalOf(inode.ino);
   const touch = v.changes.provisionalOf(inode.ino);
@@ -243,6 +219,11 @@ function provide(v: Volume, inode: Inode, missing: readonly Hole[], client: numb
   }
 }
 
+/**
+ * The file maps what was provided, in one group with the end of what it mapped there: a shared block loses a sharer, and is
+ * free with the last one. Whoever else may read it does so through another file that maps it; the committing client has said
+ * that it does not any more (docs/protocol.md, LAYOUTCOMMIT; I6).
+ */
 function commitBlocks(v: Volume, inode: Inode, from: number, to: number, client: number): void {
   const map = v.provisional.get(inode.ino);
   const own = [...(map?.within(from, to) ?? [])].filter(({ mark }) => mark === client);
@@ -251,6 +232,7 @@ function commitBlocks(v: Volume, inode: Inode, from: number, to: number, client:
     map?.remove(extent.fileBlock, extent.fileBlock + extent.length, touch);
     v.space.provisionalToFile(extent, client);
     v.quotas.charge(inode, -extent.length);
+    unmapBlocks(v, inode, extent.fileBlock, extent.fileBlock + extent.length);
     mapBlocks(v, inode, extent.fileBlock, extent, 0);
   }
   if (map?.isEmpty === true) v.provisional.delete(inode.ino);

@@ -103,9 +103,10 @@ export interface LayoutBackend {
    */
   mapForRead(ino: number, range: ByteRange, client: number): Reply<readonly LayoutExtent[]>;
   /**
-   * Extents for writing, READ_WRITE_DATA and INVALID_DATA, ascending and gapless over the whole range; holes get
-   * provisional blocks, shared blocks are copied first. All of it is durable when it settles (I5).
-   * @throws FsError ENOSPC, EROFS, EFBIG, ENOENT; GrantBusy
+   * Extents for writing, READ_WRITE_DATA and INVALID_DATA, ascending and gapless over the whole range, over holes and over
+   * shared blocks provisional ones; READ_DATA right before the INVALID_DATA that lies over the same bytes. All of it is
+   * durable when it settles (I5).
+   * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG, ENOENT; GrantBusy
    */
   mapForWrite(ino: number, range: ByteRange, client: number): Promise<readonly LayoutExtent[]>;
   /** What was written becomes part of the file, durably (RFC 8881 §18.42). Answers the size if it changed. */

@@ -1,27 +1,71 @@
 /**
- * Layouts for writing on files whose every overwrite is atomic (`cow`). The client never gets a block of the file to write
- * to: all of the range is staged, on provisional blocks that stay the client's until it returns the layout. It sees
- * INVALID_DATA there, with READ_DATA below it where the file has data (RFC 5663 §2.3.5, copy-on-write by the client). Its
- * LAYOUTCOMMIT copies what was written to new blocks, which become the file's in one group; the client may go on
- * writing to the stage at once, and what it never commits nobody sees.
+ * Layouts for writing where the file has data that must not be overwritten in place: the client writes to provisional blocks
+ * of its own. It sees INVALID_DATA there with READ_DATA below it, and copies what it needs of the old data itself (RFC 5663
+ * §2.3.5, copy-on-write by the client). What it never commits nobody sees.
+ *
+ * - Shared blocks: the commit puts the provisional block in the place of the shared one (layouts.ts). A block stays provided
+ *   so until it is committed or returned, also where the file is the last one that maps the old block by then: the client
+ *   may have written to it already.
+ * - Files whose every overwrite is atomic (`cow`): the client never gets a block of the file to write to. All of the range is
+ *   staged, on blocks that stay the client's until it returns the layout. The commit copies what was written to new
+ *   blocks, which become the file's in one group; the client may go on writing to the stage at once.
+ *
+ * S1 Provisional blocks of a file do not overlap in the file.
+ * S2 What lies below a provisional block is a hole, or an extent that is marked as shared, or the file is `cow`: of
+ *    other files nothing is mapped below a layout for writing, and the mark outlives the sharing.
+ * S3 So nobody writes in place to what lies below a provisional block.
  */
 import { assert } from '../errors.ts';
 import type { Extent, Hole } from './extents.ts';
-import { BlockQueue, blocksIn, isUnwritten, placement, replaceBlocks } from './file-space.ts';
+import { isCow } from './file-flags.ts';
+import { BlockQueue, blocksIn, byShares, isUnwritten, placement, replaceBlocks } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import type { Volume } from './volume.ts';
 
-/** A piece of a stage, and where the file has the same blocks if it has data there. */
-export interface Staged {
-  readonly stage: Extent;
-  readonly oldBlock: number | undefined;
+/** A piece of the file as the client may write it. */
+export interface WritablePiece {
+  /** The file's own block, or what was provided. */
+  readonly at: Extent;
+  readonly isProvided: boolean;
+  /** Where the old data of what was provided begins, if there is any. */
+  readonly old: number | undefined;
 }
 
-/** The stage below one part of the file, in pieces that are whole on both sides. */
-export function* stageOf(v: Volume, inode: Inode, part: Extent | Hole): Generator<Staged> {
+/** One part of the file cut into what the client was provided with and what it writes in place. */
+export function* writablePieces(
+  v: Volume,
+  inode: Inode,
+  part: Extent | Hole,
+  client: number,
+): Generator<WritablePiece> {
   const hasData = part.block !== undefined && !isUnwritten(part);
-  for (const stage of v.provisionalOf(inode.ino).within(part.fileBlock, part.fileBlock + part.length)) {
-    yield { stage, oldBlock: hasData ? part.block + stage.fileBlock - part.fileBlock : undefined };
+  const end = part.fileBlock + part.length;
+  for (const piece of v.provisional.get(inode.ino)?.cover(part.fileBlock, end) ?? [{ ...part, block: undefined }]) {
+    const by = piece.fileBlock - part.fileBlock;
+    if (piece.block !== undefined && piece.mark === client) {
+      yield { at: piece, isProvided: true, old: hasData ? part.block + by : undefined };
+    } else if (part.block !== undefined) {
+      const { fileBlock, length } = piece;
+      yield { at: { ...part, fileBlock, length, block: part.block + by }, isProvided: false, old: undefined };
+    }
+  }
+}
+
+/** Parts of [from, to) that a client cannot write in place: holes, what others map too or would after a crash; all of a `cow` file. */
+export function* toProvide(v: Volume, inode: Inode, from: number, to: number): Generator<Hole> {
+  const whole: Hole = { fileBlock: from, block: undefined, length: to - from };
+  if (isCow(inode)) {
+    yield whole;
+    return;
+  }
+  for (const part of v.extents.get(inode.ino)?.cover(from, to) ?? [whole]) {
+    if (part.block === undefined) {
+      yield part;
+      continue;
+    }
+    for (const { fileBlock, length, isOwn } of byShares(v, part)) {
+      if (!isOwn) yield { fileBlock, block: undefined, length };
+    }
   }
 }
 

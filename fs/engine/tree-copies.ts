@@ -102,7 +102,7 @@ export class TreeCopies {
     try {
       for await (const ino of filesBelow(v, source, slices)) {
         if (!written.delete(ino)) continue;
-        const found = v.leases.breakLayouts(ino, { offset: 0, length: Infinity }, 'share', undefined);
+        const found = v.breakLayouts(ino, { offset: 0, length: Infinity }, 'share');
         if (found !== undefined) breaks.push(found);
       }
       await Promise.all(breaks.map(({ done }) => done));

@@ -24,9 +24,10 @@ import { DirectoryTable, residentNamesMax } from './directory.ts';
 import { DirtyData } from './dirty-data.ts';
 import { ExtentTable, type LoadedExtents } from './extent-table.ts';
 import { ExtentMap } from './extents.ts';
+import { blocksOf, quarantineProvisional } from './file-space.ts';
 import { Fresh } from './fresh.ts';
 import { type Inode, InodeTable } from './inode.ts';
-import type { BreakReason, ByteRange, Leases } from './leases.ts';
+import type { BreakReason, ByteRange, LayoutBreak, Leases } from './leases.ts';
 import { noLeases } from './leases.ts';
 import { Lingering } from './lingering.ts';
 import type { QuotaTree } from './quotas.ts';
@@ -240,8 +241,19 @@ export class Volume {
    * @throws Wait while holders are being recalled
    */
   requireNoLayouts(ino: number, range: ByteRange, reason: BreakReason, client?: number): void {
-    const found = this.leases.breakLayouts(ino, range, reason, client);
+    const found = this.breakLayouts(ino, range, reason, client);
     if (found !== undefined) throw new Wait(found.done, () => found.release());
+  }
+
+  /**
+   * Asks for the layouts that `reason` would hurt; undefined: there are none. Where no metadata server is there to ask,
+   * what clients of a former run were provided with in the range goes to quarantine: it never becomes the file's.
+   */
+  breakLayouts(ino: number, range: ByteRange, reason: BreakReason, client?: number): LayoutBreak | undefined {
+    const { offset, length } = range;
+    if (this.leases === noLeases)
+      quarantineProvisional(this, { ino }, Math.floor(offset / limits.blockSize), blocksOf(offset + length));
+    return this.leases.breakLayouts(ino, range, reason, client);
   }
 
   /** Blocks become free, or may be written in place and need no copy, with the open group or with files that go. */

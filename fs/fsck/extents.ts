@@ -16,7 +16,8 @@ import { EXTENT_SHARED, EXTENT_UNWRITTEN } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import { NumberColumn } from './columns.ts';
 import type { CheckContext } from './context.ts';
-import { isRegular } from './inode-index.ts';
+import { isCow, isRegular } from './inode-index.ts';
+import { type FileRange, Provided } from './provided.ts';
 
 /** Runs of blocks with who has them, in columns. */
 class Runs {
@@ -54,15 +55,15 @@ export interface Usage {
 
 export async function checkExtents(check: CheckContext): Promise<Usage> {
   const runs = new Runs();
-  await checkFiles(check, runs);
-  await checkProvisional(check, runs);
+  const provided = await checkProvisional(check, runs);
+  await checkFiles(check, runs, provided);
   const heldBlocks = await checkHolds(check);
   await checkGrants(check);
   const badBlocks = await countBad(check);
   return { extents: runs.block.length, ...(await checkRoles(check, runs)), heldBlocks, badBlocks };
 }
 
-async function checkFiles(check: CheckContext, runs: Runs): Promise<void> {
+async function checkFiles(check: CheckContext, runs: Runs, provided: Provided): Promise<void> {
   const cuts = await checkCuts(check);
   let previous = { ino: 0, end: 0 };
   const extents = check.records(5, extentRange(), (key, value) => ({
@@ -84,6 +85,12 @@ async function checkFiles(check: CheckContext, runs: Runs): Promise<void> {
       }
     }
     if (inode !== undefined) check.quotas.count(inode.quota, length);
+    const granted = provided.overlapping(ino, { from: fileBlock, to: fileBlock + length });
+    // A shared block is not written in place, and the one that was granted over it takes its place with the commit.
+    if (granted !== undefined && (flags & EXTENT_SHARED) === 0 && inode !== undefined && !isCow(inode)) {
+      const detail = `file blocks ${fileRange(granted)} are granted on other blocks than those it has, which are its own`;
+      await check.report(5, 'provisional', ino, detail);
+    }
     if (ino === previous.ino && fileBlock < previous.end) {
       await check.report(5, 'file-overlap', ino, `file blocks ${range(fileBlock, length)} are mapped twice`);
     }
@@ -106,13 +113,17 @@ async function checkCuts(check: CheckContext): Promise<ReadonlyMap<number, numbe
   return ends;
 }
 
-async function checkProvisional(check: CheckContext, runs: Runs): Promise<void> {
+async function checkProvisional(check: CheckContext, runs: Runs): Promise<Provided> {
+  const provided = new Provided();
   const records = check.records(5, provisionalRange(), (key, value) => ({
     ...parseProvisionalKey(key),
     ...decodeProvisional(key, value),
   }));
-  for await (const { ino, block, length, clientId } of records) {
+  for await (const { ino, fileBlock, block, length, clientId } of records) {
     const inode = check.inodes.get(ino);
+    const twice = provided.add(ino, { from: fileBlock, to: fileBlock + length });
+    if (twice !== undefined)
+      await check.report(5, 'provisional', ino, `file blocks ${fileRange(twice)} are granted on two blocks each`);
     if (inode !== undefined) check.quotas.count(inode.quota, length);
     else {
       const detail = `does not exist, but blocks ${range(block, length)} are granted for it to client ${clientId}`;
@@ -122,6 +133,7 @@ async function checkProvisional(check: CheckContext, runs: Runs): Promise<void> 
       runs.add(block, length, ino, use.provisional);
     }
   }
+  return provided;
 }
 
 /** Blocks that a fenced client may still reach may belong to a file (it could read them), but must exist. */
@@ -196,6 +208,10 @@ async function reportOverlap(check: CheckContext, runs: Runs, a: number, b: numb
     ? `blocks ${blocks} are granted for writing and belong to inode ${runs.ino.at(b)} as well`
     : `blocks ${blocks} belong to inode ${runs.ino.at(b)} as well, and not all say that they are shared`;
   await check.report(5, provisional ? 'provisional' : 'shared-blocks', runs.ino.at(a), detail);
+}
+
+function fileRange({ from, to }: FileRange): string {
+  return range(from, to - from);
 }
 
 /** First and last. */

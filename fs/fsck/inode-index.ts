@@ -1,4 +1,4 @@
-import { INODE_SNAPSHOT, type InodeRecord } from '../format/records.ts';
+import { INODE_COW, INODE_SNAPSHOT, type InodeRecord } from '../format/records.ts';
 import { directoryOfSnapshots, isSnapshotsIno, snapshotsIno } from '../format/snapshots.ts';
 import { NumberColumn } from './columns.ts';
 
@@ -23,6 +23,7 @@ const regularType = 0o100000;
 export const isDirectory = (inode: Pick<IndexedInode, 'mode'>): boolean => (inode.mode & typeMask) === directoryType;
 export const isRegular = (inode: Pick<IndexedInode, 'mode'>): boolean => (inode.mode & typeMask) === regularType;
 export const isOfSnapshot = ({ flags }: Pick<IndexedInode, 'flags'>): boolean => (flags & INODE_SNAPSHOT) !== 0;
+export const isCow = ({ flags }: Pick<IndexedInode, 'flags'>): boolean => (flags & INODE_COW) !== 0;
 export const typeOf = (inode: Pick<IndexedInode, 'mode'>): number => inode.mode & typeMask;
 
 /** All inodes in columns, about 72 bytes each: 72 MB for a million files. The store gives them in ascending order. */

@@ -1,6 +1,7 @@
 /** Blocks shared between files, and copy-on-write: FICLONE, copy_file_range(2). */
 import { describe, expect } from 'vitest';
 import type { Filesystem } from '../../fs/engine/filesystem.ts';
+import { extentState } from '../../fs/engine/leases.ts';
 import { decodeInode, encodeInode } from '../../fs/format/codec.ts';
 import { inodeKey } from '../../fs/format/keys.ts';
 import { INODE_COW } from '../../fs/format/records.ts';
@@ -336,7 +337,10 @@ describe('after a crash no file shows what was written to another that had share
     await lab.vfs.syncfs();
     const before = await places(lab.fs, b);
     await lab.vfs.setattr(a, { size: 0 }, root);
-    const [extent] = await lab.fs.layouts.mapForWrite(b, { offset: 0, length: 4 * bs }, 7);
+    const [old, extent] = await lab.fs.layouts.mapForWrite(b, { offset: 0, length: 4 * bs }, 7);
+    expect([old?.state, extent?.state]).toEqual([extentState.read, extentState.invalid]);
+    expect((old?.storageOffset ?? 0) / bs).toBe(before[0]);
     expect((extent?.storageOffset ?? 0) / bs).not.toBe(before[0]);
+    await lab.fs.layouts.releaseProvisional(b, { offset: 0, length: 4 * bs }, 7);
   });
 });

@@ -231,14 +231,22 @@ describe('data is on the device before the group that refers to it is in the sto
     await expectPersisted(disk, ino, () => lab.fs.layouts.commitLayout(ino, request, 7));
   });
 
-  onDisk('the copies of shared blocks, before they are granted or after a fence', async ({ disk }) => {
+  onDisk('what a peer wrote over shared blocks, when it commits', async ({ disk }) => {
     const { lab, device } = disk;
     const ino = await writeFile(lab.vfs, 'f', pattern(2 * bs));
     await lab.fs.cloneFile(ino, lab.vfs.rootIno, n('clone'), root);
-    await lab.vfs.syncfs();
     const range = { offset: 0, length: 2 * bs };
+    await lab.fs.layouts.mapForWrite(ino, range, 7);
     device.persisted.length = 0;
-    await expectPersisted(disk, ino, () => lab.fs.layouts.mapForWrite(ino, range, 7));
+    const request = { ranges: [range], lastWriteOffset: undefined, mtimeNs: undefined };
+    await expectPersisted(disk, ino, () => lab.fs.layouts.commitLayout(ino, request, 7));
+  });
+
+  onDisk('the copies that a fence makes', async ({ disk }) => {
+    const { lab, device } = disk;
+    const ino = await writeFile(lab.vfs, 'f', pattern(2 * bs));
+    const range = { offset: 0, length: 2 * bs };
+    await lab.fs.layouts.mapForWrite(ino, range, 7);
     device.persisted.length = 0;
     await expectPersisted(disk, ino, () => lab.fs.layouts.quarantine(7, [{ ino, ...range, access: 'write' }]));
   });

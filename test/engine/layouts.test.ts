@@ -1,63 +1,24 @@
 /** What a grant shows and what becomes of its blocks: RFC 5663 §2.3, RFC 8881 §18.42 to §18.44. */
 import { describe, expect } from 'vitest';
-import type { Filesystem } from '../../fs/engine/filesystem.ts';
-import type { FencedSegment, LayoutExtent } from '../../fs/engine/leases.ts';
 import { extentState } from '../../fs/engine/leases.ts';
 import { FsError } from '../../fs/errors.ts';
 import { errnoOfCall, Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { bs, makeDir, makeFile, pattern, test } from './fixture.ts';
+import {
+  afterCrash,
+  client,
+  commit,
+  dma,
+  everyBlock,
+  giveBack,
+  grantRead,
+  grantWrite,
+  other,
+  segment,
+  shape,
+} from './layout-steps.ts';
 
 const { readWrite, read, invalid, none } = extentState;
-const client = 7;
-const other = 8;
-
-/** [state, first block of the file, blocks] */
-function shape(extents: readonly LayoutExtent[]): [number, number, number][] {
-  return extents.map(({ state, offset, length }) => [state, offset / bs, length / bs]);
-}
-
-function grantWrite(
-  lab: Lab,
-  ino: number,
-  from: number,
-  blocks: number,
-  to = client,
-): Promise<readonly LayoutExtent[]> {
-  return lab.fs.layouts.mapForWrite(ino, { offset: from * bs, length: blocks * bs }, to);
-}
-
-async function grantRead(lab: Lab, ino: number, from: number, blocks: number): Promise<readonly LayoutExtent[]> {
-  return lab.fs.layouts.mapForRead(ino, { offset: from * bs, length: blocks * bs }, client);
-}
-
-/** The client writes `data` at `offset` of the file, straight to the device. */
-function dma(fs: Filesystem, extents: readonly LayoutExtent[], offset: number, data: Uint8Array): void {
-  for (const extent of extents) {
-    const from = Math.max(offset, extent.offset);
-    const to = Math.min(offset + data.length, extent.offset + extent.length);
-    if (from < to)
-      fs.device.write(extent.storageOffset + from - extent.offset, data.subarray(from - offset, to - offset));
-  }
-}
-
-function commit(lab: Lab, ino: number, offset: number, length: number, lastWriteOffset?: number, by = client) {
-  return lab.fs.layouts.commitLayout(ino, { ranges: [{ offset, length }], lastWriteOffset, mtimeNs: undefined }, by);
-}
-
-async function giveBack(lab: Lab, ino: number, by = client): Promise<void> {
-  await lab.fs.layouts.releaseProvisional(ino, { offset: 0, length: Infinity }, by);
-}
-
-/** Runs `use` on the filesystem as a crash would leave it now. */
-async function afterCrash<T>(lab: Lab, use: (crashed: Lab) => Promise<T>): Promise<T> {
-  const crashed = await lab.afterCrash();
-  try {
-    return await use(crashed);
-  } finally {
-    await crashed.remove();
-  }
-}
-
 /** A file of data, a hole, preallocated blocks and data: 2 blocks each. */
 async function mixed(lab: Lab): Promise<number> {
   const ino = await writeFile(lab.vfs, 'f', pattern(2 * bs));
@@ -156,24 +117,6 @@ describe('a grant for writing', () => {
     const first = await grantWrite(lab, ino, 0, 8);
     expect(await grantWrite(lab, ino, 0, 8)).toEqual(first);
     await giveBack(lab, ino);
-  });
-
-  test('copies shared blocks first: the writer gets its own, the other file keeps the old ones', async ({ lab }) => {
-    const ino = await writeFile(lab.vfs, 'f', pattern(4 * bs));
-    const { ino: clone } = await lab.fs.cloneFile(ino, lab.vfs.rootIno, n('clone'), root);
-    const before = await lab.fs.map(clone);
-    const extents = await grantWrite(lab, ino, 1, 2);
-    expect(shape(extents)).toEqual([[readWrite, 1, 2]]);
-    dma(lab.fs, extents, bs, pattern(2 * bs, 9));
-    expect((await readAll(lab.vfs, clone)).equals(pattern(4 * bs))).toBe(true);
-    const places = (await lab.fs.map(clone)).flatMap(({ storageOffset, length }) =>
-      Array.from({ length: length / bs }, (_, i) => storageOffset + i * bs),
-    );
-    expect(places).toEqual(Array.from({ length: 4 }, (_, i) => (before[0]?.storageOffset ?? 0) + i * bs));
-    await afterCrash(lab, async (crashed) => {
-      expect((await readAll(crashed.vfs, clone)).equals(pattern(4 * bs))).toBe(true);
-      expect(await grantWrite(crashed, ino, 1, 2)).toEqual(extents);
-    });
   });
 
   test('EAGAIN where another client has provisional blocks', async ({ lab }) => {
@@ -333,13 +276,6 @@ describe('a return', () => {
   });
 });
 
-const segment = (ino: number, from: number, blocks: number, access: FencedSegment['access']): FencedSegment => ({
-  ino,
-  offset: from * bs,
-  length: blocks * bs,
-  access,
-});
-
 /** Whether filling the device puts data on any of the blocks. */
 async function getsReused(lab: Lab, blocks: readonly number[]): Promise<boolean> {
   await lab.vfs.syncfs();
@@ -353,9 +289,6 @@ async function getsReused(lab: Lab, blocks: readonly number[]): Promise<boolean>
   await lab.vfs.syncfs();
   return reused;
 }
-
-const everyBlock = (extents: readonly { storageOffset: number; length: number }[]): number[] =>
-  extents.flatMap(({ storageOffset, length }) => Array.from({ length: length / bs }, (_, i) => storageOffset + i * bs));
 
 describe('a fence', () => {
   test('moves what the client could write away; a late write of it hurts nobody', async ({ lab }) => {

@@ -32,6 +32,7 @@ import {
   type CountsRecord,
   EXTENT_SHARED,
   type ExtentRecord,
+  INODE_COW,
   INODE_SNAPSHOT,
   INODE_SNAPSHOTS,
   type InodeRecord,
@@ -112,6 +113,8 @@ function extentOf(store: MetaStore, ino: number): ExtentRecord {
 function countsOf(store: MetaStore): CountsRecord {
   return decodeCounts(countsKey(), present(store.get(countsKey())));
 }
+
+const provided = (block: number, length: number) => encodeProvisional({ clientId: 1, device: 0, block, length });
 
 function present<T>(value: T | undefined): T {
   if (value === undefined) throw new Error('the record is not there');
@@ -320,6 +323,23 @@ describe('blocks', () => {
       return [{ key: provisionalKey(at.file, 8), value }];
     });
     expect(await problems()).toEqual([expect.stringMatching(/^5 provisional: inode/)]);
+  });
+
+  test('blocks granted for writing over those of a file are in order where these are shared or the file is `cow`', async () => {
+    const give = (ino: number) => damage(() => [{ key: provisionalKey(ino, 1), value: provided(1000, 4) }]);
+    await give(at.file);
+    expect(await problems(), 'shared').toEqual([]);
+    await damage(() => [{ key: provisionalKey(at.file, 1), value: undefined }]);
+    await give(at.deep);
+    expect(await problems(), 'its own').toEqual([
+      `5 provisional: inode ${at.deep} (/dir/file): file blocks 1..4 are granted on other blocks than those it has, which are its own`,
+    ]);
+    await damage((store) => [inodeChange(store, at.deep, { flags: INODE_COW })]);
+    expect(await problems(), 'staged').toEqual([]);
+    await damage(() => [{ key: provisionalKey(at.deep, 3), value: provided(2000, 1) }]);
+    expect(await problems(), 'granted twice').toEqual([
+      `5 provisional: inode ${at.deep} (/dir/file): file blocks 3..3 are granted on two blocks each`,
+    ]);
   });
 
   test('quarantine over blocks of a file is in order, outside of the device it is not', async () => {

@@ -128,6 +128,37 @@ describe('LAYOUTCOMMIT of the former run', () => {
     expect(await rig.lab.problems()).toEqual([]);
   });
 
+  test('over blocks of a clone puts the new ones in their place, and what is not claimed stays the old data', async ({
+    rig,
+  }) => {
+    const client = await rig.client({ owner: 'w', verifier: '1' });
+    const { ino, stateid } = await client.create('a', Buffer.alloc(2 * block, 7));
+    const [{ 0: clone }] = await client.call(operations.CLONE, [ino, client.rootIno, Buffer.from('clone')]);
+    const { extents } = await client.layout(ino, stateid, rw, 0, 2 * block);
+    const fresh = claimOf(extents);
+    expect(extents.map(([state]) => state)).toEqual([1, 2]);
+    for (const [, length, at] of fresh) rig.lab.fs.device.write(at, Buffer.alloc(length, 0xaa));
+    await rig.crash();
+    const again = await back(rig);
+    expect(
+      await reclaim(
+        again,
+        ino,
+        extents.slice(0, 1).map(([, o, l, , at]): Claim => [o, l, at]),
+        null,
+      ),
+    ).toBe('RECLAIM_BAD');
+    const [, , at = 0] = fresh[0] ?? [];
+    expect(await reclaim(again, ino, [[0, block, at]], null)).toBe('OK');
+    expect(await reclaim(again, ino, [[0, block, at]], null), 'again').toBe('OK');
+    expect(await complete(again)).toBe('OK');
+    const content = Buffer.concat([Buffer.alloc(block, 0xaa), Buffer.alloc(block, 7)]);
+    expect((await contentOf(rig, ino)).equals(content)).toBe(true);
+    expect((await contentOf(rig, clone)).equals(Buffer.alloc(2 * block, 7)), 'the clone').toBe(true);
+    expect(rig.lab.fs.status().blocks).toMatchObject({ provisional: 0, quarantined: 0 });
+    expect(await rig.lab.problems()).toEqual([]);
+  });
+
   test('past the old end shows zeros between', async ({ rig }) => {
     const { ino, claims } = await writer(rig, { size: 100 });
     const [, second] = claims;

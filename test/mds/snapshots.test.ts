@@ -1,5 +1,6 @@
 /** Snapshots and tree clones beside clients that hold layouts. */
 import { expect } from 'vitest';
+import { extentState } from '../../fs/engine/leases.ts';
 import { createKind, operations } from '../../mds/protocol/ops.ts';
 import type { RawClient } from './raw-client.ts';
 import { test } from './rig-test.ts';
@@ -59,9 +60,12 @@ test('a layout for writing is recalled, what it commits is in the snapshot, what
   const whole = Buffer.concat([Buffer.alloc(block, 2), Buffer.alloc(block, 3)]);
   const copy = await lookUp(other, snapshot, 'f');
   expect((await contentOf(other, copy)).equals(whole)).toBe(true);
-  // The blocks are shared by now: the client gets others, and the snapshot stays as it is.
+  // The blocks are shared by now: the client gets others to write to, and the snapshot stays as it is.
   const again = await writer.layout(ino, stateid, rw, 0, 2 * block);
-  for (const [, , length, , storage] of again.extents) device.write(storage, Buffer.alloc(length, 9));
+  expect(again.extents.map(([state]) => state)).toEqual([extentState.read, extentState.invalid]);
+  for (const [state, , length, , storage] of again.extents)
+    if (state === extentState.invalid) device.write(storage, Buffer.alloc(length, 9));
+  expect((await contentOf(other, ino)).equals(whole), 'uncommitted').toBe(true);
   await writer.call(operations.LAYOUTCOMMIT, [ino, again.stateid, [[0, 2 * block]], 2 * block - 1, null, null]);
   await writer.returnLayout(ino, again.stateid);
   expect((await contentOf(other, ino)).equals(Buffer.alloc(2 * block, 9))).toBe(true);

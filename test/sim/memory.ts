@@ -187,6 +187,9 @@ export class Memory implements Tap, Watcher {
     if (holder !== undefined && number === operations.LAYOUTGET.number && operations.LAYOUTGET.isRequest(args)) {
       holder.may = withoutForgotten(holder, without(holder.may, readBelow(args)), args);
     }
+    if (holder !== undefined && number === operations.LAYOUTCOMMIT.number && operations.LAYOUTCOMMIT.isRequest(args)) {
+      holder.may = withoutOld(holder.may, args);
+    }
     if (holder !== undefined && number === operations.LAYOUTRETURN.number && operations.LAYOUTRETURN.isRequest(args)) {
       holder.may = without(holder.may, args);
       this.#say(`  ${holder.process.name} returns ${args[0]} of inode ${args[1]}: ${args[3]} ${args[4]}+${args[5]}`);
@@ -202,6 +205,8 @@ export class Memory implements Tap, Watcher {
     holder.running.add(`${xid}`);
     if (number === operations.LAYOUTRETURN.number && operations.LAYOUTRETURN.isRequest(args)) {
       holder.kept = without(holder.kept, args);
+    } else if (number === operations.LAYOUTCOMMIT.number && operations.LAYOUTCOMMIT.isRequest(args)) {
+      holder.kept = withoutOld(holder.kept, args);
     } else if (number === operations.LAYOUTGET.number && operations.LAYOUTGET.isRequest(args)) {
       holder.kept = withoutForgotten(holder, without(holder.kept, readBelow(args)), args);
     } else if (number === operations.FREE_STATEID.number && operations.FREE_STATEID.isRequest(args)) {
@@ -322,6 +327,16 @@ function without(grants: readonly Grant[], [kind, ino, , mode, offset, length]: 
       ? [part(grant, grant.offset, offset), part(grant, end, grant.offset + grant.length)].flat()
       : [grant];
   });
+}
+
+/** What is left after a LAYOUTCOMMIT: it gives up what may only be read of what it commits (docs/protocol.md §7). */
+function withoutOld(grants: readonly Grant[], [ino, , ranges]: RequestOf<typeof operations.LAYOUTCOMMIT>): Grant[] {
+  const isOld = (grant: Grant): boolean => grant.ino === ino && !grant.writable;
+  const old = ranges.reduce<readonly Grant[]>(
+    (left, [offset, length]) => without(left, [1, ino, null, iomode.any, offset, length]),
+    grants.filter(isOld),
+  );
+  return [...grants.filter((grant) => !isOld(grant)), ...old];
 }
 
 /** What a LAYOUTGET for writing takes from what the client may read (docs/protocol.md §7). */

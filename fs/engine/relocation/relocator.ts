@@ -50,7 +50,7 @@ export class Relocator {
    */
   async withoutLayouts<T>(ino: number, fileBlock: number, length: number, work: () => Promise<T>): Promise<T> {
     const range = { offset: fileBlock * bs, length: length * bs };
-    const found = this.v.leases.breakLayouts(ino, range, 'unmap', undefined);
+    const found = this.v.breakLayouts(ino, range, 'unmap');
     try {
       await found?.done;
       return await work();
