@@ -3,8 +3,6 @@ import { operations } from '../../mds/protocol/ops.ts';
 import type { RawClient, Recall } from './raw-client.ts';
 import { block } from './recall-table.ts';
 
-type Open = Awaited<ReturnType<RawClient['open']>>;
-
 /** As in recall-table.ts. */
 export type AskedFor = readonly [iomode: number, from: number, count: number, changed: boolean];
 
@@ -29,6 +27,11 @@ export class Holder {
       this.#wake();
       return 'OK';
     };
+  }
+
+  /** It holds layouts already. */
+  static watching(client: RawClient, ino: number): Holder {
+    return new Holder(client, ino);
   }
 
   /** Holds the range, as far as the file goes where it is for reading, and has the file open where it is for writing. */
@@ -72,6 +75,17 @@ export class Holder {
     return operation;
   }
 
+  /** The next recall, which is left to whoever asked. */
+  async recalled(): Promise<Recall> {
+    for (;;) {
+      const recall = this.#recalls.shift();
+      if (recall !== undefined) return recall;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
   async giveBack([stateid, ino, iomode, offset, length]: Recall): Promise<void> {
     await this.client.call(operations.LAYOUTRETURN, [1, ino, stateid, iomode, offset, length, false], slot);
   }
@@ -81,5 +95,3 @@ export class Holder {
     for (let i = 0; i < 2; i++) await this.client.call(operations.SEQUENCE, [], slot);
   }
 }
-
-export type { Open };

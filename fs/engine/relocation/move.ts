@@ -59,10 +59,11 @@ export class Mover {
     for (const { ino } of known) {
       if (((v.inodes.peek(ino)?.flags ?? 0) & INODE_PINNED) !== 0) return { kind: 'pinned', ino, length };
     }
-    if (written) length = Math.min(length, this.#most);
+    // All that is about to move, so that holders are asked once and not for each slice.
     for (const { ino, fileBlock } of known) {
       v.requireNoLayouts(ino, { offset: fileBlock * bs, length: length * bs }, 'unmap');
     }
+    if (written) length = Math.min(length, this.#most);
 
     const to = { block: target.block, length };
     if (written) this.#copy(source.block, to);
