@@ -5,6 +5,7 @@ import type { Client } from './client.ts';
 import type { Clients } from './clients.ts';
 import type { Connection } from './connection.ts';
 import type { Counters } from './counters.ts';
+import type { Drain } from './drain.ts';
 import type { LayoutLeases } from './leases.ts';
 import type { Opens } from './opens.ts';
 import type { Operation } from './protocol/operation.ts';
@@ -18,6 +19,7 @@ export interface Context {
   readonly clients: Clients;
   readonly opens: Opens;
   readonly leases: LayoutLeases;
+  readonly drain: Drain;
   readonly returnOnClose: ReturnOnClose;
   readonly counters: Counters;
   readonly leaseMs: number;

@@ -167,6 +167,7 @@ async function reserve(request: LayoutRequest, mode: Iomode, span: Span, call: S
   try {
     for (let round = 0; round < serverLimits.layoutRoundsMax; round++) {
       leases.requireRunning();
+      context.drain.requireNone();
       // Whatever was waited for may have ended the client, or its open.
       context.clients.requireLiving(client);
       const stateid = checkState(request, mode, call);

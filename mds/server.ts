@@ -14,6 +14,7 @@ import { Connection, type ConnectionEvents } from './connection.ts';
 import type { Context } from './context.ts';
 import { newCounters } from './counters.ts';
 import { answerRequest } from './dispatch.ts';
+import { Drain } from './drain.ts';
 import { LayoutLeases } from './leases.ts';
 import { serverLimits } from './limits.ts';
 import { type Log, silent } from './log.ts';
@@ -25,6 +26,7 @@ import { ReturnOnClose } from './return-on-close.ts';
 import { serverStatus } from './server-status.ts';
 import { otherSource } from './stateids.ts';
 import { type Listener, listen } from './transport.ts';
+import { within } from './within.ts';
 
 export interface MetadataServerOptions {
   /** Lease of a client, and the grace period after a restart, unless the lease was longer before it. */
@@ -46,6 +48,7 @@ export class MetadataServer {
   readonly #inProgress = new Set<Promise<ReplyFrame>>();
   readonly #startedAt: number;
   readonly #graceEndsAt: number;
+  readonly #recallDeadlineMs: number;
   #cancelGrace: () => void = () => {};
   #closing: Promise<void> | undefined;
 
@@ -56,9 +59,10 @@ export class MetadataServer {
     const clock = options.clock ?? systemClock;
     const log = options.log ?? silent;
     const counters = newCounters();
+    this.#recallDeadlineMs = options.recallDeadlineMs ?? leaseMs;
     const newOther = otherSource();
     const table = new Layouts({
-      recallDeadlineMs: options.recallDeadlineMs ?? leaseMs,
+      recallDeadlineMs: this.#recallDeadlineMs,
       newOther,
       segmentsPerClientMax: serverLimits.segmentsPerClientMax,
     });
@@ -99,6 +103,7 @@ export class MetadataServer {
       clients,
       opens,
       leases,
+      drain: new Drain(leases, clock),
       returnOnClose: new ReturnOnClose(opens, leases),
       counters,
       leaseMs,
@@ -134,12 +139,39 @@ export class MetadataServer {
   }
 
   /**
+   * Before an orderly `close`: takes back all layouts, while everything else goes on. Settles when none is out, or when
+   * whoever did not return in time is fenced; with false if that does not succeed either, or was cut short by `signal`: then what
+   * is out stays on record, and the next run of the server waits for it.
+   */
+  async drain(signal?: AbortSignal): Promise<boolean> {
+    const { drain } = this.#context;
+    const stop = (): void => drain.stop();
+    signal?.addEventListener('abort', stop);
+    if (signal?.aborted === true) stop();
+    try {
+      const isEmpty = await drain.run(this.#recallDeadlineMs + serverLimits.drainFenceMs);
+      if (isEmpty) await this.#answered();
+      return isEmpty;
+    } finally {
+      signal?.removeEventListener('abort', stop);
+    }
+  }
+
+  /**
    * Ends all connections and waits for what they began. What clients hold stays protected: operations that would need it
    * back fail from now on. The filesystem is the caller's to close, afterwards.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  /** Who returned last gets the answer. */
+  async #answered(): Promise<void> {
+    const answers = Promise.all(this.#inProgress).then(() => undefined);
+    await within(answers, serverLimits.callbackReplyMs, this.#clock);
+    // Answers leave with the end of the turn in which they are written.
+    for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
   }
 
   async #close(): Promise<void> {

@@ -19,10 +19,12 @@ export async function runInForeground(options: RunOptions): Promise<void> {
   boundHeapGrowth();
   // Told to stop while it starts: it finishes starting, then stops.
   const stop = new AbortController();
-  for (const signal of stopSignals) process.on(signal, () => stop.abort());
+  let again = (): void => {};
+  for (const signal of stopSignals) process.on(signal, () => (stop.signal.aborted ? again() : stop.abort()));
 
   const service = await started(options);
   const { log, uuid, device, mountPoint, addresses } = service;
+  again = () => service.stop();
   process.on('warning', (warning) => log.warn({ err: warning }, 'warning'));
   process.on('uncaughtExceptionMonitor', (error) => log.fatal({ err: error }, 'the daemon crashed'));
   if (stop.signal.aborted) service.stop();

@@ -7,6 +7,7 @@ import { lstat, mkdir, readdir, readFile, rename, rm, statfs, writeFile } from '
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FsError } from '../../fs/errors.ts';
+import { serverLimits } from '../../mds/limits.ts';
 import { devicePath, runDir, runDirs } from './places.ts';
 
 export interface Registration {
@@ -20,8 +21,11 @@ export interface Registration {
   readonly mountPoint: string | undefined;
 }
 
-/** How long a daemon may take to finish after its mount is gone, and how often that is looked at, in ms. */
-const stopMs = 30_000;
+/**
+ * How long a daemon may take to finish after its mount is gone, in ms: a lease of the usual length and a fence, for clients that
+ * do not return their layouts, and the rest for itself. And how often that is looked at.
+ */
+const stopMs = serverLimits.leaseMs + serverLimits.drainFenceMs + 30_000;
 const pollMs = 50;
 
 export const controlSocket = (uuid: string): string => join(runDir(), `${uuid}.sock`);
@@ -43,19 +47,22 @@ export async function requireUnserved(uuid: string): Promise<void> {
 
 export type Service = Omit<Registration, 'pid' | 'startTime'>;
 
-/** Makes the daemon findable; the answer takes that back. `dev` is st_dev of its mount, if it has one. */
-export async function register(service: Service, dev: number | undefined): Promise<() => Promise<void>> {
+/** Makes the daemon findable; the answer takes that back. */
+export function register(service: Service): Promise<() => Promise<void>> {
+  return enter(serverFile(runDir(), service.uuid), service);
+}
+
+/** The same by its mount, with this st_dev. */
+export function registerMount(service: Service, dev: number): Promise<() => Promise<void>> {
+  return enter(mountFile(runDir(), dev), service);
+}
+
+async function enter(file: string, service: Service): Promise<() => Promise<void>> {
   const startTime = (await startTimeOf(process.pid)) ?? '';
-  const dir = runDir();
-  const files = [serverFile(dir, service.uuid), ...(dev === undefined ? [] : [mountFile(dir, dev)])];
-  for (const file of files) {
-    // Whole or not at all, for those who read it this moment.
-    await writeFile(`${file}.${process.pid}`, JSON.stringify({ pid: process.pid, startTime, ...service }));
-    await rename(`${file}.${process.pid}`, file);
-  }
-  return async () => {
-    for (const file of files) await rm(file, { force: true });
-  };
+  // Whole or not at all, for those who read it this moment.
+  await writeFile(`${file}.${process.pid}`, JSON.stringify({ pid: process.pid, startTime, ...service }));
+  await rename(`${file}.${process.pid}`, file);
+  return () => rm(file, { force: true });
 }
 
 /** The living daemon whose mount has this st_dev. */

@@ -12,7 +12,7 @@ import { mountedVfs, withCoherence } from './coherence.ts';
 import { type DriverName, defaultDriver, loadDriver } from './drivers.ts';
 import { KernelCaches } from './kernel-caches.ts';
 import { requireMountPoint } from './mount-point.ts';
-import { controlSocket, prepareRunDir, register, requireUnserved } from './registry.ts';
+import { controlSocket, prepareRunDir, register, registerMount, requireUnserved } from './registry.ts';
 import { Undo } from './undo.ts';
 import { openVolume } from './volume.ts';
 
@@ -47,6 +47,7 @@ export interface Service {
   readonly log: Logger;
   /** Settles when everything is closed: after `stop`, or after umount(8). Rejects when closing failed. */
   readonly ended: Promise<void>;
+  /** Asked once more: without waiting for clients that have yet to return their layouts. */
   stop(): void;
 }
 
@@ -86,7 +87,12 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
     ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
     ...(options.recallMs !== undefined && { recallDeadlineMs: options.recallMs }),
   });
+  // Whoever waits for the device, or asks what this daemon still does, finds it until the end.
+  let unregister = async (): Promise<void> => {};
+  undo.push(() => unregister());
   undo.push(() => server.close());
+  const hurry = new AbortController();
+  undo.push(() => takeBackLayouts(server, hurry.signal, log));
   const socket = controlSocket(uuid);
   const addresses: string[] = [];
   for (const address of [`unix:${socket}`, ...options.listen]) addresses.push(await server.listen(address));
@@ -119,7 +125,9 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
     undo.push(() => mounted.unmount());
     dev = (await stat(mountPoint)).dev;
   }
-  undo.push(await register({ socket, device: device.path, uuid, mountPoint }, dev));
+  const registration = { socket, device: device.path, uuid, mountPoint };
+  if (dev !== undefined) undo.push(await registerMount(registration, dev));
+  unregister = await register(registration);
   log.info({ addresses, mountPoint }, 'ready');
 
   return {
@@ -129,8 +137,16 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
     addresses,
     log,
     ended: ended.then(() => undo.run()),
-    stop: () => end.abort(),
+    stop: () => (end.signal.aborted ? hurry.abort() : end.abort()),
   };
+}
+
+/** The device may be somebody else's afterwards. */
+async function takeBackLayouts(server: MetadataServer, signal: AbortSignal, log: Logger): Promise<void> {
+  const out = server.status().layouts.length;
+  if (out > 0) log.info({ layouts: out }, 'taking layouts back');
+  if (await server.drain(signal)) return;
+  log.warn({ layouts: server.status().layouts.length }, 'stopped with layouts out: they stay on record');
 }
 
 /** @throws FsError EINVAL */
