@@ -19,9 +19,7 @@ test('all layouts are asked back, what was written is committed first, and nothi
 
   const drained = rig.server.drain();
   await Promise.all([
-    writing.through(drained, async ([recalled]) => {
-      await writer.call(operations.LAYOUTCOMMIT, [one.ino, recalled, [[2 * block, block]], 3 * block - 1, null], 1);
-    }),
+    writing.through(drained, (recall) => writing.commit(recall, 2 * block, block, 3 * block - 1)),
     reading.through(drained),
   ]);
   expect(await drained).toBe(true);

@@ -89,9 +89,9 @@ describe('an evacuation', () => {
     const { ino, stateid } = await by.create('f', Buffer.alloc(2 * block, 'a'));
     const storage = await placeOf(rig, ino, block);
     const holder = await Holder.of(client, ino, rw, block, block);
-    const done = holder.through(evacuate(rig, by, storage, 1), async ([recalled]) => {
+    const done = holder.through(evacuate(rig, by, storage, 1), (recall) => {
       rig.lab.fs.device.write(storage, Buffer.alloc(block, 'b'));
-      await client.call(operations.LAYOUTCOMMIT, [ino, recalled, [[block, block]], null, null], 1);
+      return holder.commit(recall, block, block);
     });
     expect(await done).toBe('done');
     expect(holder.asked).toEqual([[3, 1, 1, true]]);
@@ -110,9 +110,9 @@ describe('an evacuation', () => {
     const storage = extents[0]?.[4] ?? 0;
     const holder = Holder.watching(client, ino);
     rig.lab.fs.device.write(storage, Buffer.alloc(2 * block, 'c'));
-    const done = holder.through(evacuate(rig, by, storage, 2), async ([recalled]) => {
-      await client.call(operations.LAYOUTCOMMIT, [ino, recalled, [[0, 2 * block]], 2 * block - 1, null], 1);
-    });
+    const done = holder.through(evacuate(rig, by, storage, 2), (recall) =>
+      holder.commit(recall, 0, 2 * block, 2 * block - 1),
+    );
     expect(await done).toBe('done');
     expect(holder.asked).toEqual([[3, 0, 2, true]]);
     const moved = await placeOf(rig, ino, 0);

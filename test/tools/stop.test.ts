@@ -47,7 +47,7 @@ describe.runIf(canMount)('umount', () => {
     await write(extents[0]?.[4] ?? 0, Buffer.alloc(block, 'w'));
     const unmounted = box.umount();
     const recall = await holder.recalled();
-    await client.call(operations.LAYOUTCOMMIT, [ino, recall[0], [[0, block]], block - 1, null], 1);
+    await holder.commit(recall, 0, block, block - 1);
     await holder.giveBack(recall);
     await unmounted;
     expect(holder.asked).toEqual([[3, 0, 1, false]]);
