@@ -19,7 +19,7 @@ export async function runInForeground(options: RunOptions): Promise<void> {
   boundHeapGrowth();
   // Told to stop while it starts: it finishes starting, then stops.
   const stop = new AbortController();
-  let again = (): void => {};
+  let again: () => void = nothing;
   for (const signal of stopSignals) process.on(signal, () => (stop.signal.aborted ? again() : stop.abort()));
 
   const service = await started(options);
@@ -52,3 +52,5 @@ async function started(options: RunOptions): Promise<Service> {
     throw new ExitError(options.failureCode, '', error); // the parent says it
   }
 }
+
+function nothing(): void {}

@@ -88,8 +88,8 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
     ...(options.recallMs !== undefined && { recallDeadlineMs: options.recallMs }),
   });
   // Whoever waits for the device, or asks what this daemon still does, finds it until the end.
-  let unregister = async (): Promise<void> => {};
-  undo.push(() => unregister());
+  let unregister: (() => Promise<void>) | undefined;
+  undo.push(async () => unregister?.());
   undo.push(() => server.close());
   const hurry = new AbortController();
   undo.push(() => takeBackLayouts(server, hurry.signal, log));
