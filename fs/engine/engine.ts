@@ -163,6 +163,8 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   let mounted = superblock;
   const nextNumber = binding.nextIno;
   if (!readOnly) {
+    // What a daemon that was killed had stored is read from now on, and a sync answers for it, whoever stored it.
+    if (superblock.dirty) await device.persist(0, superblock.blockCount * bs);
     const next = {
       ...binding,
       nextIno: binding.nextIno + limits.numbersAhead,

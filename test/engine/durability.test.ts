@@ -45,6 +45,28 @@ function writeAt(lab: Lab, ino: number, offset: number, data: Uint8Array): Promi
 }
 
 describe('what fsync has acknowledged', () => {
+  test('a sync answers for what a daemon that was killed had stored', async ({ lab }) => {
+    const ino = await writeFile(lab.vfs, 'f', pattern(2 * bs));
+    await lab.vfs.fsync(ino, false);
+    const [extent] = await lab.fs.map(ino);
+    await writeAt(lab, ino, 0, Buffer.alloc(2 * bs, 7));
+    const crashed = await lab.crashed();
+    const devices: WatchedDevice[] = [];
+    await crashed.mount(undefined, {
+      device: (real) => {
+        const device = new WatchedDevice(real);
+        devices.push(device);
+        return device;
+      },
+    });
+    try {
+      await crashed.vfs.fsync(ino, true);
+      expect(devices[0]?.covers(extent?.storageOffset ?? -1, 2 * bs)).toBe(true);
+    } finally {
+      await crashed.remove();
+    }
+  });
+
   test('data, size, times and attributes are there after a crash', async ({ lab }) => {
     const ino = await writeFile(lab.vfs, 'f', pattern(3 * bs + 5));
     await lab.vfs.setattr(ino, { mode: 0o4711, uid: 12, mtime: { sec: 99, nsec: 1 } }, root);

@@ -7,7 +7,8 @@
 export type Value = number;
 
 interface Operation {
-  readonly kind: 'write' | 'read' | 'sync' | 'crash' | 'revoked';
+  /** `cut`: zeros for what lies past the new end; but what another has written there and not synced it may not meet. */
+  readonly kind: 'write' | 'read' | 'sync' | 'cut' | 'crash' | 'revoked';
   readonly who: string;
   value: Value;
   readonly invoked: number;
@@ -23,11 +24,12 @@ interface Operation {
 export const local = 'local';
 
 /** States looked at for one register before the search gives up: then it is neither explained nor not. */
-const statesMax = 200_000;
+const statesMax = 20_000;
 
 export class History {
   readonly #registers = new Map<string, Operation[]>();
   readonly #losses: Operation[] = [];
+  readonly #tainted = new Set<string>();
   readonly #now: () => number;
   readonly #leaseMs: number;
   #values = 0;
@@ -44,7 +46,7 @@ export class History {
 
   /** Begins an operation; the answer ends it. One that is never ended may or may not have happened. */
   begin(
-    kind: 'write' | 'read' | 'sync',
+    kind: 'write' | 'read' | 'sync' | 'cut',
     who: string,
     register: string,
     value: Value = 0,
@@ -58,7 +60,7 @@ export class History {
       repeats: false,
       lags: false,
     };
-    let isKept = kind === 'write';
+    let isKept = kind === 'write' || kind === 'cut';
     if (isKept) this.#of(register).push(operation);
     return (seen, lags = false) => {
       operation.lags = lags;
@@ -74,8 +76,16 @@ export class History {
   }
 
   /** An operation that is over. */
-  add(kind: 'read', who: string, register: string, value: Value, invoked: number, responded: number): void {
-    this.#of(register).push({ kind, who, value, invoked, responded, repeats: false, lags: false });
+  add(
+    kind: 'read',
+    who: string,
+    register: string,
+    value: Value,
+    invoked: number,
+    responded: number,
+    lags: boolean,
+  ): void {
+    this.#of(register).push({ kind, who, value, invoked, responded, repeats: false, lags });
   }
 
   crashed(): void {
@@ -95,6 +105,11 @@ export class History {
     this.#losses.push(lossOf(who, this.#now()));
   }
 
+  /** Nobody knows what it holds from now on. */
+  taint(register: string): void {
+    this.#tainted.add(register);
+  }
+
   /** Blocks for which the search gave up. */
   undecided = 0;
 
@@ -107,6 +122,7 @@ export class History {
   /** What cannot be explained, for people; undefined: all can. */
   check(): string | undefined {
     for (const [register, operations] of this.#registers) {
+      if (this.#tainted.has(register)) continue;
       const all = [...operations, ...this.#losses, ...this.#unheard(operations)].sort((a, b) => a.invoked - b.invoked);
       for (const each of all) each.repeats = this.#mayRepeat(each);
       const verdict = explains(all);
@@ -211,7 +227,11 @@ function apply(state: State, { kind, value, who, repeats, lags }: Operation, ind
   let { from } = state;
   while (done.delete(from)) from++;
   const next = { ...state, from, done };
-  if (kind === 'write') {
+  if (kind === 'cut' && state.writer !== who && state.writer !== local && state.back.length > 0) {
+    const cut = { ...next, value: 0, writer: who, back: [...new Set([...state.back, state.value])] };
+    return [cut, next];
+  }
+  if (kind === 'write' || kind === 'cut') {
     const back = state.back.includes(state.value) ? state.back : [...state.back, state.value];
     const written = { ...next, value, writer: who, back };
     return repeats && value !== state.value ? [written, { ...state, value, writer: who, back }] : [written];
@@ -227,5 +247,6 @@ function apply(state: State, { kind, value, who, repeats, lags }: Operation, ind
 
 function lineOf({ kind, who, value, invoked, responded }: Operation): string {
   const until = responded === Infinity ? 'unknown' : responded.toFixed(3);
-  return `${invoked.toFixed(3)}..${until} ${who} ${kind}${kind === 'write' || kind === 'read' ? ` ${value}` : ''}`;
+  const what = kind === 'write' || kind === 'read' ? `${kind} ${value}` : kind;
+  return `${invoked.toFixed(3)}..${until} ${who} ${what}`;
 }

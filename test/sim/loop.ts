@@ -12,6 +12,7 @@ const realNow = Date.now;
 export class Process {
   readonly name: string;
   #state: 'running' | 'stopped' | 'dead' = 'running';
+  #copying = false;
   readonly held: (() => void)[] = [];
   /** Called once at its death, by the loop. */
   readonly onDeath: (() => void)[] = [];
@@ -28,6 +29,20 @@ export class Process {
     return this.#state === 'stopped';
   }
 
+  /** In the middle of a copy (dma.ts): until its end nothing else happens in this process. */
+  get copying(): boolean {
+    return this.#copying;
+  }
+
+  beginCopy(): void {
+    this.#copying = true;
+  }
+
+  endCopy(): void {
+    this.#copying = false;
+    this.#release();
+  }
+
   stop(): void {
     if (this.#state === 'running') this.#state = 'stopped';
   }
@@ -35,7 +50,7 @@ export class Process {
   resume(): void {
     if (this.#state !== 'stopped') return;
     this.#state = 'running';
-    for (const task of this.held.splice(0)) task();
+    this.#release();
   }
 
   kill(): void {
@@ -44,6 +59,10 @@ export class Process {
     this.held.length = 0;
     for (const task of this.onDeath) task();
   }
+
+  #release(): void {
+    if (!this.stopped) for (const task of this.held.splice(0)) task();
+  }
 }
 
 export interface Scheduled {
@@ -51,10 +70,12 @@ export interface Scheduled {
 }
 
 interface Event {
-  readonly at: number;
-  readonly order: number;
+  at: number;
+  order: number;
   readonly process: Process;
   readonly task: () => void;
+  /** It is a piece of a copy of the process. */
+  readonly copies: boolean;
   cancelled: boolean;
 }
 
@@ -88,8 +109,9 @@ export class Loop {
   }
 
   /** Runs `task` as `process` after so many ms, unless it has died by then. */
-  after(ms: number, task: () => void, process: Process = this.#current): Scheduled {
-    const event: Event = { at: this.#now + Math.max(0, ms), order: ++this.#order, process, task, cancelled: false };
+  after(ms: number, task: () => void, process: Process = this.#current, copies = false): Scheduled {
+    const at = this.#now + Math.max(0, ms);
+    const event: Event = { at, order: ++this.#order, process, task, copies, cancelled: false };
     this.#push(event);
     return {
       cancel: () => {
@@ -116,13 +138,17 @@ export class Loop {
       if (event.at > end) return 'too late';
       this.#now = Math.max(this.#now, event.at);
       this.#current = event.process;
-      if (event.process.stopped) {
-        const { process, task } = event;
-        process.held.push(() => this.after(0, task, process));
+      const { process, task, copies } = event;
+      if (process.stopped || (process.copying && !copies)) {
+        process.held.push(() => {
+          event.at = this.#now;
+          event.order = ++this.#order;
+          this.#push(event);
+        });
         continue;
       }
       this.#events++;
-      event.task();
+      task();
       await new Promise(realImmediate);
       this.#current = this.world;
     }

@@ -18,12 +18,13 @@ import {
   type RequestOf,
   status,
 } from '../../mds/protocol/index.ts';
+import { Copies, sectorSize } from './dma.ts';
 import { type Loop, loop, type Process } from './loop.ts';
 import type { Watcher } from './machine.ts';
 import type { Socket, Tap } from './network.ts';
 
 /** What somebody may do with a stretch of the device. Bytes. */
-interface Grant {
+export interface Grant {
   readonly ino: number;
   readonly iomode: number;
   readonly offset: number;
@@ -76,8 +77,11 @@ export class Violation extends Error {}
 
 export class Memory implements Tap, Watcher {
   readonly bytes: Buffer;
+  /** What a loss of power leaves for certain. */
+  readonly #persistent: Buffer;
   readonly #loop: Loop;
   readonly #holders = new Map<Process, Holder>();
+  readonly #onGrant = new Map<Process, (grant: Grant) => void>();
   readonly #wires = new WeakMap<Socket, Wire>();
   readonly #say: (line: string) => void;
   #server: Process | undefined;
@@ -86,6 +90,7 @@ export class Memory implements Tap, Watcher {
   constructor(simulated: Loop, size: number, say: (line: string) => void) {
     this.#loop = simulated;
     this.bytes = Buffer.alloc(size);
+    this.#persistent = Buffer.alloc(size);
     this.#say = say;
   }
 
@@ -104,26 +109,63 @@ export class Memory implements Tap, Watcher {
     return holder?.process.name;
   }
 
+  /** As the bytes were when that was asked for. */
+  persisted(offset: number, bytes: Uint8Array): void {
+    this.#persistent.set(bytes, offset);
+  }
+
+  /** Of what was stored and not made persistent any part may be gone. */
+  losePower(): void {
+    for (let at = 0; at < this.bytes.length; at += sectorSize) {
+      const sector = this.bytes.subarray(at, at + sectorSize);
+      const persistent = this.#persistent.subarray(at, at + sectorSize);
+      if (Buffer.compare(sector, persistent) === 0) continue;
+      if (this.#loop.random.oneIn(2)) persistent.set(sector);
+      else sector.set(persistent);
+    }
+  }
+
+  /** What the process was granted and has not given back by its own word. */
+  reachOf(process: Process): readonly Grant[] {
+    return this.#holders.get(process)?.may ?? [];
+  }
+
+  /** Called with all that the process is granted for writing. */
+  onGrant(process: Process, task: (grant: Grant) => void): void {
+    this.#onGrant.set(process, task);
+  }
+
   engineOf(process: Process): DmaEngine {
+    const copies = new Copies(this.#loop, process);
     return {
       name: 'simulated',
       size: this.bytes.length,
       writable: true,
       read: (at, target) => {
-        this.#touch(process, at, target.length, false);
-        target.set(this.bytes.subarray(at, at + target.length));
+        // The superblock tells whether this is the right memory.
+        if (at === 0) return target.set(this.bytes.subarray(0, target.length));
+        copies.run(at, target.length, (from, count) => {
+          this.#touch(process, at + from, count, false);
+          target.set(this.bytes.subarray(at + from, at + from + count), from);
+        });
       },
       write: (at, source) => {
-        this.#touch(process, at, source.length, true);
-        this.bytes.set(source, at);
+        copies.run(at, source.length, (from, count) => {
+          this.#touch(process, at + from, count, true);
+          this.bytes.set(source.subarray(from, from + count), at + from);
+        });
       },
       close: async () => {},
     };
   }
 
-  serverWrites(offset: number, length: number): void {
+  serverWrites(offset: number, source: Uint8Array): void {
+    const { length } = source;
+    // What lies past the end of a file is zeroed below those who read it, and know not to look there.
+    const isZeros = source.every((byte) => byte === 0);
     for (const holder of this.#holders.values()) {
-      const grant = holder.kept.find((each) => (each.writable || !holder.fenced) && overlaps(each, offset, length));
+      const isHurt = (grant: Grant): boolean => grant.writable || !(holder.fenced || isZeros);
+      const grant = holder.kept.find((each) => isHurt(each) && overlaps(each, offset, length));
       if (grant === undefined || holder.running.size > 0) continue;
       this.#violated(
         `M2: the server stores to ${offset}+${length}, which ${holder.process.name} holds: ${text(grant)}`,
@@ -140,6 +182,7 @@ export class Memory implements Tap, Watcher {
       if (frame[0] === frameKind.request) this.#asking(wire, from.process, frame[6], frame[7]);
       else if (frame[0] === frameKind.reply) this.#replied(wire, frame[1], frame[2], frame[3]);
       else if (frame[0] === frameKind.callback) wire.recalled.set(frame[1], frame[7]);
+      else if (frame[2] === status.NOMATCHING_LAYOUT) this.#noMatch(wire, frame[1], 'may');
     }
   }
 
@@ -149,7 +192,7 @@ export class Memory implements Tap, Watcher {
     for (const frame of wire.framesOf.get(chunk) ?? []) {
       if (frame[0] === frameKind.request) this.#asked(wire, frame[1], { number: frame[6], args: frame[7] });
       else if (frame[0] === frameKind.callbackReply && frame[2] === status.NOMATCHING_LAYOUT)
-        this.#noMatch(wire, frame[1]);
+        this.#noMatch(wire, frame[1], 'kept');
     }
   }
 
@@ -253,17 +296,19 @@ export class Memory implements Tap, Watcher {
       const grant: Grant = { ino, iomode: mode, offset: at, length: bytes, storage, writable };
       this.#say(`  ${holder.process.name} is granted ${text(grant)}`);
       this.#requireFree(holder, grant);
+      if (writable) this.#onGrant.get(holder.process)?.(grant);
       holder.may.push(grant);
       holder.kept.push(grant);
     }
   }
 
-  #noMatch(wire: Wire, xid: number): void {
+  /** By that the client says that it holds nothing of what is recalled. */
+  #noMatch(wire: Wire, xid: number, of: 'may' | 'kept'): void {
     const args = wire.recalled.get(xid);
     const { holder } = wire;
     if (holder === undefined || !callbacks.CB_LAYOUTRECALL.isRequest(args)) return;
     const [, ino, mode, offset, length] = args;
-    holder.kept = without(holder.kept, [1, ino, null, mode, offset, length]);
+    holder[of] = without(holder[of], [1, ino, null, mode, offset, length]);
   }
 
   #requireFree(holder: Holder, grant: Grant): void {
@@ -281,8 +326,6 @@ export class Memory implements Tap, Watcher {
   }
 
   #touch(process: Process, at: number, length: number, writes: boolean): void {
-    // The superblock tells whether this is the right memory.
-    if (at === 0 && !writes) return;
     const grants = this.#holders.get(process)?.may ?? [];
     for (let byte = at; byte < at + length; ) {
       const grant = grants.find(

@@ -147,6 +147,23 @@ export const mutations: readonly Mutation[] = [
     changes: [['await v.sync();\n      return answer;', 'return answer;']],
   },
   {
+    name: 'restart-makes-nothing-persistent',
+    breaks: 'a sync answers for what a killed daemon had stored',
+    module: 'fs/engine/engine.ts',
+    changes: [['if (superblock.dirty) await device.persist(0, superblock.blockCount * bs);', '']],
+  },
+  {
+    name: 'commit-persists-no-data',
+    breaks: 'the data of a group is on the device before its metadata is written (G3)',
+    module: 'fs/engine/layouts.ts',
+    changes: [
+      [
+        'for (const extent of v.extents.get(inode.ino)?.within(from, to) ?? []) v.wrote(extent.block * bs, extent.length * bs);',
+        '',
+      ],
+    ],
+  },
+  {
     name: 'commit-converts-nothing',
     breaks: "a commit makes provisional blocks the file's",
     module: 'fs/engine/layouts.ts',

@@ -130,9 +130,14 @@ export class Socket extends Duplex {
 
   override _writev(chunks: { chunk: unknown }[], done: (error?: Error | null) => void): void {
     const pieces = chunks.map(({ chunk }) => chunk).filter((chunk) => chunk instanceof Uint8Array);
-    this.#carry(Buffer.concat(pieces));
-    if (this.#onTheWay < windowBytes) done();
-    else this.#writer = done;
+    const send = (): void => {
+      this.#carry(Buffer.concat(pieces));
+      if (this.#onTheWay < windowBytes) done();
+      else this.#writer = done;
+    };
+    // Its code comes after the copy that it began.
+    if (this.process.copying) loop().after(0, send, this.process);
+    else send();
   }
 
   override _final(done: (error?: Error | null) => void): void {

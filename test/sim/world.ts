@@ -14,17 +14,22 @@ import { mountedVfs, withCoherence } from '../../tools/lib/coherence.ts';
 import { KernelCaches } from '../../tools/lib/kernel-caches.ts';
 import type { Random } from '../exercise/random.ts';
 import { MemoryDevice } from '../support/crash-recorder.ts';
+import { registerOf } from './content.ts';
+import { sectorSize } from './dma.ts';
 import { History } from './history.ts';
+import { directAccess, Kernel } from './kernel.ts';
+import { Liar } from './liar.ts';
+import { type LocalFiles, LocalProgram, makeFiles } from './local-program.ts';
 import { enter, Loop, Process } from './loop.ts';
 import { Disk, ServerDevice, ServerStore } from './machine.ts';
 import { enterMemory, Memory } from './memory.ts';
 import { enterNetwork, Network } from './network.ts';
-import { type LocalFiles, LocalProgram, localOf, makeFiles, Program } from './programs.ts';
+import { Program, type Surroundings } from './programs.ts';
+import { type Scene, sceneOf } from './scene.ts';
 
 /** Virtual ms. */
 const leaseMs = 1000;
 const runMsMax = 600_000;
-const deviceBytes = 2 ** 20;
 
 export interface Outcome {
   readonly seed: number;
@@ -72,6 +77,7 @@ class World {
   readonly #disk = new Disk();
   readonly #history: History;
   readonly #random: Random;
+  readonly #scene: Scene;
   readonly #trace: string[] = [];
   readonly #log: Log = {
     info: (fields, message) => this.#logged(fields, message),
@@ -84,6 +90,7 @@ class World {
     },
   };
   readonly #clients: Machine[] = [];
+  readonly #liars: Process[] = [];
   #server: Server | undefined;
   #restarts = 0;
   #unexpected: unknown;
@@ -92,10 +99,12 @@ class World {
   constructor(seed: number) {
     this.#loop = new Loop(seed);
     this.#random = this.#loop.random;
+    this.#scene = sceneOf(this.#random);
+    this.#say(`seed ${seed}: ${JSON.stringify(this.#scene)}`);
     enter(this.#loop);
     this.#network = new Network(this.#loop);
     enterNetwork(this.#network);
-    this.#memory = new Memory(this.#loop, deviceBytes, (line) => this.#say(line));
+    this.#memory = new Memory(this.#loop, this.#scene.deviceSize, (line) => this.#say(line));
     enterMemory(this.#memory);
     this.#network.tap = this.#memory;
     this.#history = new History(() => this.#loop.now, leaseMs);
@@ -131,8 +140,8 @@ class World {
       (await this.#do('formatting', first, () => this.#format())) ??
       (await this.#do('the first start', this.#loop.world, () => this.#start()));
     if (began !== undefined) return began;
-    const count = 2 + this.#random.below(4);
-    for (let index = 0; index < count; index++) this.#newClient(`client-${index}`);
+    for (let index = 0; index < this.#scene.clients; index++) this.#newClient(`client-${index}`);
+    for (let index = 0; index < this.#scene.liars; index++) this.#newLiar(`liar-${index}`);
     this.#scheduleFault();
     const failure =
       (await this.#until('the programs', () => this.#clients.every(({ steps }) => steps <= 0))) ??
@@ -145,6 +154,7 @@ class World {
     const device = new MemoryDevice(this.#memory.bytes);
     const store = this.#disk.records;
     await formatFilesystem({ device, store, uuid: newUuid(), label: 'sim', volatile: false, uid: 0, gid: 0 });
+    this.#memory.persisted(0, this.#memory.bytes);
   }
 
   /** The server as a new process, on what is on the disk. */
@@ -156,6 +166,8 @@ class World {
       const device = new ServerDevice(this.#memory.bytes, this.#memory);
       const fs = await openFilesystem({ device, store: new ServerStore(this.#disk), readOnly: false });
       const caches = new KernelCaches();
+      const kernel = this.#scene.pages ? new Kernel() : undefined;
+      if (kernel !== undefined) caches.attach(Promise.resolve(kernel));
       const mds = new MetadataServer(withCoherence(fs, caches), {
         leaseMs,
         recallDeadlineMs: leaseMs,
@@ -163,16 +175,23 @@ class World {
         log: this.#log,
       });
       await mds.listen('tcp://server:1');
-      if (this.#restarts === 1) await makeFiles(fs);
-      const local = { ...localOf(fs), vfs: mountedVfs(fs.vfs, caches) };
+      if (this.#restarts === 1) await makeFiles(fs.vfs, this.#scene, this.#random);
+      const vfs = mountedVfs(fs.vfs, caches);
+      kernel?.mount(vfs);
+      const local = { vfs, access: kernel ?? directAccess(vfs), fs };
       this.#server = { process: server, fs, local, mds };
       this.#say(`${server.name} serves generation ${fs.generation}`);
       void this.#local(server, local);
     });
   }
 
-  async #local(process: Process, fs: LocalFiles): Promise<void> {
-    const program = new LocalProgram(fs, this.#history, this.#random, (line) => this.#say(line));
+  get #surroundings(): Surroundings {
+    const say = (line: string): void => this.#say(line);
+    return { history: this.#history, random: this.#random, scene: this.#scene, say };
+  }
+
+  async #local(process: Process, files: LocalFiles): Promise<void> {
+    const program = new LocalProgram(files, this.#surroundings);
     while (!this.#over) {
       await this.#loop.sleep(this.#random.below(100), process);
       if (!this.#over) await this.#guarded(program.step());
@@ -180,7 +199,12 @@ class World {
   }
 
   #newClient(owner: string): void {
-    const machine: Machine = { owner, process: new Process(owner), runs: 0, steps: 10 + this.#random.below(30) };
+    const machine: Machine = {
+      owner,
+      process: new Process(owner),
+      runs: 0,
+      steps: 4 + this.#random.below(this.#scene.stepsMax),
+    };
     this.#clients.push(machine);
     this.#startClient(machine);
   }
@@ -217,12 +241,36 @@ class World {
       this.#loop.after(0, () => this.#replace(machine, process, 500), this.#loop.world);
       return;
     }
-    const program = new Program(client, name, this.#history, this.#random, (line) => this.#say(line));
+    const program = new Program(client, name, this.#surroundings);
     for (; machine.steps > 0; machine.steps--) {
       await program.step();
       await this.#loop.sleep(this.#random.below(30), process);
     }
     await program.end();
+  }
+
+  #newLiar(owner: string): void {
+    const program = new Process(owner);
+    this.#liars.push(program);
+    this.#memory.onGrant(program, ({ ino, offset, length }) => {
+      for (let sector = offset / sectorSize; sector < (offset + length) / sectorSize; sector++) {
+        this.#history.taint(registerOf(ino, sector));
+      }
+    });
+    const liar = new Liar({
+      owner,
+      random: this.#random,
+      engine: this.#memory.engineOf(program),
+      reach: () => this.#memory.reachOf(program),
+      say: (line) => this.#say(line),
+    });
+    const live = async (): Promise<void> => {
+      while (!this.#over) {
+        await this.#loop.sleep(this.#random.below(200), program);
+        await liar.step();
+      }
+    };
+    this.#loop.after(this.#random.below(50), () => void this.#guarded(live()), program);
   }
 
   /** The library knows who is connected from here by address and owner, also of clients that died and of earlier runs. */
@@ -263,18 +311,28 @@ class World {
     } else if (what < 8) {
       this.#say(`${process.name} dies`);
       this.#replace(machine, process, this.#random.below(3 * leaseMs));
-    } else if (what < 9 && this.#server?.process.alive === true) {
-      this.#say(`${this.#server.process.name} dies`);
-      this.#history.crashed();
-      this.#server.process.kill();
-      const ms = this.#random.below(leaseMs);
-      this.#loop.after(ms, () => void this.#guarded(this.#start()), this.#loop.world);
-    }
+    } else this.#crash(what === 9);
+  }
+
+  /** With `power` the machine loses its power, else only the server dies. */
+  #crash(power: boolean): void {
+    const server = this.#server?.process;
+    if (server?.alive !== true) return;
+    this.#say(power ? `the machine of ${server.name} loses its power` : `${server.name} dies`);
+    this.#history.crashed();
+    server.kill();
+    if (power) this.#memory.losePower();
+    const ms = this.#random.below(leaseMs);
+    this.#loop.after(ms, () => void this.#guarded(this.#disk.crash().then(() => this.#start())), this.#loop.world);
   }
 
   /** Peace: who is dead is declared so, and what is left is looked at. */
   async #end(): Promise<string | undefined> {
     this.#over = true;
+    for (const liar of this.#liars) {
+      liar.kill();
+      this.#network.died(liar);
+    }
     const isUp = (): boolean => this.#server?.process.alive === true;
     const waited = await this.#until('the server', isUp);
     const server = this.#server;
@@ -292,7 +350,7 @@ class World {
       for (const { id, owner } of mds.status().clients) {
         if (Buffer.from(owner).toString() !== 'admin') await admin.evict(id).catch(() => undefined);
       }
-      const program = new LocalProgram(local, this.#history, this.#random, (line) => this.#say(line));
+      const program = new LocalProgram(local, this.#surroundings);
       await program.readAll();
       await admin.close();
       await this.#loop.sleep(10 * leaseMs, process);
