@@ -145,7 +145,7 @@ export class Kernel implements FileAccess, Mounted {
       await page.locked;
       page = this.#page(ino, start);
     }
-    let free = (): void => {};
+    let free = nothing;
     page.locked = new Promise((resolve) => {
       free = resolve;
     });
@@ -166,3 +166,5 @@ export class Kernel implements FileAccess, Mounted {
     }
   }
 }
+
+function nothing(): void {}

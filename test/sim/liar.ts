@@ -120,11 +120,22 @@ export class Liar {
     ]);
     if (known === undefined) return;
     this.#rootIno = known[6];
-    const session = await this.#call(operations.CREATE_SESSION, [known[0], known[1], 4]);
+    const session = await this.#call(operations.CREATE_SESSION, [known[0], known[1], 4, 2]);
     if (session === undefined) return;
     this.#session = session[0];
     this.#seqid = 0;
+    if (random.oneIn(3)) await this.#reclaim();
     await this.#call(operations.RECLAIM_COMPLETE, []);
+  }
+
+  /** What it was granted before, or what is anybody's. */
+  async #reclaim(): Promise<void> {
+    const { random, reach } = this.#options;
+    const grant = random.pickAny(reach());
+    const ino = grant?.ino ?? 2 + random.below(60);
+    const storage = (random.oneIn(2) ? grant?.storage : undefined) ?? random.below(256) * 2 * sectorSize;
+    const claimed: [number, number, number] = [grant?.offset ?? 0, grant?.length ?? 2 * sectorSize, storage];
+    await this.#call(operations.LAYOUTCOMMIT, [ino, null, [], null, null, [claimed]]);
   }
 
   async #open(): Promise<void> {
@@ -143,7 +154,16 @@ export class Liar {
     const offset = random.below(16) * sectorSize;
     const length = random.oneIn(4) ? Infinity : (1 + random.below(8)) * sectorSize;
     const mode = random.oneIn(3) ? iomode.read : iomode.rw;
-    const granted = await this.#call(operations.LAYOUTGET, [ino, held ?? open, mode, offset, length, 1, 100]);
+    const granted = await this.#call(operations.LAYOUTGET, [
+      ino,
+      held ?? open,
+      mode,
+      offset,
+      length,
+      1,
+      100,
+      random.oneIn(4),
+    ]);
     if (granted !== undefined) this.#layouts.set(ino, granted[0]);
   }
 
@@ -167,7 +187,15 @@ export class Liar {
     const own = random.oneIn(3) ? state : (this.#layouts.get(ino) ?? state);
     const offset = random.below(8) * 2 * sectorSize;
     const length = random.oneIn(3) ? Infinity : (1 + random.below(4)) * 2 * sectorSize;
-    const left = await this.#call(operations.LAYOUTRETURN, [1, ino, own, 1 + random.below(3), offset, length]);
+    const left = await this.#call(operations.LAYOUTRETURN, [
+      1,
+      ino,
+      own,
+      1 + random.below(3),
+      offset,
+      length,
+      random.oneIn(9),
+    ]);
     if (left === undefined) return;
     if (left[0] === null) this.#layouts.delete(ino);
     else this.#layouts.set(ino, left[0]);
@@ -181,7 +209,7 @@ export class Liar {
     const offset = random.below(16) * sectorSize;
     const length = (1 + random.below(8)) * sectorSize;
     const last = random.oneIn(2) ? null : random.below(usedBytes);
-    await this.#call(operations.LAYOUTCOMMIT, [ino, state, [[offset, length]], last, null]);
+    await this.#call(operations.LAYOUTCOMMIT, [ino, state, [[offset, length]], last, null, null]);
   }
 
   /** A message sent before, once more. */
@@ -218,7 +246,7 @@ export class Liar {
     if (frame[0] === frameKind.reply) this.#replies.get(frame[1])?.(frame);
     if (frame[0] !== frameKind.callback || this.#answer === 'silence') return;
     this.#socket?.write(encodeFrame([frameKind.callbackReply, frame[1], status[this.#answer]]));
-    this.#options.say(`  ${this.#options.owner} answers ${nameOf(frame[4])} with ${this.#answer}`);
+    this.#options.say(`  ${this.#options.owner} answers ${nameOf(frame[6])} with ${this.#answer}`);
   }
 
   /** undefined: refused, or no answer in time. */

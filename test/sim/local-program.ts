@@ -199,7 +199,7 @@ export class LocalProgram {
     const { vfs } = this.#files;
     const { ino: snapshots } = await vfs.lookup(vfs.rootIno, n('.snapshots'), root);
     const name = n(`snapshot-${++this.#copies}`);
-    const sources = await Promise.all(names.map((each) => vfs.find(vfs.rootIno, n(each), root)));
+    const sources = await Promise.all(names.map(async (each) => vfs.find(vfs.rootIno, n(each), root)));
     const invoked = this.#history.now;
     const snapshot = await vfs.mkdir(snapshots, name, 0o755, root);
     const responded = this.#history.now;

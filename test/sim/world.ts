@@ -250,6 +250,7 @@ class World {
   }
 
   #newLiar(owner: string): void {
+    if (this.#over) return;
     const program = new Process(owner);
     this.#liars.push(program);
     this.#memory.onGrant(program, ({ ino, offset, length }) => {
@@ -321,18 +322,30 @@ class World {
     this.#say(power ? `the machine of ${server.name} loses its power` : `${server.name} dies`);
     this.#history.crashed();
     server.kill();
-    if (power) this.#memory.losePower();
+    if (power) this.#loseMachine();
     const ms = this.#random.below(leaseMs);
     this.#loop.after(ms, () => void this.#guarded(this.#disk.crash().then(() => this.#start())), this.#loop.world);
+  }
+
+  /** Whoever has the device mapped dies with it. */
+  #loseMachine(): void {
+    for (const machine of this.#clients) this.#replace(machine, machine.process, this.#random.below(2 * leaseMs));
+    for (const liar of this.#liars.splice(0)) {
+      this.#killLiar(liar);
+      this.#loop.after(this.#random.below(leaseMs), () => this.#newLiar(liar.name), this.#loop.world);
+    }
+    this.#memory.losePower();
+  }
+
+  #killLiar(liar: Process): void {
+    liar.kill();
+    this.#network.died(liar);
   }
 
   /** Peace: who is dead is declared so, and what is left is looked at. */
   async #end(): Promise<string | undefined> {
     this.#over = true;
-    for (const liar of this.#liars) {
-      liar.kill();
-      this.#network.died(liar);
-    }
+    for (const liar of this.#liars) this.#killLiar(liar);
     const isUp = (): boolean => this.#server?.process.alive === true;
     const waited = await this.#until('the server', isUp);
     const server = this.#server;
