@@ -29,6 +29,7 @@ export const ioServices: readonly Service[] = [
       read: access !== shareAccess.write,
       write: access !== shareAccess.read,
     });
+    if (truncate) await context.fs.vfs.fsync(attr.ino, false);
     return [stateIdToWire(stateid), attrToWire(attr)];
   }),
 
@@ -62,6 +63,7 @@ export const ioServices: readonly Service[] = [
   inSession(operations.FALLOCATE, async ([stateid, mode, offset, length], { context, client, caller }) => {
     const open = context.opens.findFor('write', stateIdFromWire(stateid), client.id);
     await context.fs.vfs.fallocate(open.handle, member(fallocateModes, mode), offset, length, caller);
+    await context.fs.vfs.fsync(open.ino, false);
     return [];
   }),
 
@@ -74,7 +76,9 @@ export const ioServices: readonly Service[] = [
     const source = context.opens.findFor('read', stateIdFromWire(from), client.id);
     const target = context.opens.findFor('write', stateIdFromWire(to), client.id);
     const { vfs } = context.fs;
-    return [await vfs.copyRange(source.handle, fromOffset, target.handle, toOffset, length, caller)];
+    const count = await vfs.copyRange(source.handle, fromOffset, target.handle, toOffset, length, caller);
+    await vfs.fsync(target.ino, false);
+    return [count];
   }),
 ];
 

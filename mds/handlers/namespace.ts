@@ -28,7 +28,10 @@ export const namespaceServices: readonly Service[] = [
     const open = stateid === null ? undefined : context.opens.findFor('write', stateIdFromWire(stateid), client.id);
     if (open !== undefined && open.ino !== ino)
       throw new StatusError('BAD_STATEID', `the open is of inode ${open.ino}`);
-    return [attrToWire(await context.fs.vfs.setattr(ino, setAttrFromWire(changes), caller, open?.handle))];
+    const attr = await context.fs.vfs.setattr(ino, setAttrFromWire(changes), caller, open?.handle);
+    // A later COMMIT would not tell that a restart has lost it: there is no verifier of it as there is of a WRITE.
+    if (setAttrFromWire(changes).size !== undefined) await context.fs.vfs.fsync(ino, false);
+    return [attrToWire(attr)];
   }),
 
   inSession(operations.ACCESS, async ([ino, mask], { context, caller }) => {

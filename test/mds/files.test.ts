@@ -2,6 +2,7 @@ import { describe, expect } from 'vitest';
 import { attrFromWire, setAttrToWire } from '../../mds/protocol/fields.ts';
 import { operations } from '../../mds/protocol/ops.ts';
 import { serverStatusFromWire } from '../../mds/protocol/server-status.ts';
+import { root } from '../support/filesystem.ts';
 import { test } from './rig-test.ts';
 
 const block = 4096;
@@ -57,6 +58,30 @@ describe('names', () => {
     const changes = setAttrToWire({ mode: 0o600, mtime: { sec: -5, nsec: 7 } });
     const [attr] = await client.call(operations.SETATTR, [ino, null, changes]);
     expect(attrFromWire(attr)).toMatchObject({ size: 10, mode: 0o100600, mtime: { sec: -5, nsec: 7 } });
+  });
+
+  test('what changes a file without a verifier is durable with the reply', async ({ rig }) => {
+    const client = await rig.client();
+    const content = Buffer.alloc(4 * block, 1);
+    const [cut, punched, copied, emptied] = [
+      await client.create('cut', content),
+      await client.create('punched', content),
+      await client.create('copied'),
+      await client.create('emptied', content),
+    ];
+    await rig.lab.vfs.syncfs();
+    await client.call(operations.SETATTR, [cut.ino, null, setAttrToWire({ size: 10 })]);
+    await client.call(operations.FALLOCATE, [punched.stateid, 2, 0, block]);
+    await client.call(operations.COPY, [cut.stateid, 0, copied.stateid, 0, 10]);
+    await client.call(operations.OPEN, [[0, emptied.ino], 3, true, false]);
+    const crashed = await rig.lab.afterCrash();
+    try {
+      const sizeOf = async (ino: number): Promise<number> => (await crashed.vfs.getattr(ino, root)).size;
+      expect([await sizeOf(cut.ino), await sizeOf(copied.ino), await sizeOf(emptied.ino)]).toEqual([10, 10, 0]);
+      expect((await crashed.vfs.getattr(punched.ino, root)).blocks).toBe((3 * block) / 512);
+    } finally {
+      await crashed.remove();
+    }
   });
 
   test('extended attributes', async ({ rig }) => {

@@ -144,7 +144,7 @@ export const mutations: readonly Mutation[] = [
     name: 'commit-before-durable',
     breaks: 'what a commit acknowledged survives a crash',
     module: 'fs/engine/engine.ts',
-    changes: [['await v.sync();\n      return answer;', 'return answer;']],
+    changes: [['request, client));\n      await v.sync();', 'request, client));']],
   },
   {
     name: 'restart-makes-nothing-persistent',
@@ -224,14 +224,19 @@ export const mutations: readonly Mutation[] = [
     name: 'punch-without-recall',
     breaks: 'layouts are recalled before their blocks leave the file',
     module: 'fs/engine/fallocate.ts',
-    changes: [["v.requireNoLayouts(inode.ino, affected, 'unmap');", '']],
+    changes: [
+      [
+        "v.requireNoLayouts(inode.ino, { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from }, 'unmap');",
+        '',
+      ],
+    ],
   },
   {
     name: 'write-without-recall',
     breaks: 'layouts of others are recalled before a write',
     module: 'fs/engine/data.ts',
     changes: [
-      ["v.requireNoLayouts(inode.ino, range, isInPlace(v, inode, first, last) ? 'write' : 'unmap', by.client);", ''],
+      ["v.requireNoLayouts(inode.ino, range, isInPlace(v, inode, first, last) ? 'write' : 'remap', by.client);", ''],
     ],
   },
   {
@@ -243,11 +248,11 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'reply-cache-off',
     breaks: 'a request sent twice runs once (RFC 8881 §2.10.6)',
-    module: 'mds/session.ts',
+    module: 'mds/slot.ts',
     changes: [
       [
-        'if (seqid === this.#seqid && this.#operation !== undefined) return this.#retry(operation);',
-        "if (seqid === this.#seqid && this.#operation !== undefined) return { kind: 'execute' };",
+        'if (seqid === this.#seqid && this.#digest !== undefined) return this.#retry(digest);',
+        "if (seqid === this.#seqid && this.#digest !== undefined) return { kind: 'execute' };",
       ],
     ],
   },
