@@ -1,3 +1,4 @@
+import type { Claim } from './claims.ts';
 import type { Interval } from './intervals.ts';
 import { excludes } from './segments.ts';
 import { type BreakReason, type Iomode, iomode } from './types.ts';
@@ -67,6 +68,8 @@ export class Break implements Interval {
   readonly followers = new Set<Break>();
   /** `broken` has been reported. */
   broken = false;
+  /** Its get was sent away, and keeps its turn for a while. */
+  claim: Claim | undefined = undefined;
 
   constructor(fields: {
     readonly id: number;

@@ -1,13 +1,26 @@
 import { assert } from './assert.ts';
 import { Break, inTheWay, type Purpose, recalledIomode } from './breaks.ts';
+import type { Claim, Claims } from './claims.ts';
 import { type Grant, Holding, type LeaseClient } from './holding.ts';
 import { Intervals } from './intervals.ts';
-import { overlap, type Range, subtract } from './ranges.ts';
-import type { Recalls } from './recalls.ts';
-import { bothIomodes, FileSegments, iomodesOf } from './segments.ts';
+import { contains, overlap, type Range, subtract } from './ranges.ts';
+import type { FileRecall, Recalls } from './recalls.ts';
+import { bothIomodes, FileSegments, iomodesOf, wholeFile } from './segments.ts';
+import { Table } from './table.ts';
 import { type Action, type FenceSegment, type HeldLayout, type Iomode, type Segment, type StateId } from './types.ts';
 
-const wholeFile: Range = { start: 0, end: Infinity };
+/** What all files have in common. */
+export interface FileContext {
+  readonly recalls: Recalls;
+  readonly claims: Claims;
+  readonly newOther: () => string;
+}
+
+/** Those who wait for a file; most files have none. */
+class Queue {
+  readonly breaks = new Intervals<Break>();
+  readonly touched = new Set<Break>();
+}
 
 /**
  * The leases on one file: who holds what, what is being recalled, who waits. Events change the state and note the breaks
@@ -15,31 +28,46 @@ const wholeFile: Range = { start: 0, end: Infinity };
  */
 export class FileLeases {
   readonly ino: number;
-  readonly #recalls: Recalls;
-  readonly #newOther: () => string;
+  readonly #context: FileContext;
   readonly #segments = new FileSegments();
-  readonly #holdings = new Map<number, Holding>();
-  readonly #breaks = new Intervals<Break>();
-  readonly #touched = new Set<Break>();
+  /** By client; without a table for the one of most files, for memory. */
+  #holdings: Holding | Table<Holding> | undefined = undefined;
+  #queue: Queue | undefined = undefined;
 
-  constructor(ino: number, recalls: Recalls, newOther: () => string) {
+  constructor(ino: number, context: FileContext) {
     this.ino = ino;
-    this.#recalls = recalls;
-    this.#newOther = newOther;
+    this.#context = context;
   }
 
   /** Nobody holds and nobody waits: there is nothing to remember. */
   get idle(): boolean {
-    return this.#holdings.size === 0 && this.#breaks.size === 0;
+    return this.#holdings === undefined && this.#queue === undefined;
   }
 
-  /** Operations and gets that wait or are being served. */
+  /** Operations and gets that wait or are being served, and gets that were sent away and keep their turn. */
   get waiting(): number {
-    return this.#breaks.size;
+    return this.#queue?.breaks.size ?? 0;
+  }
+
+  /** Gets that were sent away and keep their turn. */
+  get claims(): number {
+    return this.#queue?.breaks.values().filter((open) => open.claim !== undefined).length ?? 0;
+  }
+
+  /** The turn that this client kept for such a get. */
+  claimOf(client: number, mode: Iomode, range: Range): Claim | undefined {
+    const isIt = (open: Break): boolean =>
+      open.claim?.client === client &&
+      open.purpose.kind === 'get' &&
+      open.purpose.iomode === mode &&
+      contains(open, range);
+    return this.#queue?.breaks.find(range, isIt)?.claim;
   }
 
   holding(client: number): Holding | undefined {
-    return this.#holdings.get(client);
+    const holdings = this.#holdings;
+    if (holdings instanceof Holding) return holdings.client.id === client ? holdings : undefined;
+    return holdings?.get(client);
   }
 
   /** Must a get wait, for layouts of others or for those who came first? */
@@ -60,21 +88,17 @@ export class FileLeases {
    * Gets that wait behind `turn` will have to wait for this grant too.
    */
   reserve(id: number, client: LeaseClient, mode: Iomode, range: Range, turn: number): Grant {
-    let holding = this.#holdings.get(client.id);
-    if (holding === undefined) {
-      holding = new Holding(client, this.ino, this.#newOther());
-      this.#holdings.set(client.id, holding);
-      client.holdings.set(this.ino, holding);
-    }
-    const grant: Grant = { id, holding, reserved: this.#segments.reserve(client.id, mode, range), turn };
-    holding.grants.add(grant);
-    for (const waiting of this.#breaks.overlapping(range)) {
+    assert(client.fence === undefined && client.bulk === undefined, `L7: client ${client.id} gets inode ${this.ino}`);
+    const holding = this.holding(client.id) ?? this.#newHolding(client);
+    const reserved = this.#segments.reserve(holding, mode, range);
+    const grant: Grant = { id, holding, reserved, turn, bulks: client.bulks };
+    holding.addGrant(grant);
+    for (const waiting of this.#breaksOn(range)) {
       if (!inTheWay(waiting.purpose, client.id, mode)) continue;
-      assert(!waiting.broken, `break ${waiting.id} was over, yet client ${client.id} gets its range`);
+      assert(!waiting.broken, `I3: break ${waiting.id} was over, yet client ${client.id} gets its range`);
       waiting.blockers.add(client.id);
       waiting.unasked.add(client.id);
     }
-    this.#settle(holding);
     return grant;
   }
 
@@ -84,54 +108,65 @@ export class FileLeases {
    * grants for ever; it recalls it instead.
    */
   confirm(now: number, grant: Grant): StateId | undefined {
-    const { client } = grant.holding;
-    const { reserved } = grant;
+    const { holding, reserved } = grant;
+    const { client } = holding;
     this.#unreserve(grant);
     const dropped =
+      grant.bulks !== client.bulks ||
       this.#someoneIsFirst(client.id, reserved.iomode, reserved, grant.turn) ||
-      grant.holding.asked(reserved, reserved.iomode).length > 0;
-    if (!dropped) this.#segments.hold(client.id, reserved.iomode, reserved);
-    this.#recheck(client.id, reserved);
-    this.#settle(grant.holding);
-    return dropped ? undefined : grant.holding.granted(now);
+      holding.asked(reserved, reserved.iomode).length > 0;
+    if (!dropped) this.#segments.hold(holding, reserved.iomode, reserved);
+    this.#recheck(holding, reserved);
+    this.#settle(holding);
+    return dropped ? undefined : holding.granted(now);
   }
 
   cancel(grant: Grant): void {
     this.#unreserve(grant);
-    this.#recheck(grant.holding.client.id, grant.reserved);
+    this.#recheck(grant.holding, grant.reserved);
     this.#settle(grant.holding);
   }
 
-  /** The client holds nothing of `range` any more. A recall ends when nothing is held of all that it asked for. */
-  release(holding: Holding, modes: readonly Iomode[], range: Range): Segment[] {
-    const client = holding.client.id;
-    const released = this.#segments.release(client, modes, range);
+  /** The client holds nothing of `range` any more. Recalls of it that this matches in full are over (RFC 8881 §12.5.5.2.1.2). */
+  release(holding: Holding, mode: 1 | 2 | 3, range: Range): Segment[] {
+    const released = this.#segments.release(holding, iomodesOf(mode), range);
     for (const recall of holding.recalls.overlapping(range)) {
-      if (!this.#segments.holds(client, iomodesOf(recall.iomode), recall)) this.#recalls.end(recall);
+      const ofMode = mode === recall.iomode || mode === 3;
+      if (ofMode && contains(range, recall)) this.#context.recalls.end(recall);
     }
-    this.#recheck(client, range);
+    this.#recheck(holding, range);
     this.#settle(holding);
     return released;
   }
 
-  wouldSplit(client: number, modes: readonly Iomode[], range: Range): boolean {
-    return this.#segments.splits(client, modes, range);
+  wouldSplit(holding: Holding, modes: readonly Iomode[], range: Range): boolean {
+    return this.#segments.splits(holding, modes, range);
+  }
+
+  /** Is anything held still of what is asked for? */
+  isHeld(recall: FileRecall): boolean {
+    return this.#segments.holds(recall.holding, iomodesOf(recall.iomode), recall);
+  }
+
+  /** A recall whose time is over without anything held below it: all came back piece by piece. */
+  endRecall(recall: FileRecall): void {
+    this.#context.recalls.end(recall);
+    this.#settle(recall.holding);
   }
 
   /** The client may not use any of this, but can until it is fenced: nothing more is asked of it, nothing is released. */
   revoke(holding: Holding): FenceSegment[] {
-    for (const recall of holding.recalls.values()) this.#recalls.end(recall);
-    const client = holding.client.id;
-    const reach = [...this.#segments.heldBy(client), ...this.#segments.reservedFor(client)];
+    for (const recall of holding.recalls.values()) this.#context.recalls.end(recall);
+    const reach = [...this.#segments.heldBy(holding), ...this.#segments.reservedFor(holding)];
+    this.#settle(holding);
     return reach.map((segment) => ({ ino: this.ino, ...segment }));
   }
 
   /** The fence holds: the client reaches nothing here. */
   drop(holding: Holding): void {
-    const client = holding.client.id;
-    this.#segments.release(client, bothIomodes, wholeFile);
+    this.#segments.release(holding, bothIomodes, wholeFile);
     for (const grant of holding.grants) this.#unreserve(grant);
-    this.#recheck(client, wholeFile);
+    this.#recheck(holding, wholeFile);
     this.#settle(holding);
   }
 
@@ -140,27 +175,30 @@ export class FileLeases {
     const modes = iomodesOf(recalledIomode(purpose));
     const blockers = this.#segments.clientsOn(range, modes, (client, mode) => inTheWay(purpose, client, mode));
     const added = new Break({ id, ...range, purpose, turn, blockers });
-    for (const other of this.#breaks.overlapping(range)) {
+    for (const other of this.#breaksOn(range)) {
       if (comesBefore(other, added)) other.holdBack(added);
       if (comesBefore(added, other) && !other.broken) added.holdBack(other);
     }
-    this.#breaks.add(added);
-    this.#touched.add(added);
+    this.#queue ??= new Queue();
+    this.#queue.breaks.add(added);
+    this.#queue.touched.add(added);
     return added;
   }
 
   endBreak(ended: Break): void {
-    this.#breaks.delete(ended);
-    this.#touched.delete(ended);
+    const queue = this.#queue;
+    assert(queue !== undefined, `break ${ended.id} ends where none is`);
+    queue.breaks.delete(ended);
+    queue.touched.delete(ended);
     for (const first of ended.behind) first.followers.delete(ended);
     for (const follower of ended.followers) {
       follower.behind.delete(ended);
-      this.#touched.add(follower);
+      queue.touched.add(follower);
     }
   }
 
-  covers(client: number, mode: Iomode, range: Range): boolean {
-    return this.#segments.covers(client, mode, range);
+  covers(holding: Holding, mode: Iomode, range: Range): boolean {
+    return this.#segments.covers(holding, mode, range);
   }
 
   /** Undefined while nothing has been granted yet. */
@@ -170,8 +208,8 @@ export class FileLeases {
       client: holding.client.id,
       ino: this.ino,
       stateid: holding.stateid,
-      segments: this.#segments.heldBy(holding.client.id),
-      state: holding.revoked ? 'revoked' : holding.recalls.size > 0 ? 'recalling' : 'held',
+      segments: this.#segments.heldBy(holding),
+      state: stateOf(holding),
       since: holding.since,
     };
   }
@@ -181,76 +219,114 @@ export class FileLeases {
    * that nobody stands in the way of any more, and that nobody comes before, is reported as broken, once.
    */
   decide(now: number): Action[] {
+    const queue = this.#queue;
+    if (queue === undefined) return [];
     const actions: Action[] = [];
-    for (const touched of this.#touched) {
+    for (const touched of queue.touched) {
       for (const client of touched.unasked) {
-        const holding = this.#holdings.get(client);
+        const holding = this.holding(client);
         assert(holding !== undefined, `client ${client} blocks break ${touched.id} and holds nothing`);
         if (receivesItsTurn(holding, touched)) continue;
         touched.unasked.delete(client);
-        if (!holding.revoked) actions.push(...this.#recall(now, touched, holding));
+        // Nothing is asked of a client that is being fenced, nor twice of one that is asked for everything (L4).
+        if (!holding.revoked && holding.client.bulk === undefined) actions.push(...this.#recall(now, touched, holding));
       }
       if (touched.broken || touched.blockers.size > 0 || touched.behind.size > 0) continue;
-      assert(!this.obstructed(touched.purpose, touched), `break ${touched.id} ends with layouts in its way`);
+      assert(!this.obstructed(touched.purpose, touched), `I2: break ${touched.id} ends with layouts in its way`);
       touched.broken = true;
-      actions.push({ type: 'broken', breakId: touched.id });
+      actions.push(...this.#brokenActions(now, touched));
     }
-    this.#touched.clear();
+    queue.touched.clear();
+    if (queue.breaks.size === 0) this.#queue = undefined;
     return actions;
+  }
+
+  /** Asks back all that the client holds here and has not been asked for, though nobody waits for it. */
+  askBack(now: number, holding: Holding): Action[] {
+    return this.#recallRange(now, holding, wholeFile, 3, false);
   }
 
   /** Recalls what `holding` has in the way and has not been asked for: no byte of an iomode is asked for twice. */
   #recall(now: number, wanted: Break, holding: Holding): Action[] {
-    const { id: client } = holding.client;
     const changed = wanted.purpose.kind === 'unmap';
-    const whole = recalledIomode(wanted.purpose);
+    return this.#recallRange(now, holding, wanted, recalledIomode(wanted.purpose), changed);
+  }
+
+  #recallRange(now: number, holding: Holding, range: Range, whole: 2 | 3, changed: boolean): Action[] {
     const actions: Action[] = [];
-    for (const gap of subtract(wanted, holding.asked(wanted, whole))) {
+    for (const gap of subtract(range, holding.asked(range, whole))) {
       const partly = holding.recalls.find(gap) !== undefined;
       for (const mode of partly ? iomodesOf(whole) : [whole]) {
         for (const rest of subtract(gap, holding.asked(gap, mode))) {
-          const hull = this.#segments.hull(client, iomodesOf(mode), rest);
-          if (hull !== undefined) actions.push(this.#recalls.start(now, holding, mode, hull, changed));
+          const hull = this.#segments.hull(holding, iomodesOf(mode), rest);
+          if (hull !== undefined) actions.push(this.#context.recalls.start(now, holding, mode, hull, changed));
         }
       }
     }
     return actions;
   }
 
+  #brokenActions(now: number, { id, claim }: Break): Action[] {
+    if (claim === undefined) return [{ type: 'broken', breakId: id }];
+    this.#context.claims.served(now, claim);
+    return claim.signal ? [{ type: 'available', client: claim.client, ino: this.ino }] : [];
+  }
+
+  #breaksOn(range: Range): readonly Break[] {
+    return this.#queue?.breaks.overlapping(range) ?? [];
+  }
+
   #someoneIsFirst(client: number, mode: Iomode, range: Range, turn: number): boolean {
-    return this.#breaks.find(range, (open) => open.precedes(client, mode, turn)) !== undefined;
+    return this.#queue?.breaks.find(range, (open) => open.precedes(client, mode, turn)) !== undefined;
   }
 
   #unreserve(grant: Grant): void {
     this.#segments.unreserve(grant.reserved);
-    grant.holding.grants.delete(grant);
+    grant.holding.deleteGrant(grant);
   }
 
-  /** `client` holds more or less of `range` than before: looks at the breaks that wait for it there. */
-  #recheck(client: number, range: Range): void {
-    for (const waiting of this.#breaks.overlapping(range)) {
-      if (!waiting.blockers.has(client)) continue;
-      this.#touched.add(waiting);
-      if (this.#segments.standsOn(client, iomodesOf(recalledIomode(waiting.purpose)), waiting)) continue;
-      waiting.blockers.delete(client);
-      waiting.unasked.delete(client);
+  /** The client holds more or less of `range` than before: looks at the breaks that wait for it there. */
+  #recheck(holding: Holding, range: Range): void {
+    const { id } = holding.client;
+    for (const waiting of this.#breaksOn(range)) {
+      if (!waiting.blockers.has(id)) continue;
+      this.#queue?.touched.add(waiting);
+      if (this.#segments.standsOn(holding, iomodesOf(recalledIomode(waiting.purpose)), waiting)) continue;
+      waiting.blockers.delete(id);
+      waiting.unasked.delete(id);
     }
   }
 
-  /** The books after a change: segments counted, and the state gone with the last of them. */
-  #settle(holding: Holding): void {
-    const { client } = holding;
-    const count = this.#segments.countOf(client.id);
-    client.segments += count - holding.counted;
-    holding.counted = count;
-    if (count > 0) return;
-    assert(
-      holding.recalls.size === 0 && holding.grants.size === 0,
-      `client ${client.id} holds nothing, yet is asked for it`,
-    );
-    this.#holdings.delete(client.id);
-    client.holdings.delete(this.ino);
+  #newHolding(client: LeaseClient): Holding {
+    const holding = new Holding(client, this.ino, this.#context.newOther());
+    client.add(holding);
+    if (this.#holdings === undefined) {
+      this.#holdings = holding;
+      return holding;
+    }
+    if (this.#holdings instanceof Holding) {
+      const sole = this.#holdings;
+      this.#holdings = new Table((member) => member.client.id);
+      this.#holdings.add(sole);
+    }
+    this.#holdings.add(holding);
+    return holding;
   }
+
+  /** The state is gone when nothing is held any more and nothing is asked for (RFC 8881 §18.44.3: lrs_present). */
+  #settle(holding: Holding): void {
+    if (holding.count > 0 || holding.recalls.size > 0) return;
+    assert(holding.grants.size === 0, `client ${holding.client.id} has a grant on its way and nothing reserved`);
+    holding.client.delete(holding);
+    const holdings = this.#holdings;
+    if (holdings instanceof Table) holdings.delete(holding.client.id);
+    if (holdings === holding || (holdings instanceof Table && holdings.size === 0)) this.#holdings = undefined;
+  }
+}
+
+function stateOf(holding: Holding): HeldLayout['state'] {
+  if (holding.revoked) return 'revoked';
+  return holding.recalls.size > 0 || holding.client.bulk !== undefined ? 'recalling' : 'held';
 }
 
 /** `first` keeps `second` waiting by coming before it, whatever they wait for besides. Operations never wait for a turn. */

@@ -64,9 +64,9 @@ export class Intervals<T extends Interval> {
     return found;
   }
 
-  /** The one that overlaps `range` and starts last. */
-  findLast(range: Range): T | undefined {
-    return last(this.#root, range);
+  /** The one that overlaps `range`, for which `accept` holds, and that starts last. */
+  findLast(range: Range, accept: (item: T) => boolean = always): T | undefined {
+    return last(this.#root, range, accept);
   }
 
   values(): T[] {
@@ -87,12 +87,16 @@ function visit<T extends Interval>(node: Node<T> | undefined, range: Range, stop
   return visit(node.right, range, stop);
 }
 
-function last<T extends Interval>(node: Node<T> | undefined, range: Range): T | undefined {
+function last<T extends Interval>(
+  node: Node<T> | undefined,
+  range: Range,
+  accept: (item: T) => boolean,
+): T | undefined {
   if (node === undefined || node.endMax <= range.start) return undefined;
-  if (node.item.start >= range.end) return last(node.left, range);
-  const later = last(node.right, range);
+  if (node.item.start >= range.end) return last(node.left, range, accept);
+  const later = last(node.right, range, accept);
   if (later !== undefined) return later;
-  return node.item.end > range.start ? node.item : last(node.left, range);
+  return node.item.end > range.start && accept(node.item) ? node.item : last(node.left, range, accept);
 }
 
 function before(a: Interval, b: Interval): boolean {

@@ -1,16 +1,19 @@
 import { assert } from './assert.ts';
 import { type Break, noTurn, type Purpose } from './breaks.ts';
-import { FileLeases } from './file-leases.ts';
-import { type Grant, Holding, type LeaseClient } from './holding.ts';
+import type { FileLeases } from './file-leases.ts';
+import { type Grant, Holding } from './holding.ts';
 import { limits } from './limits.ts';
-import { contains, type Range, rangeOf } from './ranges.ts';
-import { type Recall, Recalls } from './recalls.ts';
+import { contains, overlap, type Range, rangeOf } from './ranges.ts';
+import { Recovery } from './recovery.ts';
 import { refused } from './refused.ts';
-import { iomodesOf, toSegment } from './segments.ts';
-import { checkGetStateid, checkStateid } from './stateid.ts';
+import { Registry } from './registry.ts';
+import { iomodesOf, toSegment, wholeFile } from './segments.ts';
+import { checkStateid } from './stateid.ts';
 import {
   type Action,
   type BreakReason,
+  type BulkKind,
+  type BulkReturnResult,
   type ConfirmResult,
   type GetRequest,
   type GetResult,
@@ -49,27 +52,25 @@ interface StateReference {
  *
  * - L1 One writer or many readers for any byte: what one client holds or has reserved RW, no other client holds at all.
  * - L2 Gets that conflict are served in the order in which they first met an obstacle, and a get that had its turn is not
- *   robbed of its grant by a later one.
+ *   robbed of its grant by a later one. A get that was sent away keeps its turn for a bounded time (`Claims`).
  * - L3 Every break is reported broken exactly once, or ended before.
  * - L4 No byte is asked back twice at the same time: later breaks wait for the recall that is out.
  * - L5 An event costs what it touches, not what there is: clients, files and segments are found by index. Whatever clients
- *   can drive up has a bound (`limits`, `segmentsPerClientMax`).
+ *   can drive up has a bound (`limits`, `LayoutOptions`).
+ * - L6 A recall of everything runs alone: it begins when no other recall to the client is out, and until it ends the
+ *   client gets nothing, and no other recall to it begins.
+ * - L7 A client that is fenced or asked for everything gets nothing.
  */
 export class Layouts implements LayoutTable {
   readonly #options: LayoutOptions;
-  readonly #recalls: Recalls;
-  readonly #files = new Map<number, FileLeases>();
-  readonly #clients = new Map<number, LeaseClient>();
+  readonly #registry: Registry;
+  readonly #recovery: Recovery;
   readonly #grants = new Map<number, { readonly file: FileLeases; readonly grant: Grant }>();
-  readonly #breaks = new Map<number, { readonly file: FileLeases; readonly open: Break }>();
-  /** Under way: reported, and not yet known to hold. */
-  readonly #fences = new Map<number, LeaseClient>();
-  /** Grants, breaks and fences share their numbers, so that none is taken for another's. */
-  #lastId = 0;
 
   constructor(options: LayoutOptions) {
     this.#options = options;
-    this.#recalls = new Recalls(options.recallDeadlineMs);
+    this.#registry = new Registry(options);
+    this.#recovery = new Recovery(this.#registry);
   }
 
   get(now: number, request: GetRequest, own?: number): GetResult {
@@ -80,28 +81,32 @@ export class Layouts implements LayoutTable {
     if (!validMinlength(request)) return refused('INVAL', request, `minlength ${request.minlength}`);
 
     const purpose: Purpose = { kind: 'get', client, iomode: mode };
-    const served = own === undefined ? undefined : this.#breaks.get(own)?.open;
-    assert(served === undefined || isBreakOf(served, purpose, range), `break ${own} does not belong to this get`);
-    const forgotten = request.stateid === undefined && served === undefined ? this.#known(client, ino) : undefined;
+    const ownBreak = own === undefined ? undefined : this.#registry.openBreak(own)?.open;
+    assert(ownBreak === undefined || isBreakOf(ownBreak, purpose, range), `break ${own} does not belong to this get`);
+    const forgotten =
+      request.stateid === undefined && ownBreak === undefined ? this.#registry.known(client, ino) : undefined;
     const refusal = this.#refuseGet(request, range, forgotten);
     if (refusal !== undefined) return refusal;
 
-    const file = this.#fileOf(ino);
-    const turn = served?.turn ?? noTurn;
+    const file = this.#registry.fileOf(ino);
+    const claim = own === undefined ? file.claimOf(client, mode, range) : undefined;
+    const turn = ownBreak?.turn ?? claim?.open.turn ?? noTurn;
     const mustWait = file.getMustWait(client, mode, range, turn);
     if (mustWait && file.waiting >= limits.waitingGetsPerFileMax) {
       return refused('LAYOUTTRYLATER', request, `${file.waiting} others wait for this file`);
     }
     // Nothing fails from here on.
-    const actions = forgotten === undefined ? [] : this.#letGo(file, forgotten, 3, { start: 0, end: Infinity });
+    const actions = forgotten === undefined ? [] : this.#registry.letGo(file, forgotten, 3, wholeFile);
     if (mustWait) {
-      const open = this.#begin(file, purpose, range, served?.turn);
-      return { kind: 'conflict', breakId: open.id, actions: [...actions, ...this.#decide(now, file, client)] };
+      const open = this.#registry.begin(file, purpose, range, turn === noTurn ? undefined : turn);
+      if (claim !== undefined) this.#registry.endClaim(claim);
+      return { kind: 'conflict', breakId: open.id, actions: [...actions, ...this.#registry.decide(now, file, client)] };
     }
-    const grant = file.reserve(++this.#lastId, this.#clientOf(client), mode, range, turn);
+    const grant = file.reserve(this.#registry.newId(), this.#registry.clientOf(client), mode, range, turn);
     this.#grants.set(grant.id, { file, grant });
-    const segment = toSegment(mode, range);
-    return { kind: 'reserved', grant: grant.id, segment, actions: [...actions, ...this.#decide(now, file, client)] };
+    if (claim !== undefined) this.#registry.endClaim(claim);
+    actions.push(...this.#registry.decide(now, file, client), ...this.#recovery.relieve(now));
+    return { kind: 'reserved', grant: grant.id, segment: toSegment(mode, range), actions };
   }
 
   confirm(now: number, id: number): ConfirmResult {
@@ -109,7 +114,7 @@ export class Layouts implements LayoutTable {
     const { holding, reserved } = grant;
     if (holding.revoked) return { kind: 'recalled', actions: [] };
     const stateid = file.confirm(now, grant);
-    const actions = this.#decide(now, file, holding.client.id);
+    const actions = this.#registry.decide(now, file, holding.client.id);
     if (stateid === undefined) return { kind: 'recalled', actions };
     return { kind: 'granted', stateid, segment: toSegment(reserved.iomode, reserved), actions };
   }
@@ -118,10 +123,10 @@ export class Layouts implements LayoutTable {
     const { file, grant } = this.#takeGrant(id);
     if (grant.holding.revoked) return [];
     file.cancel(grant);
-    return this.#decide(now, file, grant.holding.client.id);
+    return this.#registry.decide(now, file, grant.holding.client.id);
   }
 
-  /** Any part may be returned, held or not (RFC 8881 §18.44.3). Also an old seqid will do: returns overtake gets. */
+  /** Any part may be returned, held or not (RFC 8881 §18.44.3). Also an older seqid will do: returns overtake gets. */
   return(now: number, request: ReturnRequest): ReturnResult {
     const { client, ino, iomode: mode } = request;
     if (mode !== iomode.read && mode !== iomode.rw && mode !== iomode.any) {
@@ -131,14 +136,18 @@ export class Layouts implements LayoutTable {
     if (range === undefined) return refused('INVAL', request, 'not a range');
     const holding = this.#resolve(request);
     if (!(holding instanceof Holding)) return holding;
-    const file = this.#fileOf(ino);
+    if (holding.client.bulk?.sent === true) {
+      return refused('RECALLCONFLICT', request, 'everything is asked back: return it by kind');
+    }
+    const file = this.#registry.fileOf(ino);
     const most = this.#options.segmentsPerClientMax * limits.splitFactor;
-    if (holding.client.segments >= most && file.wouldSplit(client, iomodesOf(mode), range)) {
+    if (holding.client.segments >= most && file.wouldSplit(holding, iomodesOf(mode), range)) {
       return refused('LAYOUTTRYLATER', request, `would leave more than ${most} segments: return whole ones`);
     }
-    const released = file.release(holding, iomodesOf(mode), range);
+    const released = file.release(holding, mode, range);
+    if (released.length > 0) this.#registry.progressed(now, holding, [range]);
     const stateid = file.holding(client) === holding ? holding.advance() : undefined;
-    return { kind: 'returned', stateid, released, actions: this.#decide(now, file, client) };
+    return { kind: 'returned', stateid, released, actions: this.#registry.decide(now, file, client) };
   }
 
   /** Also legal while the range is being recalled: that is what `changed` false asks for (RFC 8881 §18.42, §20.3). */
@@ -148,17 +157,29 @@ export class Layouts implements LayoutTable {
   ): Refused | undefined {
     const { client, ino } = request;
     const holding = this.#resolve(request);
-    if (!(holding instanceof Holding)) return holding;
-    const file = this.#fileOf(ino);
+    if (!(holding instanceof Holding)) return asCommitError(holding);
+    const file = this.#registry.fileOf(ino);
     for (const { offset, length } of ranges) {
       const about = { client, ino, offset, length };
       const range = rangeOf(offset, length);
       if (range === undefined) return refused('INVAL', about, 'not a range');
-      if (file.covers(client, iomode.rw, range)) continue;
-      if (file.covers(client, iomode.read, range)) return refused('BADIOMODE', about, 'held for reading only');
+      if (file.covers(holding, iomode.rw, range)) continue;
+      if (file.covers(holding, iomode.read, range)) return refused('BADIOMODE', about, 'held for reading only');
       return refused('BADLAYOUT', about, 'not all of it is held');
     }
     return undefined;
+  }
+
+  committed(
+    now: number,
+    client: number,
+    ino: number,
+    ranges: readonly { readonly offset: number; readonly length: number }[],
+  ): void {
+    const holding = this.#registry.known(client, ino);
+    if (holding === undefined) return;
+    const spans = ranges.map(({ offset, length }) => ({ start: offset, end: offset + length }));
+    this.#registry.progressed(now, holding, spans);
   }
 
   break(
@@ -172,154 +193,160 @@ export class Layouts implements LayoutTable {
     },
   ): { readonly breakId: number; readonly actions: readonly Action[] } | undefined {
     const { ino, offset, length, reason, client } = request;
-    const file = this.#files.get(ino);
+    const file = this.#registry.file(ino);
     if (file === undefined || length === 0) return undefined;
     const range = rangeOf(offset, length);
     assert(range !== undefined, `break of inode ${ino} at bytes ${offset}+${length}`);
     const purpose: Purpose = { kind: reason, client };
     if (!file.obstructed(purpose, range)) return undefined;
-    const { id } = this.#begin(file, purpose, range);
-    return { breakId: id, actions: this.#decide(now, file) };
+    const { id } = this.#registry.begin(file, purpose, range);
+    return { breakId: id, actions: this.#registry.decide(now, file) };
   }
 
   endBreak(now: number, breakId: number): readonly Action[] {
-    const ended = this.#breaks.get(breakId);
+    const ended = this.#registry.openBreak(breakId);
     if (ended === undefined) return [];
-    this.#breaks.delete(breakId);
-    ended.file.endBreak(ended.open);
-    return this.#decide(now, ended.file);
+    assert(ended.open.claim === undefined, `break ${breakId} was given up before`);
+    this.#registry.end(ended.open, ended.file);
+    return this.#registry.decide(now, ended.file);
   }
 
-  /** A reply to a recall that is over by now has nothing to say any more. */
+  giveUp(
+    now: number,
+    breakId: number,
+    signal: boolean,
+  ): { readonly kept: boolean; readonly actions: readonly Action[] } {
+    const given = this.#registry.openBreak(breakId);
+    if (given === undefined) return { kept: false, actions: [] };
+    const { open, file } = given;
+    const { purpose } = open;
+    assert(purpose.kind === 'get' && open.claim === undefined, `break ${breakId} is none of a get that waits`);
+    const client = this.#registry.clientOf(purpose.client);
+    for (const former of client.claims) {
+      if (former.ino === file.ino && overlap(former.open, open)) this.#registry.endClaim(former);
+    }
+    if (
+      client.fence !== undefined ||
+      client.claims.size >= limits.claimsPerClientMax ||
+      file.claims >= limits.claimsPerFileMax
+    ) {
+      this.#registry.end(open, file);
+      return { kept: false, actions: this.#registry.decide(now, file, client.id) };
+    }
+    client.claims.add(this.#registry.claims.begin(now, open, client.id, file.ino, signal));
+    return { kept: true, actions: this.#registry.decide(now, file, client.id) };
+  }
+
+  returnAll(now: number, client: number, kind: BulkKind): BulkReturnResult {
+    return this.#recovery.returnAll(now, client, kind);
+  }
+
+  recallAll(
+    now: number,
+    client: number,
+    kind: BulkKind,
+    changed: boolean,
+  ): { readonly recallId: number; readonly actions: readonly Action[] } | undefined {
+    return this.#recovery.recallAll(now, client, kind, changed);
+  }
+
   recallReply(now: number, recallId: number, reply: RecallReply): readonly Action[] {
-    const recall = this.#recalls.find(recallId);
-    if (recall === undefined) return [];
-    switch (reply) {
-      case 'ok':
-        this.#recalls.accepted(recall);
-        return [];
-      case 'delay':
-      case 'unreachable':
-        this.#recalls.resendLater(now, recall);
-        return [];
-      case 'bad-stateid':
-        if (recall.badStateids >= limits.badStateidsMax) return this.#revoke(recall.holding.client);
-        recall.badStateids++;
-        this.#recalls.resendLater(now, recall);
-        return [];
-      case 'nomatching':
-        return this.#nothingHeld(now, recall);
-    }
+    return this.#recovery.recallReply(now, recallId, reply);
   }
 
-  clientLost(_now: number, client: number): readonly Action[] {
-    const lost = this.#clients.get(client);
-    return lost === undefined || lost.fence !== undefined ? [] : this.#revoke(lost);
+  clientLost(now: number, client: number): readonly Action[] {
+    return this.#recovery.clientLost(now, client);
   }
 
-  forgetClient(client: number): void {
-    assert(!this.holdsAny(client), `client ${client} is to be forgotten, yet holds layouts`);
-    this.#clients.delete(client);
-  }
-
-  /** A fence that is not under way, since it was reported before, changes nothing. */
   fenced(now: number, fenceId: number): readonly Action[] {
-    const client = this.#fences.get(fenceId);
-    if (client === undefined) return [];
-    this.#fences.delete(fenceId);
-    const actions: Action[] = [];
-    for (const holding of client.holdings.values()) {
-      const file = this.#fileOf(holding.ino);
-      file.drop(holding);
-      actions.push(...this.#decide(now, file));
-    }
-    return actions;
+    return this.#recovery.fenced(now, fenceId);
   }
 
   tick(now: number): readonly Action[] {
-    const actions: Action[] = [];
-    for (let due = this.#recalls.firstDue(); due !== undefined && due.dueAt <= now; due = this.#recalls.firstDue()) {
-      if (due.deadline <= now) actions.push(...this.#revoke(due.holding.client));
-      else actions.push(this.#recalls.resend(due));
-    }
-    return actions;
+    return this.#recovery.tick(now);
   }
 
   nextDeadline(): number | undefined {
-    return this.#recalls.firstDue()?.dueAt;
+    return this.#recovery.nextDeadline();
+  }
+
+  forgetClient(client: number): void {
+    this.#registry.forgetClient(client);
+  }
+
+  freeState(client: number, other: string): void {
+    this.#registry.client(client)?.fence?.others.delete(other);
   }
 
   concerns(ino: number): boolean {
-    return this.#files.has(ino);
+    return this.#registry.file(ino) !== undefined;
   }
 
-  /** Also what is only reserved, and what is revoked but not fenced yet. */
   holdsAny(client: number): boolean {
-    return (this.#clients.get(client)?.holdings.size ?? 0) > 0;
+    return (this.#registry.client(client)?.segments ?? 0) > 0;
   }
 
   holds(client: number, ino: number): boolean {
-    return this.#clients.get(client)?.holdings.has(ino) ?? false;
+    return (this.#registry.file(ino)?.holding(client)?.count ?? 0) > 0;
   }
 
-  held(): readonly HeldLayout[] {
-    const listed: HeldLayout[] = [];
-    for (const client of this.#clients.values()) {
-      for (const holding of client.holdings.values()) {
-        const listing = this.#fileOf(holding.ino).listing(holding);
-        if (listing !== undefined) listed.push(listing);
-      }
-    }
-    return listed;
+  held(most = Infinity): readonly HeldLayout[] {
+    return this.#registry.held(most);
   }
 
-  /** Stateid rules of LAYOUTGET (RFC 8881 §12.5.3, §12.5.5.2, errata 3208), and the client's bound. */
+  heldBy(client: number): readonly HeldLayout[] {
+    return this.#registry.heldBy(client);
+  }
+
+  heldOn(client: number, ino: number): HeldLayout | undefined {
+    return this.#registry.heldOn(client, ino);
+  }
+
+  holders(): readonly number[] {
+    return this.#registry.holders();
+  }
+
+  /** Stateid rules of LAYOUTGET (RFC 8881 §12.5.3, §12.5.5.2, errata 3208), and the bounds. */
   #refuseGet(request: GetRequest, range: Range, forgotten: Holding | undefined): Refused | undefined {
-    const client = this.#clients.get(request.client);
+    const client = this.#registry.client(request.client);
     if (client?.fence !== undefined) return refused('ADMIN_REVOKED', request, 'the client was revoked');
+    const known = this.#registry.known(request.client, request.ino);
     if (request.stateid !== undefined) {
-      const known = this.#known(request.client, request.ino);
-      const status = known === undefined ? 'BAD_STATEID' : checkGetStateid(known.stateid, request.stateid);
+      const status = known === undefined ? 'BAD_STATEID' : checkStateid(known.stateid, request.stateid);
       if (status !== undefined) return refused(status, request, `seqid ${request.stateid.seqid}`);
     }
+    if (client?.bulk !== undefined) return refused('RECALLCONFLICT', request, 'everything is asked back');
     if (forgotten !== undefined && forgotten.recalls.size > 0) {
       return refused('RECALLCONFLICT', request, 'layouts that the client no longer knows of are being recalled');
     }
     if (forgotten !== undefined && forgotten.grants.size > 0) {
       return refused('LAYOUTTRYLATER', request, 'another get of the client is under way');
     }
-    if (client?.holdings.get(request.ino)?.recalls.find(range) !== undefined) {
+    if (known?.recalls.find(range) !== undefined) {
       return refused('RECALLCONFLICT', request, 'the client was asked to return layouts here');
     }
-    const kept = (client?.segments ?? 0) - (forgotten?.counted ?? 0);
-    if (kept < this.#options.segmentsPerClientMax) return undefined;
-    return refused('LAYOUTTRYLATER', request, `the client holds ${kept} segments`);
+    const freed = forgotten?.count ?? 0;
+    const kept = (client?.segments ?? 0) - freed;
+    if (kept >= this.#options.segmentsPerClientMax) {
+      return refused('LAYOUTTRYLATER', request, `the client holds ${kept} segments`);
+    }
+    const all = this.#registry.pressure.totals.segments - freed;
+    if (all < this.#options.segmentsMax) return undefined;
+    return refused('LAYOUTTRYLATER', request, `${all} segments are held by all clients`);
   }
 
   /** The state that `stateid` means, for returns and commits. */
   #resolve(reference: StateReference): Holding | Refused {
     const { client, ino, stateid } = reference;
-    if (this.#clients.get(client)?.fence?.others.get(ino) === stateid.other) {
+    if (this.#registry.client(client)?.fence?.others.get(stateid.other) === ino) {
       return refused('ADMIN_REVOKED', reference, 'the client was revoked');
     }
-    const known = this.#known(client, ino);
+    const known = this.#registry.known(client, ino);
     const status = known === undefined || known.revoked ? 'BAD_STATEID' : checkStateid(known.stateid, stateid);
     if (known === undefined || status !== undefined) {
       return refused(status ?? 'BAD_STATEID', reference, `seqid ${stateid.seqid}`);
     }
     return known;
-  }
-
-  /** The state that the client has been told of. */
-  #known(client: number, ino: number): Holding | undefined {
-    const holding = this.#clients.get(client)?.holdings.get(ino);
-    return holding?.since === undefined ? undefined : holding;
-  }
-
-  #begin(file: FileLeases, purpose: Purpose, range: Range, turn?: number): Break {
-    const open = file.begin(++this.#lastId, purpose, range, turn);
-    this.#breaks.set(open.id, { file, open });
-    return open;
   }
 
   #takeGrant(id: number): { readonly file: FileLeases; readonly grant: Grant } {
@@ -328,57 +355,12 @@ export class Layouts implements LayoutTable {
     this.#grants.delete(id);
     return taken;
   }
+}
 
-  /** NOMATCHING_LAYOUT: as if all that was recalled had been returned. */
-  #nothingHeld(now: number, recall: Recall): Action[] {
-    const { holding } = recall;
-    const file = this.#fileOf(holding.ino);
-    const released = this.#letGo(file, holding, recall.iomode, { start: recall.start, end: recall.end });
-    return [...released, ...this.#decide(now, file, holding.client.id)];
-  }
-
-  #letGo(file: FileLeases, holding: Holding, mode: 1 | 2 | 3, range: Range): Action[] {
-    const segments = file.release(holding, iomodesOf(mode), range);
-    return segments.length === 0 ? [] : [{ type: 'released', client: holding.client.id, ino: file.ino, segments }];
-  }
-
-  /** All layouts of the client on all files: a fence knows no files, and whoever failed one recall is not trusted again. */
-  #revoke(client: LeaseClient): Action[] {
-    const id = ++this.#lastId;
-    const holdings = [...client.holdings.values()];
-    const segments = holdings.flatMap((holding) => this.#fileOf(holding.ino).revoke(holding));
-    assert(segments.length > 0, `client ${client.id} is fenced, yet holds nothing`);
-    client.fence = { id, others: new Map(holdings.map((holding) => [holding.ino, holding.stateid.other])) };
-    this.#fences.set(id, client);
-    return [{ type: 'fence', fenceId: id, client: client.id, segments }];
-  }
-
-  #fileOf(ino: number): FileLeases {
-    let file = this.#files.get(ino);
-    if (file === undefined) {
-      file = new FileLeases(ino, this.#recalls, this.#options.newOther);
-      this.#files.set(ino, file);
-    }
-    return file;
-  }
-
-  #clientOf(id: number): LeaseClient {
-    let client = this.#clients.get(id);
-    if (client === undefined) {
-      client = { id, holdings: new Map(), segments: 0, fence: undefined };
-      this.#clients.set(id, client);
-    }
-    return client;
-  }
-
-  /** What follows from an event on `file`; and what nobody holds or waits for is not remembered. */
-  #decide(now: number, file: FileLeases, client?: number): Action[] {
-    const actions = file.decide(now);
-    if (file.idle) this.#files.delete(file.ino);
-    const actor = client === undefined ? undefined : this.#clients.get(client);
-    if (actor !== undefined && actor.holdings.size === 0 && actor.fence === undefined) this.#clients.delete(actor.id);
-    return actions;
-  }
+/** LAYOUTCOMMIT knows no bad or old stateid: then there is no layout to commit to (RFC 8881 §15.2). */
+function asCommitError(refusal: Refused): Refused {
+  const { status } = refusal;
+  return status === 'BAD_STATEID' || status === 'OLD_STATEID' ? { ...refusal, status: 'BADLAYOUT' } : refusal;
 }
 
 /** RFC 8881 §18.43.3: what is needed is not more than what is wished for, and does not end beyond the last offset. */

@@ -1,6 +1,17 @@
 import { assert } from './assert.ts';
-import { type Interval, Intervals } from './intervals.ts';
 import { intersect, lengthOf, type Range, subtract } from './ranges.ts';
+import {
+  type Accept,
+  find,
+  findLast,
+  type Held,
+  overlapping,
+  type SegmentIndex,
+  type SegmentOwner,
+  SegmentTrees,
+  withAdded,
+  withoutGone,
+} from './segment-index.ts';
 import { type Iomode, iomode, type Segment } from './types.ts';
 
 /** The iomodes that a return or a recall of READ (1), RW (2) or ANY (3) is about. */
@@ -9,26 +20,11 @@ export function iomodesOf(wanted: 1 | 2 | 3): readonly Iomode[] {
 }
 
 export const bothIomodes: readonly Iomode[] = [iomode.read, iomode.rw];
-const wholeFile: Range = { start: 0, end: Infinity };
+export const wholeFile: Range = { start: 0, end: Infinity };
 
 /** RW excludes READ and RW of every other client, READ excludes RW: single writer or many readers, byte by byte. */
 export function excludes(a: Iomode, b: Iomode): boolean {
   return a === iomode.rw || b === iomode.rw;
-}
-
-/** Bytes that one client holds, or that are reserved for it until its mapping is durable. */
-export interface Held extends Interval {
-  readonly client: number;
-  readonly iomode: Iomode;
-}
-
-interface PerIomode {
-  readonly [iomode.read]: Intervals<Held>;
-  readonly [iomode.rw]: Intervals<Held>;
-}
-
-function perIomode(): PerIomode {
-  return { [iomode.read]: new Intervals<Held>(), [iomode.rw]: new Intervals<Held>() };
 }
 
 /**
@@ -37,51 +33,46 @@ function perIomode(): PerIomode {
  * since each of them is confirmed or cancelled by itself.
  */
 export class FileSegments {
-  /** Held and reserved ones of all clients, for conflicts. */
-  readonly #all = perIomode();
-  readonly #byClient = new Map<number, { readonly held: PerIomode; readonly reserved: PerIomode }>();
+  /** Of all clients, for conflicts. While it is a list it serves for each client's own as well. */
+  #all: SegmentIndex;
   #lastId = 0;
 
   get empty(): boolean {
-    return this.#byClient.size === 0;
+    return this.#all === undefined;
   }
 
-  /** Segments of `client`, held and reserved. */
-  countOf(client: number): number {
-    const own = this.#byClient.get(client);
-    if (own === undefined) return 0;
-    return bothIomodes.reduce((sum, mode) => sum + own.held[mode].size + own.reserved[mode].size, 0);
-  }
-
-  reserve(client: number, mode: Iomode, range: Range): Held {
-    return this.#add('reserved', client, mode, range);
+  reserve(owner: SegmentOwner, mode: Iomode, range: Range): Held {
+    const held = newHeld(++this.#lastId, owner, mode, true, range);
+    this.#all = added(this.#all, held);
+    return held;
   }
 
   unreserve(held: Held): void {
-    this.#delete('reserved', held);
+    this.#all = removed(this.#all, held);
   }
 
-  /** `client` holds `range` from now on; what it held overlapping or touching becomes part of the same segment. */
-  hold(client: number, mode: Iomode, range: Range): void {
+  /** `owner` holds `range` from now on; what it held overlapping or touching becomes part of the same segment. */
+  hold(owner: SegmentOwner, mode: Iomode, range: Range): void {
     let { start, end } = range;
-    const near = this.#byClient.get(client)?.held[mode].overlapping({ start: start - 1, end: end + 1 }) ?? [];
-    for (const held of near) {
-      this.#delete('held', held);
+    for (const held of ownHeld(this.#all, owner, mode, { start: start - 1, end: end + 1 })) {
+      this.#all = removed(this.#all, held);
       start = Math.min(start, held.start);
       end = Math.max(end, held.end);
     }
-    this.#add('held', client, mode, { start, end });
+    this.#all = added(this.#all, newHeld(++this.#lastId, owner, mode, false, { start, end }));
   }
 
-  /** Takes `range` away from what `client` holds; answers what that was. */
-  release(client: number, modes: readonly Iomode[], range: Range): Segment[] {
+  /** Takes `range` away from what `owner` holds; answers what that was. */
+  release(owner: SegmentOwner, modes: readonly Iomode[], range: Range): Segment[] {
     const released: Segment[] = [];
     for (const mode of modes) {
-      for (const held of this.#byClient.get(client)?.held[mode].overlapping(range) ?? []) {
+      for (const held of ownHeld(this.#all, owner, mode, range)) {
         const gone = intersect(held, range);
         assert(gone !== undefined, 'an overlapping segment shares no byte');
-        this.#delete('held', held);
-        for (const rest of subtract(held, [range])) this.#add('held', client, mode, rest);
+        this.#all = removed(this.#all, held);
+        for (const rest of subtract(held, [range])) {
+          this.#all = added(this.#all, newHeld(++this.#lastId, owner, mode, false, rest));
+        }
         released.push(toSegment(mode, gone));
       }
     }
@@ -89,9 +80,9 @@ export class FileSegments {
   }
 
   /** Would releasing `range` leave more segments than there are now? */
-  splits(client: number, modes: readonly Iomode[], range: Range): boolean {
+  splits(owner: SegmentOwner, modes: readonly Iomode[], range: Range): boolean {
     return modes.some((mode) => {
-      const held = this.#byClient.get(client)?.held[mode].find(range);
+      const held = find(indexOf(this.#all, owner), mode, range, heldBy(owner));
       return held !== undefined && held.start < range.start && range.end < held.end;
     });
   }
@@ -100,34 +91,35 @@ export class FileSegments {
   clientsOn(range: Range, modes: readonly Iomode[], accept: (client: number, mode: Iomode) => boolean): Set<number> {
     const clients = new Set<number>();
     for (const mode of modes) {
-      for (const held of this.#all[mode].overlapping(range)) {
-        if (accept(held.client, mode)) clients.add(held.client);
+      for (const { owner } of overlapping(this.#all, mode, range, anybody)) {
+        if (accept(owner.client.id, mode)) clients.add(owner.client.id);
       }
     }
     return clients;
   }
 
   anyOn(range: Range, modes: readonly Iomode[], accept: (client: number, mode: Iomode) => boolean): boolean {
-    return modes.some((mode) => this.#all[mode].find(range, (held) => accept(held.client, mode)) !== undefined);
+    return modes.some((mode) => anyOn(this.#all, range, mode, (client) => accept(client, mode)));
   }
 
-  /** Does `client` hold a byte of `range`, or has it one reserved? */
-  standsOn(client: number, modes: readonly Iomode[], range: Range): boolean {
-    const reserved = this.#byClient.get(client)?.reserved;
-    return this.holds(client, modes, range) || modes.some((mode) => reserved?.[mode].find(range) !== undefined);
+  /** Does `owner` hold a byte of `range`, or has it one reserved? */
+  standsOn(owner: SegmentOwner, modes: readonly Iomode[], range: Range): boolean {
+    const index = indexOf(this.#all, owner);
+    return modes.some((mode) => find(index, mode, range, (held) => held.owner === owner) !== undefined);
   }
 
-  holds(client: number, modes: readonly Iomode[], range: Range): boolean {
-    return modes.some((mode) => this.#byClient.get(client)?.held[mode].find(range) !== undefined);
+  holds(owner: SegmentOwner, modes: readonly Iomode[], range: Range): boolean {
+    const index = indexOf(this.#all, owner);
+    return modes.some((mode) => find(index, mode, range, heldBy(owner)) !== undefined);
   }
 
-  /** The smallest range with every byte of `range` that `client` holds. */
-  hull(client: number, modes: readonly Iomode[], range: Range): Range | undefined {
+  /** The smallest range with every byte of `range` that `owner` holds. */
+  hull(owner: SegmentOwner, modes: readonly Iomode[], range: Range): Range | undefined {
+    const index = indexOf(this.#all, owner);
     let hull: Range | undefined;
     for (const mode of modes) {
-      const held = this.#byClient.get(client)?.held[mode];
-      const first = held?.find(range);
-      const last = held?.findLast(range);
+      const first = find(index, mode, range, heldBy(owner));
+      const last = findLast(index, mode, range, heldBy(owner));
       if (first === undefined || last === undefined) continue;
       hull = {
         start: Math.min(hull?.start ?? Infinity, Math.max(first.start, range.start)),
@@ -137,51 +129,85 @@ export class FileSegments {
     return hull;
   }
 
-  /** Does `client` hold every byte of `range`? Neighbours are one segment, so one segment must have it all. */
-  covers(client: number, mode: Iomode, range: Range): boolean {
-    const held = this.#byClient.get(client)?.held[mode].find(range);
+  /** Does `owner` hold every byte of `range`? Neighbours are one segment, so one segment must have it all. */
+  covers(owner: SegmentOwner, mode: Iomode, range: Range): boolean {
+    const held = find(indexOf(this.#all, owner), mode, range, heldBy(owner));
     return held !== undefined && held.start <= range.start && range.end <= held.end;
   }
 
-  /** What `client` holds, READ first, ascending. */
-  heldBy(client: number): Segment[] {
-    return this.#list('held', client);
+  /** What `owner` holds, READ first, ascending. */
+  heldBy(owner: SegmentOwner, range = wholeFile): Segment[] {
+    return bothIomodes.flatMap((mode) => ownHeld(this.#all, owner, mode, range).map((held) => toSegment(mode, held)));
   }
 
-  reservedFor(client: number): Segment[] {
-    return this.#list('reserved', client);
-  }
-
-  #list(role: 'held' | 'reserved', client: number): Segment[] {
-    const own = this.#byClient.get(client)?.[role];
-    if (own === undefined) return [];
-    return bothIomodes.flatMap((mode) => own[mode].overlapping(wholeFile).map((held) => toSegment(mode, held)));
-  }
-
-  #add(role: 'held' | 'reserved', client: number, mode: Iomode, range: Range): Held {
-    const rivals = mode === iomode.rw ? bothIomodes : [iomode.rw];
-    assert(
-      !this.anyOn(range, rivals, (other) => other !== client),
-      `bytes ${range.start}-${range.end} go to client ${client} while another client has them`,
+  reservedFor(owner: SegmentOwner): Segment[] {
+    const index = indexOf(this.#all, owner);
+    const reserved: Accept = (held) => held.reserved && held.owner === owner;
+    return bothIomodes.flatMap((mode) =>
+      overlapping(index, mode, wholeFile, reserved).map((held) => toSegment(mode, held)),
     );
-    let own = this.#byClient.get(client);
-    if (own === undefined) {
-      own = { held: perIomode(), reserved: perIomode() };
-      this.#byClient.set(client, own);
-    }
-    const held: Held = { id: ++this.#lastId, client, iomode: mode, start: range.start, end: range.end };
-    own[role][mode].add(held);
-    this.#all[mode].add(held);
-    return held;
   }
+}
 
-  #delete(role: 'held' | 'reserved', held: Held): void {
-    const own = this.#byClient.get(held.client);
-    assert(own !== undefined, `client ${held.client} has no segment to give up`);
-    own[role][held.iomode].delete(held);
-    this.#all[held.iomode].delete(held);
-    if (this.countOf(held.client) === 0) this.#byClient.delete(held.client);
+/** Of `owner` alone. */
+function indexOf(all: SegmentIndex, owner: SegmentOwner): SegmentIndex {
+  return all instanceof SegmentTrees ? owner.own : all;
+}
+
+function ownHeld(all: SegmentIndex, owner: SegmentOwner, mode: Iomode, range: Range): Held[] {
+  return overlapping(indexOf(all, owner), mode, range, heldBy(owner));
+}
+
+function anyOn(all: SegmentIndex, range: Range, mode: Iomode, accept: (client: number) => boolean): boolean {
+  return find(all, mode, range, ({ owner }) => accept(owner.client.id)) !== undefined;
+}
+
+function newHeld(id: number, owner: SegmentOwner, mode: Iomode, reserved: boolean, { start, end }: Range): Held {
+  return { id, owner, iomode: mode, reserved, start, end, next: undefined };
+}
+
+/** The index with `held` in it. L1, byte by byte, on what is added. */
+function added(all: SegmentIndex, held: Held): SegmentIndex {
+  const { owner, iomode: mode, start, end } = held;
+  const { client } = owner;
+  const rivals = mode === iomode.rw ? bothIomodes : [iomode.rw];
+  assert(
+    !rivals.some((rival) => anyOn(all, held, rival, (other) => other !== client.id)),
+    `L1: bytes ${start}-${end} go to client ${client.id} while another client has them`,
+  );
+  owner.count++;
+  client.counted(1);
+  if (all instanceof SegmentTrees) {
+    owner.own = withAdded(owner.own, held);
+    return withAdded(all, held);
   }
+  const grown = withAdded(all, held);
+  if (grown instanceof SegmentTrees) giveOwnIndexes(grown);
+  return grown;
+}
+
+/** The index without `held`. */
+function removed(all: SegmentIndex, held: Held): SegmentIndex {
+  const { owner } = held;
+  owner.count--;
+  owner.client.counted(-1);
+  if (all instanceof SegmentTrees) owner.own = withoutGone(owner.own, held);
+  return withoutGone(all, held);
+}
+
+/** The list of a file became trees: from now on each client has an index of its own. */
+function giveOwnIndexes(trees: SegmentTrees): void {
+  for (const mode of bothIomodes) {
+    for (const held of trees.of(mode).values()) held.owner.own = withAdded(held.owner.own, held);
+  }
+}
+
+function anybody(): boolean {
+  return true;
+}
+
+function heldBy(owner: SegmentOwner): Accept {
+  return (held) => !held.reserved && held.owner === owner;
 }
 
 export function toSegment(mode: Iomode, range: Range): Segment {

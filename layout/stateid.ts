@@ -19,16 +19,14 @@ export function seqidAge(current: number, given: number): number | undefined {
   return age < halfCircle ? age : undefined;
 }
 
-/** RFC 8881 §12.5.3 for LAYOUTGET: parallel gets carry the same or an older seqid, as far back as the window goes. */
-export function checkGetStateid(current: StateId, given: StateId): 'BAD_STATEID' | 'OLD_STATEID' | undefined {
+/**
+ * RFC 8881 §12.5.3: gets that run in parallel carry the same or an older seqid, as far back as the window goes, and so do
+ * returns that overtake the reply to a get. What was never given out is none.
+ */
+export function checkStateid(current: StateId, given: StateId): 'BAD_STATEID' | 'OLD_STATEID' | undefined {
   const age = ageOf(current, given);
   if (age === undefined) return 'BAD_STATEID';
   return age > limits.seqidWindow ? 'OLD_STATEID' : undefined;
-}
-
-/** For LAYOUTRETURN and LAYOUTCOMMIT any seqid that was ever given out will do. */
-export function checkStateid(current: StateId, given: StateId): 'BAD_STATEID' | undefined {
-  return ageOf(current, given) === undefined ? 'BAD_STATEID' : undefined;
 }
 
 function ageOf(current: StateId, given: StateId): number | undefined {

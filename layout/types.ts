@@ -95,23 +95,59 @@ export type ReturnResult =
     }
   | Refused;
 
-/** The client's answer to CB_LAYOUTRECALL, or why there was none. */
+/** What a client returns by LAYOUTRETURN4_FSID or _ALL. */
+export type BulkReturnResult =
+  | { readonly kind: 'returned'; readonly released: readonly ReleasedFile[]; readonly actions: readonly Action[] }
+  | Refused;
+
+export interface ReleasedFile {
+  readonly ino: number;
+  readonly segments: readonly Segment[];
+}
+
+/** layoutrecall_type4 and layoutreturn_type4 (RFC 8881 §3.3.22, §20.3.1). */
+export const recallKind = { file: 1, fsid: 2, all: 3 } as const;
+export type BulkKind = typeof recallKind.fsid | typeof recallKind.all;
+
+/** The client's answer to CB_LAYOUTRECALL, or why there was none; whatever makes no sense is `bad-stateid`. */
 export type RecallReply = 'ok' | 'nomatching' | 'delay' | 'bad-stateid' | 'unreachable';
+
+/** CB_LAYOUTRECALL of a file. It depends on all replies that carried an older seqid of `stateid` (RFC 8881 §12.5.5.2.1.2). */
+export interface FileRecallAction {
+  readonly type: 'recall';
+  readonly recallId: number;
+  readonly client: number;
+  readonly ino: number;
+  readonly stateid: StateId;
+  readonly iomode: 1 | 2 | 3;
+  readonly offset: number;
+  readonly length: number;
+  /** clora_changed: the blocks are about to move, do not write through the layout any more. */
+  readonly changed: boolean;
+}
+
+/** CB_LAYOUTRECALL of everything; it depends on the replies to all layout requests of the client. */
+export interface BulkRecallAction {
+  readonly type: 'bulk-recall';
+  readonly recallId: number;
+  readonly client: number;
+  readonly kind: BulkKind;
+  readonly changed: boolean;
+}
 
 /** What the MDS must do now. Each is given once. */
 export type Action =
-  | {
-      readonly type: 'recall';
-      readonly recallId: number;
-      readonly client: number;
-      readonly ino: number;
-      readonly stateid: StateId;
-      readonly iomode: 1 | 2 | 3;
-      readonly offset: number;
-      readonly length: number;
-      /** clora_changed: the blocks are about to move, do not write through the layout any more. */
-      readonly changed: boolean;
-    }
+  | FileRecallAction
+  | BulkRecallAction
+  /** CB_RECALL_ANY: keep no more layouts than this, of the client's choice. */
+  | { readonly type: 'recall-any'; readonly client: number; readonly keep: number }
+  /**
+   * Everything was asked back, and the client holds nothing any more: it returned it, said that it had none of it, or its
+   * fence holds. Its device ids are void (RFC 8881 §12.5.5.2.1.5).
+   */
+  | { readonly type: 'bulk-ended'; readonly recallId: number; readonly client: number }
+  /** CB_RECALLABLE_OBJ_AVAIL: what the client was refused is free now. */
+  | { readonly type: 'available'; readonly client: number; readonly ino: number }
   /** Make sure the client reaches none of this any more, then report `fenced`. All its layouts are revoked already. */
   | {
       readonly type: 'fence';
@@ -148,6 +184,10 @@ export interface LayoutOptions {
   readonly newOther: () => string;
   /** Segments a client may hold in all; more are refused with LAYOUTTRYLATER. */
   readonly segmentsPerClientMax: number;
+  /** Segments of all clients from which on those that hold most are asked to keep fewer. */
+  readonly segmentsHighMark: number;
+  /** Segments of all clients beyond which every get is refused with LAYOUTTRYLATER; above the high mark. */
+  readonly segmentsMax: number;
 }
 
 /** Implemented by layout/layouts.ts. */
@@ -157,11 +197,20 @@ export interface LayoutTable {
   /** The mapping could not be made; nothing was granted. */
   cancel(now: number, grant: number): readonly Action[];
   return(now: number, request: ReturnRequest): ReturnResult;
+  /** LAYOUTRETURN4_FSID or _ALL: all that the client holds. */
+  returnAll(now: number, client: number, kind: BulkKind): BulkReturnResult;
   /** undefined: the client holds RW over all the ranges and may commit. */
   checkCommit(
     request: { readonly client: number; readonly ino: number; readonly stateid: StateId },
     ranges: readonly { readonly offset: number; readonly length: number }[],
   ): Refused | undefined;
+  /** They are committed: a client that is asked for them is at work. */
+  committed(
+    now: number,
+    client: number,
+    ino: number,
+    ranges: readonly { readonly offset: number; readonly length: number }[],
+  ): void;
   /** undefined: nothing conflicts, and nothing was changed. */
   break(
     now: number,
@@ -176,11 +225,29 @@ export interface LayoutTable {
   ): { readonly breakId: number; readonly actions: readonly Action[] } | undefined;
   /** The operation is over; grants on the range are possible again. */
   endBreak(now: number, breakId: number): readonly Action[];
+  /** The get that waits in this break is sent away with LAYOUTTRYLATER. true: it keeps its turn, and may be told (`available`). */
+  giveUp(
+    now: number,
+    breakId: number,
+    signal: boolean,
+  ): { readonly kept: boolean; readonly actions: readonly Action[] };
+  /**
+   * Asks everything back from the client, as soon as no other recall to it is out; `bulk-ended` follows.
+   * undefined: there is nothing to ask for, or its fence is under way.
+   */
+  recallAll(
+    now: number,
+    client: number,
+    kind: BulkKind,
+    changed: boolean,
+  ): { readonly recallId: number; readonly actions: readonly Action[] } | undefined;
   recallReply(now: number, recallId: number, reply: RecallReply): readonly Action[];
   /** The client is gone or its lease is over: everything it holds is revoked and fenced. */
   clientLost(now: number, client: number): readonly Action[];
-  /** The client ended in order (DESTROY_CLIENTID, with nothing held). */
+  /** The client ended (`clientLost`), and its fence holds. */
   forgetClient(client: number): void;
+  /** FREE_STATEID of a revoked state: it is unknown from now on. */
+  freeState(client: number, other: string): void;
   /** The fence holds and has drained. */
   fenced(now: number, fenceId: number): readonly Action[];
   /** Deadlines that have passed. */
@@ -192,5 +259,12 @@ export interface LayoutTable {
   holdsAny(client: number): boolean;
   /** Of this file; also what is only reserved, and what is revoked but not fenced yet. */
   holds(client: number, ino: number): boolean;
-  held(): readonly HeldLayout[];
+  /** Of all clients: for lists, not for decisions. At most `most`. */
+  held(most?: number): readonly HeldLayout[];
+  /** Of one client, the oldest first. */
+  heldBy(client: number): readonly HeldLayout[];
+  /** Of one client on one file. */
+  heldOn(client: number, ino: number): HeldLayout | undefined;
+  /** Clients that hold something. */
+  holders(): readonly number[];
 }

@@ -237,13 +237,9 @@ async function cancel(grant: number, ino: number, mode: Iomode, span: Span, call
  */
 async function releaseUnheld(ino: number, span: Span, { context, client }: SessionCall): Promise<void> {
   await context.leases.fenceOf(client.id);
-  const held = context.leases.table
-    .held()
-    .filter((layout) => layout.client === client.id && layout.ino === ino)
-    .flatMap((layout) => layout.segments.filter((segment) => segment.iomode === iomode.rw))
-    .sort((a, b) => a.offset - b.offset);
+  const held = context.leases.table.heldOn(client.id, ino)?.segments.filter((segment) => segment.iomode === iomode.rw);
   let { start } = span;
-  for (const { offset, length } of [...held, { offset: span.end, length: 0 }]) {
+  for (const { offset, length } of [...(held ?? []), { offset: span.end, length: 0 }]) {
     const end = Math.min(offset, span.end);
     if (start < end) {
       const free: Segment = { iomode: iomode.rw, offset: start, length: end - start };

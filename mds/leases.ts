@@ -115,7 +115,7 @@ export class LayoutLeases implements Leases {
       if (action.type === 'recall') void this.#recall(action);
       else if (action.type === 'fence') this.#beginFence(action);
       else if (action.type === 'released') this.#letGo(action);
-      else this.#wake(action.breakId);
+      else if (action.type === 'broken') this.#wake(action.breakId);
     }
     this.#arm();
   }

@@ -36,6 +36,10 @@ export const serverLimits = {
   layoutWriteMax: 2 ** 30,
   /** Segments of layouts that one client may hold. */
   segmentsPerClientMax: 65_536,
+  /** Segments of all clients, 300 bytes each, from which on those that hold most are asked to keep fewer. */
+  segmentsHighMark: 2 ** 20,
+  /** And beyond which nobody gets more: twice that, about 600 MiB. */
+  segmentsMax: 2 ** 21,
   /** Rounds of an OPEN that finds a name to be there and then gone. */
   createRoundsMax: 16,
   /** Rounds of LAYOUTGET: conflict, wait, look again. */

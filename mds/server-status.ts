@@ -1,5 +1,6 @@
 import type { Client } from './client.ts';
 import type { Context } from './context.ts';
+import { wireLimits } from './protocol/limits.ts';
 import type { ClientStatus, ServerStatus } from './protocol/server-status.ts';
 
 export interface ServerFacts {
@@ -35,14 +36,16 @@ export function serverStatus(context: Context, facts: ServerFacts): ServerStatus
         }),
       ),
     ],
-    layouts: leases.table.held().map(({ client, ino, stateid, state, since, segments }) => ({
-      client,
-      ino,
-      stateid,
-      state,
-      heldMs: Math.max(0, Math.round(facts.now - since)),
-      segments,
-    })),
+    layouts: leases.table
+      .held(wireLimits.statusRowsMax + 1)
+      .map(({ client, ino, stateid, state, since, segments }) => ({
+        client,
+        ino,
+        stateid,
+        state,
+        heldMs: Math.max(0, Math.round(facts.now - since)),
+        segments,
+      })),
     breaks: leases.waiting(),
     counters: { ...context.counters },
     truncated: false,

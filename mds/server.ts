@@ -65,6 +65,8 @@ export class MetadataServer {
       recallDeadlineMs: this.#recallDeadlineMs,
       newOther,
       segmentsPerClientMax: serverLimits.segmentsPerClientMax,
+      segmentsHighMark: serverLimits.segmentsHighMark,
+      segmentsMax: serverLimits.segmentsMax,
     });
     const opens = new Opens(fs.vfs, newOther);
     const leases: LayoutLeases = new LayoutLeases(
@@ -73,8 +75,7 @@ export class MetadataServer {
       {
         recall: (action) => sendRecall(clients.find(action.client), action),
         revoked: (client) => {
-          const revoked = table.held().filter((layout) => layout.client === client);
-          for (const { stateid } of revoked) clients.find(client)?.revoked.add(stateid.other);
+          for (const { stateid } of table.heldBy(client)) clients.find(client)?.revoked.add(stateid.other);
         },
       },
       clock,

@@ -1,6 +1,6 @@
 /** Layouts: RFC 8881 §18.40 (GETDEVICEINFO), §18.42 to §18.44. */
 import type { CommitRequest, LayoutExtent } from '../../fs/engine/leases.ts';
-import { iomode, type StateId } from '../../layout/types.ts';
+import type { BulkKind, StateId } from '../../layout/types.ts';
 import { isOfWholeBlocks } from '../blocks.ts';
 import { inSession, type Service, type SessionCall } from '../context.ts';
 import { deviceIdOf } from '../device-id.ts';
@@ -53,6 +53,7 @@ export const layoutServices: readonly Service[] = [
       requireHeld,
     };
     const { size } = await context.fs.layouts.commitLayout(ino, request, client.id);
+    context.leases.table.committed(context.leases.now, client.id, ino, ranges);
     context.counters.layoutsCommitted++;
     return [size ?? null];
   }),
@@ -60,7 +61,7 @@ export const layoutServices: readonly Service[] = [
   inSession(operations.LAYOUTRETURN, ([kind, ino, wireStateid, mode, offset, length, reclaim], call) => {
     if (kind !== returnKind.file) {
       if (reclaim) throw new StatusError('INVAL', 'only layouts of one file are returned from before a restart');
-      return [returnAll(call)];
+      return [returnAll(kind, call)];
     }
     if (ino === null || (wireStateid === null && !reclaim))
       throw new StatusError('INVAL', 'a return of a file names it and its state');
@@ -120,12 +121,16 @@ function returnLayout(request: Return, { context, client }: SessionCall): StateI
 }
 
 /** LAYOUTRETURN4_FSID and _ALL mean the same here: a server has one filesystem. */
-function returnAll(call: SessionCall): null {
-  const own = call.context.leases.table.held().filter((layout) => layout.client === call.client.id);
-  for (const { ino, stateid, state } of own) {
-    if (state === 'revoked') continue;
-    returnLayout({ ino, stateid, iomode: iomode.any, offset: 0, length: Infinity }, call);
+function returnAll(kind: BulkKind, { context, client }: SessionCall): null {
+  const { leases, counters } = context;
+  const result = leases.table.returnAll(leases.now, client.id, kind);
+  if (result.kind === 'refused') throw new StatusError(result.status, result.detail);
+  for (const { ino, segments } of result.released) {
+    counters.layoutsReturned += segments.length;
+    leases.releaseProvisional(client.id, ino, segments);
+    leases.settle(client.id, ino);
   }
+  leases.perform(result.actions);
   return null;
 }
 

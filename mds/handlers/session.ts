@@ -61,9 +61,7 @@ function stateOf(wire: WireStateId, { context, client }: SessionCall): StatusNam
   const stateid = stateIdFromWire(wire);
   if (client.revoked.has(stateid.other)) return 'ADMIN_REVOKED';
   if (context.opens.peek(stateid, client.id) !== undefined) return 'OK';
-  const layout = context.leases.table
-    .held()
-    .find((held) => held.client === client.id && held.stateid.other === stateid.other);
+  const layout = context.leases.table.heldBy(client.id).find((held) => held.stateid.other === stateid.other);
   if (layout === undefined || stateid.seqid > layout.stateid.seqid) return 'BAD_STATEID';
   return stateid.seqid < layout.stateid.seqid ? 'OLD_STATEID' : 'OK';
 }
@@ -82,4 +80,5 @@ async function freeRevoked(other: string, { context, client }: SessionCall): Pro
     client.renewDevices();
   }
   client.revoked.delete(other);
+  context.leases.table.freeState(client.id, other);
 }

@@ -93,7 +93,7 @@ describe('chimera', () => {
     const stateid = { seqid: 1, other: '0'.repeat(24) };
     expect(lab.refusal(lab.get(1, rw, 20, 10, { stateid }))).toBe('BAD_STATEID');
     expect(lab.refusal(lab.return(1, rw, 0, 10, stateid))).toBe('BAD_STATEID');
-    expect(lab.layouts.checkCommit({ client: 1, ino: 1, stateid }, [])?.status).toBe('BAD_STATEID');
+    expect(lab.layouts.checkCommit({ client: 1, ino: 1, stateid }, [])?.status).toBe('BADLAYOUT');
   });
 
   test('#1092: LAYOUTGET took iomode ANY', () => {

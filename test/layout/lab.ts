@@ -55,6 +55,8 @@ export class Lab {
       recallDeadlineMs: deadlineMs,
       newOther: () => (++others).toString(16).padStart(24, '0'),
       segmentsPerClientMax: 1000,
+      segmentsHighMark: 10_000,
+      segmentsMax: 20_000,
       ...options,
     });
   }

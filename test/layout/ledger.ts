@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 import type { Action, BreakReason, HeldLayout, Iomode, Segment } from '../../layout/types.ts';
 import { read, rw } from './lab.ts';
 
+export const deadlineMs = 5000;
 export const fileBytes = 16;
 export const clients = [1, 2, 3] as const;
 
@@ -44,6 +45,7 @@ export function bytesOf({ offset, length }: Span): number[] {
 function hurts(wanted: Wanted, client: number, iomode: Iomode): boolean {
   if (wanted.kind === 'unmap' || wanted.kind === 'remap') return true;
   if (wanted.kind === 'share' || wanted.kind === 'extend') return iomode === rw;
+  if (wanted.kind === 'close') return client === wanted.client && iomode === rw;
   if (client === wanted.client) return false;
   return wanted.kind !== 'get' || wanted.iomode === rw || iomode === rw;
 }
@@ -60,6 +62,9 @@ export class Ledger {
   readonly revoked = new Set<number>();
   /** The newest seqid that each client was told, 0 where it has no state. */
   readonly seqids = new Map<number, number>();
+  now = 0;
+  /** Of each recall. */
+  readonly #due = new Map<number, { readonly start: number; at: number }>();
   readonly #held = new Map<string, Set<number>>();
 
   held(client: number, iomode: Iomode): Set<number> {
@@ -87,10 +92,53 @@ export class Ledger {
         expect(this.held(client, segment.iomode).delete(byte), `byte ${byte} was not held`).toBe(true);
       }
     }
-    if (!this.holds(client) && !this.#hasGrant(client)) this.seqids.set(client, 0);
+    this.#settle(client);
+  }
+
+  /** A return, or NOMATCHING_LAYOUT: recalls that it matches in full are over. */
+  answered(client: number, iomode: number, { offset, length }: Span): void {
     for (const recall of this.recalls.values()) {
-      if (recall.client === client && !this.#stillHeld(recall)) this.recalls.delete(recall.recallId);
+      const matches = iomode === 3 || iomode === recall.iomode;
+      const within = offset <= recall.offset && recall.offset + recall.length <= offset + length;
+      if (recall.client === client && matches && within) this.recalls.delete(recall.recallId);
     }
+  }
+
+  /** The client gave back or committed some of `span`: it has a whole deadline again, four in all. */
+  progressed(client: number, span: Span): void {
+    for (const recall of this.recalls.values()) {
+      const due = this.#due.get(recall.recallId);
+      if (recall.client !== client || !overlap(recall, span) || due === undefined) continue;
+      due.at = Math.min(this.now + deadlineMs, due.start + 4 * deadlineMs);
+    }
+  }
+
+  /** Recalls whose time is over, with nothing held below them, are over too. */
+  pass(ms: number): void {
+    this.now += ms;
+    for (const recall of this.recalls.values()) {
+      if ((this.#due.get(recall.recallId)?.at ?? 0) > this.now || this.#stillHeld(recall)) continue;
+      this.recalls.delete(recall.recallId);
+      this.#settle(recall.client);
+    }
+  }
+
+  /** Nobody is waited for beyond his time. */
+  checkDeadlines(): void {
+    for (const { recallId } of this.recalls.values()) {
+      expect(this.#due.get(recallId)?.at, `recall ${recallId}`).toBeGreaterThan(this.now);
+    }
+  }
+
+  /** A client that holds nothing is gone: what it was asked for is of no interest. */
+  dropRecalls(client: number): void {
+    for (const recall of this.recalls.values()) if (recall.client === client) this.recalls.delete(recall.recallId);
+    this.#settle(client);
+  }
+
+  #settle(client: number): void {
+    const asked = [...this.recalls.values()].some((recall) => recall.client === client);
+    if (!this.holds(client) && !this.#hasGrant(client) && !asked) this.seqids.set(client, 0);
   }
 
   /** Held or reserved bytes in the way; who has them. */
@@ -151,6 +199,12 @@ export class Ledger {
           break;
         case 'broken':
           this.#broken(action.breakId);
+          break;
+        case 'bulk-recall':
+        case 'bulk-ended':
+        case 'recall-any':
+        case 'available':
+          break;
       }
     }
   }
@@ -241,11 +295,12 @@ export class Ledger {
     const before = this.recalls.get(recall.recallId);
     this.recalls.set(recall.recallId, recall);
     expect(this.revoked.has(recall.client), 'a revoked client is not asked').toBe(false);
-    expect(this.#stillHeld(recall), 'what is recalled is held').toBe(true);
     if (before !== undefined) {
       expect(recall, 'a recall is repeated as it was').toEqual(before);
       return;
     }
+    expect(this.#stillHeld(recall), 'what is recalled is held').toBe(true);
+    this.#due.set(recall.recallId, { start: this.now, at: this.now + deadlineMs });
     expect(recall.stateid.seqid).toBe((this.seqids.get(recall.client) ?? 0) + 1);
     this.seqids.set(recall.client, recall.stateid.seqid);
     const wanted = [...this.breaks.values()].some(

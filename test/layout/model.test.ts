@@ -3,9 +3,7 @@ import { expect } from 'vitest';
 import { Layouts } from '../../layout/layouts.ts';
 import type { BreakReason, Iomode, RecallReply, StateId } from '../../layout/types.ts';
 import { read, rw } from './lab.ts';
-import { bytesOf, clients, fileBytes, Ledger, type Span, type Wanted } from './ledger.ts';
-
-const deadlineMs = 5000;
+import { bytesOf, clients, deadlineMs, fileBytes, Ledger, type Span, type Wanted } from './ledger.ts';
 
 /** The table under test and what an observer wrote down beside it. Every step checks all that must be true. */
 class Bench {
@@ -20,6 +18,8 @@ class Bench {
       recallDeadlineMs: deadlineMs,
       newOther: () => (++others).toString(16).padStart(24, '0'),
       segmentsPerClientMax: 100,
+      segmentsHighMark: 1000,
+      segmentsMax: 2000,
     });
   }
 
@@ -107,6 +107,8 @@ class Bench {
       return;
     }
     expect(result.released.flatMap(bytesOf)).toEqual(expected);
+    ledger.answered(client, iomode, span);
+    if (expected.length > 0) ledger.progressed(client, span);
     ledger.take(client, result.released);
     if (result.stateid !== undefined) {
       expect(result.stateid.seqid).toBe((ledger.seqids.get(client) ?? 0) + 1);
@@ -121,8 +123,11 @@ class Bench {
     const refusal = this.layouts.checkCommit({ client, ino: 1, stateid }, [span]);
     const all = (iomode: Iomode) => bytesOf(span).every((byte) => this.ledger.held(client, iomode).has(byte));
     if (this.ledger.revoked.has(client)) expect(refusal?.status).toBe('ADMIN_REVOKED');
-    else if (all(rw)) expect(refusal).toBeUndefined();
-    else expect(refusal?.status).toBe(all(read) ? 'BADIOMODE' : 'BADLAYOUT');
+    else if (all(rw)) {
+      expect(refusal).toBeUndefined();
+      this.layouts.committed(this.now, client, 1, [span]);
+      this.ledger.progressed(client, span);
+    } else expect(refusal?.status).toBe(all(read) ? 'BADIOMODE' : 'BADLAYOUT');
   }
 
   break(reason: BreakReason, client: number | undefined, span: Span): void {
@@ -142,13 +147,16 @@ class Bench {
 
   reply(recallId: number, reply: RecallReply): void {
     const recall = this.ledger.recalls.get(recallId);
+    if (reply === 'nomatching' && recall !== undefined) this.ledger.answered(recall.client, recall.iomode, recall);
     this.ledger.observe(this.layouts.recallReply(this.now, recallId, reply));
-    if (reply === 'nomatching' && recall !== undefined) expect(this.ledger.recalls.has(recallId)).toBe(false);
+    if (recall !== undefined) this.ledger.take(recall.client, []);
   }
 
   pass(ms: number): void {
     this.now += ms;
+    this.ledger.pass(ms);
     this.ledger.observe(this.layouts.tick(this.now));
+    this.ledger.checkDeadlines();
     expect(this.layouts.nextDeadline() ?? Infinity).toBeGreaterThan(this.now);
   }
 
@@ -157,6 +165,7 @@ class Bench {
     const expected = this.layouts.holdsAny(client) && !this.ledger.revoked.has(client);
     this.ledger.observe(this.layouts.clientLost(this.now, client));
     expect(this.ledger.fences.size).toBe(fences + (expected ? 1 : 0));
+    if (!this.layouts.holdsAny(client)) this.ledger.dropRecalls(client);
   }
 
   fenced(id: number): void {
@@ -168,6 +177,7 @@ class Bench {
 
   forget(client: number): void {
     if (this.layouts.holdsAny(client)) return;
+    this.lose(client);
     this.layouts.forgetClient(client);
     this.ledger.revoked.delete(client);
     this.#stateids.delete(client);

@@ -83,7 +83,7 @@ describe('replies to CB_LAYOUTRECALL (RFC 8881 §20.3)', () => {
 });
 
 describe('a recall', () => {
-  test('ends only when nothing of its range is held; until then it is repeated as it was', () => {
+  test('ends only by a return of all that it asked for; until then it is repeated as it was', () => {
     const { lab, breakId, recall, reply } = recalled();
     expect(lab.giveBack(1, any, 0, 20)).toEqual([]);
     expect(lab.giveBack(1, any, 30, 10)).toEqual([]);
@@ -92,7 +92,10 @@ describe('a recall', () => {
     expect(lab.layouts.tick((lab.now += 100))).toEqual([recall]);
     expect(lab.refusal(lab.get(1, read, 5, 1)), 'a part that was returned').toBe('RECALLCONFLICT');
     lab.giveBack(1, any, 20, 10);
-    expect(lab.giveBack(1, any, 40, 10)).toEqual([{ type: 'broken', breakId }]);
+    expect(lab.giveBack(1, any, 40, 10), 'nothing is in the way any more').toEqual([{ type: 'broken', breakId }]);
+    expect(lab.layouts.held()).toMatchObject([{ state: 'recalling' }]);
+    expect(lab.refusal(lab.get(1, read, 5, 1))).toBe('RECALLCONFLICT');
+    lab.giveBack(1, any, 0, 50);
     expect(lab.layouts.held()).toMatchObject([{ state: 'held' }]);
   });
 
@@ -100,6 +103,27 @@ describe('a recall', () => {
     const { lab, breakId } = recalled();
     expect(lab.giveBack(1, read, 0, 100)).toEqual([]);
     expect(lab.giveBack(1, rw, 0, 100)).toEqual([{ type: 'broken', breakId }]);
+  });
+
+  test('keeps the state alive though nothing is held, until it is answered (lrs_present)', () => {
+    const { lab } = recalled();
+    lab.giveBack(1, rw, 0, 100);
+    const stateid = lab.stateid(1);
+    expect(stateid?.seqid).toBe(3);
+    expect(lab.layouts.holdsAny(1)).toBe(false);
+    expect(lab.refusal(lab.get(1, rw, 0, 10, { stateid: undefined })), 'a forgetful get').toBe('RECALLCONFLICT');
+    lab.giveBack(1, any, 0, 50);
+    expect(lab.stateid(1)).toBeUndefined();
+    expect(lab.layouts.heldOn(1, 1)).toBeUndefined();
+  });
+
+  test('whose pieces all came back, but never as a whole, ends with its deadline and without a fence', () => {
+    const { lab } = recalled();
+    lab.giveBack(1, any, 0, 20);
+    lab.giveBack(1, any, 20, 30);
+    expect(lab.layouts.tick((lab.now += deadlineMs))).toEqual([]);
+    expect(lab.layouts.held()).toMatchObject([{ state: 'held' }]);
+    expect(lab.layouts.nextDeadline()).toBeUndefined();
   });
 
   test('is quoted with the same stateid each time, though the seqid has moved on', () => {
@@ -135,11 +159,32 @@ describe('the deadline (RFC 8881 §12.5.5.2)', () => {
     expect(lab.layouts.nextDeadline()).toBeUndefined();
   });
 
-  test('a client that returns bit by bit does not push it', () => {
+  test('starts again for a client that returns bit by bit, but four of them are all it gets', () => {
+    const { lab } = recalled();
+    const end = lab.now + 4 * deadlineMs;
+    for (let offset = 0; offset < 8; offset++) {
+      lab.now += deadlineMs / 2;
+      expect(lab.layouts.tick(lab.now)).toEqual(offset < 7 ? [] : [expect.objectContaining({ type: 'fence' })]);
+      if (offset < 7) lab.giveBack(1, any, offset, 1);
+    }
+    expect(lab.now).toBe(end);
+  });
+
+  test('starts again for a client that commits', () => {
     const { lab } = recalled();
     lab.now += deadlineMs - 1;
-    lab.giveBack(1, any, 0, 10);
-    expect(actionsOf(lab.layouts.tick((lab.now += 1)), 'fence')).toHaveLength(1);
+    lab.layouts.committed(lab.now, 1, 1, [{ offset: 40, length: 1 }]);
+    expect(lab.layouts.nextDeadline()).toBe(lab.now + deadlineMs);
+  });
+
+  test('is not moved by what has nothing to do with the recall, nor by a return of nothing', () => {
+    const { lab } = recalled();
+    const end = lab.now + deadlineMs;
+    lab.now += 1000;
+    lab.giveBack(1, read, 0, 50);
+    lab.giveBack(1, any, 60, 10);
+    lab.layouts.committed(lab.now, 1, 1, [{ offset: 80, length: 10 }]);
+    expect(lab.layouts.nextDeadline()).toBe(end);
   });
 
   test('is that of each recall: an earlier one of another client does not take this one with it', () => {
@@ -181,7 +226,7 @@ describe('revocation and fence', () => {
     lab.layouts.fenced(lab.now, fenceId);
     expect(answers()).toEqual(['ADMIN_REVOKED', 'ADMIN_REVOKED', 'ADMIN_REVOKED']);
     lab.layouts.forgetClient(1);
-    expect(answers()).toEqual(['BAD_STATEID', 'BAD_STATEID', 'BAD_STATEID']);
+    expect(answers()).toEqual(['BAD_STATEID', 'BAD_STATEID', 'BADLAYOUT']);
   });
 
   test('a stateid that never was stays BAD_STATEID', () => {

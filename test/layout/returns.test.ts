@@ -163,15 +163,15 @@ describe('checkCommit (RFC 8881 §18.42)', () => {
     expect(commit([100, 50])).toBe('BADLAYOUT');
   });
 
-  test('a stateid that is unknown, foreign, zero or from the future is BAD_STATEID', () => {
+  test('a stateid that is unknown, foreign, zero or from the future is BADLAYOUT, for want of another (RFC 8881 §15.2)', () => {
     const { lab, stateid } = holding();
     const status = (client: number, other: string, seqid: number) =>
       lab.layouts.checkCommit({ client, ino: 1, stateid: { other, seqid } }, [])?.status;
     expect(status(1, stateid.other, stateid.seqid)).toBeUndefined();
     expect(status(1, stateid.other, 1)).toBeUndefined();
-    expect(status(1, stateid.other, 0)).toBe('BAD_STATEID');
-    expect(status(1, stateid.other, stateid.seqid + 1)).toBe('BAD_STATEID');
-    expect(status(1, 'f'.repeat(24), 1)).toBe('BAD_STATEID');
-    expect(status(2, stateid.other, 1)).toBe('BAD_STATEID');
+    expect(status(1, stateid.other, 0)).toBe('BADLAYOUT');
+    expect(status(1, stateid.other, stateid.seqid + 1)).toBe('BADLAYOUT');
+    expect(status(1, 'f'.repeat(24), 1)).toBe('BADLAYOUT');
+    expect(status(2, stateid.other, 1)).toBe('BADLAYOUT');
   });
 });

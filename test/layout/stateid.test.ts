@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { limits } from '../../layout/limits.ts';
-import { checkGetStateid, checkStateid, nextSeqid, seqidAge } from '../../layout/stateid.ts';
+import { checkStateid, nextSeqid, seqidAge } from '../../layout/stateid.ts';
 
 const last = 0xffff_ffff;
 const of = (seqid: number, other = 'a') => ({ seqid, other });
@@ -23,23 +23,18 @@ describe('seqid of layout stateids (RFC 8881 §8.2.2, §12.5.3)', () => {
     for (const seqid of [0, -1, 1.5, last + 1, Number.NaN]) expect(seqidAge(5, seqid)).toBeUndefined();
   });
 
-  test('LAYOUTGET takes current and older within the window, refuses older ones with OLD_STATEID', () => {
+  test('current and older within the window are taken, older ones are OLD_STATEID', () => {
     const current = of(limits.seqidWindow + 10);
-    expect(checkGetStateid(current, of(current.seqid))).toBeUndefined();
-    expect(checkGetStateid(current, of(10))).toBeUndefined();
-    expect(checkGetStateid(current, of(9))).toBe('OLD_STATEID');
-    expect(checkGetStateid(current, of(current.seqid + 1))).toBe('BAD_STATEID');
-    expect(checkGetStateid(current, of(0))).toBe('BAD_STATEID');
-  });
-
-  test('LAYOUTRETURN and LAYOUTCOMMIT take older ones however old', () => {
-    expect(checkStateid(of(limits.seqidWindow + 10), of(1))).toBeUndefined();
-    expect(checkStateid(of(5), of(6))).toBe('BAD_STATEID');
-    expect(checkStateid(of(5), of(0))).toBe('BAD_STATEID');
+    expect(checkStateid(current, of(current.seqid))).toBeUndefined();
+    expect(checkStateid(current, of(10))).toBeUndefined();
+    expect(checkStateid(current, of(9))).toBe('OLD_STATEID');
+    expect(checkStateid(of(4), of(last - limits.seqidWindow + 5))).toBeUndefined();
+    expect(checkStateid(of(4), of(last - limits.seqidWindow + 3))).toBe('OLD_STATEID');
+    expect(checkStateid(current, of(current.seqid + 1))).toBe('BAD_STATEID');
+    expect(checkStateid(current, of(0))).toBe('BAD_STATEID');
   });
 
   test('another `other` is another state', () => {
-    expect(checkGetStateid(of(5), of(5, 'b'))).toBe('BAD_STATEID');
     expect(checkStateid(of(5), of(5, 'b'))).toBe('BAD_STATEID');
   });
 });
