@@ -93,7 +93,10 @@ export class Client {
       flagged: (flags) => this.#flagged(flags),
       lost: (why) => {
         this.#devices.forget();
-        for (const inode of this.#inodes.values()) inode.loseLayouts(why);
+        for (const inode of this.#inodes.values()) inode.loseSession(why);
+      },
+      reclaim: async (send) => {
+        for (const inode of this.#inodes.values()) await inode.reclaim(send);
       },
       leaseEnded: () => {
         const why = new ClientError('EXPIRED', 'the lease could not be renewed in time');

@@ -25,7 +25,7 @@ const localFaults = {
   BAD_REPLY: 'EPROTO',
   /** Another filesystem answers at the address than before. */
   OTHER_FILESYSTEM: 'ESTALE',
-  /** The server restarted before it made a write durable that it had taken; write again. */
+  /** What was written and not synced is gone: with a restart of the server, a lease that ended, or a fence. Write again. */
   WRITE_LOST: 'EIO',
   ARGUMENT: 'EINVAL',
   LOOP: 'ELOOP',

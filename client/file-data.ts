@@ -1,9 +1,9 @@
 import { assert } from '../fs/errors.ts';
 import { limits } from '../fs/limits.ts';
-import { LayoutCache, type Place, type Segment } from './layout-cache.ts';
+import { LayoutCache, type Place, type Segment, type Written } from './layout-cache.ts';
 import type { Lease } from './lease.ts';
 import { clientLimits } from './limits.ts';
-import { aligned, type ByteRange, endOf, overlap, RangeSet } from './ranges.ts';
+import { aligned, type ByteRange, endOf, everything, overlap, RangeSet } from './ranges.ts';
 
 /** Since the client began. */
 export interface Counters {
@@ -35,6 +35,8 @@ export interface Uncommitted {
   readonly ranges: readonly ByteRange[];
   /** Offset of the last byte written. */
   readonly lastWriteOffset: number;
+  /** Where it lies: what a restarted server wants to know (RFC 8881 §18.42, loca_reclaim). */
+  readonly written: readonly Written[];
 }
 
 const zeros = new Uint8Array(limits.blockSize);
@@ -52,6 +54,8 @@ export class FileData {
   readonly #lease: Lease;
   readonly #counters: Counters;
   readonly #dirty = new RangeSet();
+  /** Of `#dirty`, where it lies that may not be in the cache any more: its layout is being given back. */
+  readonly #leaving = new LayoutCache();
   #lastWrite = -1;
   #size: number;
   #sizeCurrent = false;
@@ -99,14 +103,24 @@ export class FileData {
   /** All of it: what is left would otherwise speak of an end of file that a recall may just have moved. */
   takeUncommitted(): Uncommitted | undefined {
     if (this.#dirty.size === 0) return undefined;
-    const taken = { ranges: this.#dirty.take({ offset: 0, length: Infinity }), lastWriteOffset: this.#lastWrite };
+    const ranges = this.#dirty.take(everything);
+    for (const range of ranges) this.#leaving.insertWritten(this.cache.written(range));
+    const taken = { ranges, lastWriteOffset: this.#lastWrite, written: this.#leaving.written(everything) };
+    this.#leaving.remove(everything);
     this.#lastWrite = -1;
     return taken;
   }
 
+  /** No access to `range` under these layouts starts from now on; what was written there waits for its commit still. */
+  leave(range: ByteRange, which: 'all' | 'writable' | 'readable' = 'all'): void {
+    for (const piece of this.#dirty.within(range)) this.#leaving.insertWritten(this.cache.written(piece));
+    this.cache.remove(range, which);
+  }
+
   /** The commit did not get through, and may be tried again. */
-  putBack({ ranges, lastWriteOffset }: Uncommitted): void {
+  putBack({ ranges, lastWriteOffset, written }: Uncommitted): void {
     for (const range of ranges) this.#dirty.add(range);
+    this.#leaving.insertWritten(written);
     this.#lastWrite = Math.max(this.#lastWrite, lastWriteOffset);
   }
 

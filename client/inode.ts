@@ -3,12 +3,13 @@ import { type Iomode, iomode, type RecallReply, type StateId } from '../layout/t
 import { attrFromWire, operations, setAttrToWire, stateIdFromWire } from '../mds/protocol/index.ts';
 import type { Devices } from './devices.ts';
 import { ClientError, type ClientStatus } from './errors.ts';
-import { type Counters, FileData } from './file-data.ts';
+import { type Counters, FileData, type Uncommitted } from './file-data.ts';
 import { type GrantOwner, Grants } from './grants.ts';
 import { HeldLayout, type Layout, type LayoutOwner, type LayoutRequest } from './layout.ts';
 import { LayoutHold } from './layout-hold.ts';
 import type { OpenState } from './open-state.ts';
 import { type ByteRange, everything, without } from './ranges.ts';
+import { joined, reclaimsOf, type SendReclaim } from './reclaim.ts';
 import { ServerIo } from './server-io.ts';
 import type { RecallArgs, Session } from './session.ts';
 import { exactWindow } from './windows.ts';
@@ -19,8 +20,11 @@ export interface InodeContext {
   readonly counters: Counters;
 }
 
-/** A commit that failed so may be tried again; after any other its data is lost. */
+/** A commit that failed so may be tried again; after any other its data is lost, but for what is reclaimed. */
 const transient: ReadonlySet<ClientStatus> = new Set(['TIMEOUT', 'UNREACHABLE', 'OVERLOAD', 'DELAY', 'GRACE']);
+
+/** A reclaim that failed so may not have reached the server. */
+const unheard: ReadonlySet<ClientStatus> = new Set(['TIMEOUT', 'UNREACHABLE', 'STATE_LOST', 'CLOSED', 'DELAY']);
 
 /**
  * One file that is open here, shared by all of its handles: its layouts, what was written under them, and the way
@@ -30,6 +34,8 @@ const transient: ReadonlySet<ClientStatus> = new Set(['TIMEOUT', 'UNREACHABLE', 
  * C2 No grant is used that was on its way while something was given back: nobody knows which came first.
  * C3 I/O through the server never meets own layouts on its range: they are committed and given back before.
  * C4 Written data that cannot be committed any more is reported once, by the next sync or close (as fsync(2) does).
+ * C5 When the session is lost what was not committed is kept by place. The next incarnation reclaims it before it does
+ *    anything else; until then nothing here is committed, nor does a sync return.
  */
 export class OpenInode implements LayoutOwner, GrantOwner {
   readonly ino: number;
@@ -44,6 +50,10 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   /** Revoked, and the server does not know yet that we have noticed. */
   readonly #revoked = new Set<StateId>();
   #commits: Promise<unknown> = Promise.resolve();
+  /** At the server, without a reply. */
+  #committing: Uncommitted | undefined;
+  /** C5. */
+  #unclaimed: Uncommitted | undefined;
   #failure: ClientError | undefined;
 
   constructor(ino: number, size: number, context: InodeContext) {
@@ -154,7 +164,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     if (this.hold.stateid === undefined) return;
     const settled = this.hold.beginReturn();
     try {
-      this.data.cache.remove(range);
+      this.data.leave(range);
       await this.#commitBeforeReturn();
       await this.#giveBack(range, iomode.any);
     } finally {
@@ -177,15 +187,42 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   }
 
   async #commit(): Promise<void> {
+    await this.#untilReclaimed();
     const taken = this.data.takeUncommitted();
     if (taken === undefined) return;
+    this.#committing = taken;
     try {
       const size = await this.hold.commit(taken.ranges, taken.lastWriteOffset);
       if (size !== null) this.data.sizeAtLeast(size);
     } catch (error) {
       if (error instanceof ClientError && transient.has(error.status)) this.data.putBack(taken);
+      // The session went while it was on its way: it is among what is to be reclaimed.
+      else if (this.#unclaimed !== undefined) return await this.#untilReclaimed();
       throw error;
+    } finally {
+      this.#committing = undefined;
     }
+  }
+
+  /** Nothing is answered before the session is there again, and by then it has been tried. @throws ClientError TIMEOUT, CLOSED… */
+  async #untilReclaimed(): Promise<void> {
+    while (this.#unclaimed !== undefined) await this.#context.session.call(operations.SEQUENCE, [], { urgent: true });
+  }
+
+  /** C5, in a new incarnation. @throws ClientError: it has to be tried once more */
+  async reclaim(send: SendReclaim): Promise<void> {
+    const claimed = this.#unclaimed;
+    if (claimed === undefined) return;
+    try {
+      for (const args of reclaimsOf(this.ino, claimed)) {
+        const size = await send(args);
+        if (size !== null) this.data.sizeAtLeast(size);
+      }
+    } catch (error) {
+      if (!(error instanceof ClientError) || unheard.has(error.status)) throw error;
+      this.#fail(lostWrites(this.ino, error));
+    }
+    this.#unclaimed = undefined;
   }
 
   /** Without the layout a commit cannot be tried again: what failed for good is reported later (C4). */
@@ -235,7 +272,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     const order = this.hold.recalled(stateIdFromWire(stateid));
     if (order !== 'ok') return order;
     const settled = this.hold.beginReturn();
-    this.data.cache.remove(range, mode === iomode.any ? 'all' : mode === iomode.rw ? 'writable' : 'readable');
+    this.data.leave(range, mode === iomode.any ? 'all' : mode === iomode.rw ? 'writable' : 'readable');
     this.data.doubtSize();
     this.#grants.contended();
     // After the answer, which leaves in this turn.
@@ -268,20 +305,26 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     const { stateid } = this.hold;
     if (stateid === undefined || (await this.hold.isHonoured())) return;
     this.#revoked.add(stateid);
-    this.loseLayouts(new ClientError('ADMIN_REVOKED', `the server revoked the layout on inode ${this.ino}`));
+    const why = new ClientError('ADMIN_REVOKED', `the server revoked the layout on inode ${this.ino}`);
+    const lost = this.#loseLayouts(why);
+    if (lost !== undefined) this.#fail(lostWrites(this.ino, why));
     await this.#freeRevoked();
   }
 
-  /** All layouts are void: revoked, or gone with the session. C4. */
-  loseLayouts(why: ClientError): void {
+  /** The session is gone, and all layouts with it. C5. */
+  loseSession(why: ClientError): void {
+    const lost = this.#loseLayouts(why);
+    this.#unclaimed = joined([this.#unclaimed, this.#committing, lost]);
+  }
+
+  /** All layouts are void. Answers what was not committed. */
+  #loseLayouts(why: ClientError): Uncommitted | undefined {
+    const lost = this.data.takeUncommitted();
     this.hold.forget();
     this.data.cache.remove(everything);
     this.data.doubtSize();
-    const lost = this.data.takeUncommitted();
-    if (lost !== undefined) {
-      this.#fail(new ClientError('STATE_LOST', `uncommitted writes are lost: ${why.message}`, { cause: why }));
-    }
     this.revokeLayouts(why);
+    return lost;
   }
 
   /** The program may not go on with its own layouts; those that answer by themselves stay until it has returned them. */
@@ -305,4 +348,8 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     this.#failure ??=
       error instanceof ClientError ? error : new ClientError('BAD_REPLY', String(error), { cause: error });
   }
+}
+
+function lostWrites(ino: number, cause: ClientError): ClientError {
+  return new ClientError('WRITE_LOST', `uncommitted writes to inode ${ino} are lost: ${cause.message}`, { cause });
 }

@@ -21,6 +21,11 @@ export type Segment = ByteRange &
     | { readonly kind: 'hole' }
   );
 
+/** Bytes of a file that were written under a layout, and where they lie. */
+export interface Written extends ByteRange {
+  readonly place: Place;
+}
+
 /** An extent of a LAYOUTGET reply whose device was found. */
 export interface PlacedExtent extends ByteRange {
   readonly state: number;
@@ -114,6 +119,20 @@ export class LayoutCache {
       }
     }
     this.#segments.splice(from, to - from, ...kept);
+  }
+
+  /** Where the bytes of `range` lie that may be written in place, or were filled already. */
+  written(range: ByteRange): readonly Written[] {
+    return this.#within(range).flatMap((segment) => {
+      const part = overlap(segment, range);
+      if (part === undefined || segment.kind !== 'data' || !segment.writable) return [];
+      return [{ ...part, place: cut(segment, part).place }];
+    });
+  }
+
+  /** The same again, into gaps only. */
+  insertWritten(written: readonly Written[]): void {
+    this.insert(written.map((piece) => ({ ...piece, state: extentState.readWrite })));
   }
 
   overlaps(range: ByteRange): boolean {

@@ -71,6 +71,11 @@ export class RangeSet {
     this.#ranges.splice(from, to - from, { offset: start, length: end - start });
   }
 
+  /** The part within `range`. */
+  within(range: ByteRange): readonly ByteRange[] {
+    return this.#ranges.flatMap((piece) => overlap(piece, range) ?? []);
+  }
+
   /** Removes the part within `range` and answers it. */
   take(range: ByteRange): readonly ByteRange[] {
     const taken: ByteRange[] = [];

@@ -35,6 +35,8 @@ export function isSessionGone(name: ClientStatus): boolean {
 export class Requests {
   readonly #events: RequestEvents;
   readonly #queue: Call[] = [];
+  /** Of `sendFirst`, while there was no connection. */
+  readonly #first: Call[] = [];
   readonly #sent = new Map<number, { readonly call: Call; readonly slot: Slot }>();
   #slots = new Slots(1);
   #sessionId: Uint8Array | undefined;
@@ -68,15 +70,22 @@ export class Requests {
     this.#connection = connection;
   }
 
+  /** As the first thing in a new session; without a connection it leaves with the next one. */
   sendFirst(call: Call): void {
-    this.#send(call);
+    if (!this.#send(call)) this.#first.push(call);
+  }
+
+  /** The session has a connection again, on which nothing but `sendFirst` goes until `resume`. */
+  rejoin(connection: Connection): void {
+    this.#connection = connection;
+    for (const { call } of this.#sent.values()) if (call.frame !== undefined) connection.send(call.frame);
+    for (const call of this.#first.splice(0)) this.sendFirst(call);
   }
 
   /** The session has a connection again: what was sent goes out once more, then what waits. */
   resume(connection: Connection): void {
-    this.#connection = connection;
     this.#ready = true;
-    for (const { call } of this.#sent.values()) if (call.frame !== undefined) connection.send(call.frame);
+    this.rejoin(connection);
     this.#pump();
   }
 
@@ -88,7 +97,7 @@ export class Requests {
 
   /** The session is gone. What only reads is asked again in the next one; of the rest nobody knows. */
   abandonSession(why: ClientError): void {
-    const interrupted = [...this.#sent.values()].map(({ call }) => call);
+    const interrupted = [...this.#sent.values()].map(({ call }) => call).concat(this.#first.splice(0));
     this.suspend();
     this.#sessionId = undefined;
     this.#sent.clear();
@@ -103,7 +112,11 @@ export class Requests {
   }
 
   failAll(why: ClientError): void {
-    const calls = [...this.#queue.splice(0), ...[...this.#sent.values()].map(({ call }) => call)];
+    const calls = [
+      ...this.#queue.splice(0),
+      ...this.#first.splice(0),
+      ...[...this.#sent.values()].map(({ call }) => call),
+    ];
     this.#sent.clear();
     for (const call of calls) call.fail(why);
   }

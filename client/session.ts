@@ -25,6 +25,7 @@ import { ClientError } from './errors.ts';
 import { Lease } from './lease.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { clientLimits } from './limits.ts';
+import type { SendReclaim } from './reclaim.ts';
 import { isSessionGone, Requests } from './requests.ts';
 
 export type RecallArgs = RequestOf<typeof callbacks.CB_LAYOUTRECALL>;
@@ -49,6 +50,8 @@ export interface SessionEvents {
   flagged(flags: number): void;
   /** All state of this incarnation is gone on the server: opens, layouts, devices. */
   lost(why: ClientError): void;
+  /** A new incarnation begins: what the former one wrote and did not commit, by `send`, before anything else. */
+  reclaim(send: SendReclaim): Promise<void>;
   /** The lease cannot be proven any more; it may still be renewed. */
   leaseEnded(): void;
   /** Nothing outside of this library can still touch what was granted (S2). */
@@ -88,7 +91,8 @@ const recallStatus: Record<RecallReply, StatusName> = {
  * S2 A new incarnation has a new verifier, by which it says that nothing reaches what the old one was granted; so it
  *    begins only when that is true.
  * S3 The lease counts from the first sending of the last request that was answered.
- * S4 No call waits longer than its timeout, connected or not.
+ * S4 A new incarnation first reclaims what the former one wrote, then says RECLAIM_COMPLETE, then does what waits.
+ * S5 No call waits longer than its timeout, connected or not.
  */
 export class Session {
   readonly lease = new Lease();
@@ -104,6 +108,9 @@ export class Session {
   #sessionId: Uint8Array | undefined;
   #callbackSlots = new CallbackSlots(0);
   #server: ServerIdentity | undefined;
+  /** What was to be reclaimed has been, and RECLAIM_COMPLETE is said: in this session. */
+  #isPrepared = false;
+  #preparing: Promise<void> | undefined;
   #nextAddress = 0;
   #unbar: () => void = () => {};
 
@@ -263,6 +270,7 @@ export class Session {
       this.#ending.signal.throwIfAborted();
       this.#state = { kind: 'binding', connection };
       if (!(await this.#bind(connection))) await this.#create(connection);
+      await this.#prepare(connection);
       this.#ending.signal.throwIfAborted();
       const refusal = this.#refusal();
       if (refusal !== undefined) throw refusal;
@@ -282,6 +290,7 @@ export class Session {
     if (this.#sessionId === undefined) return false;
     try {
       await connection.call(operations.BIND_CONN_TO_SESSION, [this.#sessionId], clientLimits.dialTimeoutMs);
+      if (!this.#isPrepared) this.#requests.rejoin(connection);
       return true;
     } catch (error) {
       if (!(error instanceof ClientError) || !isSessionGone(error.status)) throw error;
@@ -314,18 +323,37 @@ export class Session {
     this.#server = { uuid, rootIno, dataMax };
     this.lease.begin(leaseMs, sentAt);
     this.#requests.begin(sessionId, slots, connection);
-    await this.#reclaimComplete();
   }
 
-  /** Nothing is reclaimed here, and nothing else is allowed before that is said (RFC 8881 §18.51). */
-  async #reclaimComplete(): Promise<void> {
-    const call = new Call(operations.RECLAIM_COMPLETE, [], { timeoutMs: clientLimits.dialTimeoutMs });
-    this.#requests.sendFirst(call);
+  /** A session whose connection breaks meanwhile goes on with it over the next one. @throws ClientError UNREACHABLE, TIMEOUT, STATE_LOST */
+  async #prepare(connection: Connection): Promise<void> {
+    if (this.#isPrepared) return;
+    const { incarnation } = this;
+    this.#preparing ??= this.#reclaim().finally(() => {
+      if (incarnation === this.#incarnation) this.#preparing = undefined;
+    });
+    const broken = connection.closed.then(() => {
+      throw new ClientError('UNREACHABLE', `${connection.address}: the connection ended`);
+    });
+    await Promise.race([this.#preparing, broken]);
+    this.#isPrepared = true;
+  }
+
+  /** Nothing else is allowed before that is said (RFC 8881 §18.51). */
+  async #reclaim(): Promise<void> {
+    await this.#events.reclaim(async (args) => (await this.#first(operations.LAYOUTCOMMIT, args))[0]);
     try {
-      await call.result;
+      await this.#first(operations.RECLAIM_COMPLETE, []);
     } catch (error) {
       if (!(error instanceof ClientError && error.status === 'COMPLETE_ALREADY')) throw error;
     }
+  }
+
+  #first<A extends unknown[], R>(operation: Operation<A, R>, args: A): Promise<R> {
+    const options = { timeoutMs: this.#options.callTimeoutMs, patient: false, stateful: true };
+    const call = new Call(operation, args, options);
+    this.#requests.sendFirst(call);
+    return call.result;
   }
 
   #disconnected(): void {
@@ -388,6 +416,8 @@ export class Session {
     this.#incarnation += 1;
     this.#verifier = randomBytes(8);
     this.#sessionId = undefined;
+    this.#isPrepared = false;
+    this.#preparing = undefined;
     this.#keeper.stop();
     this.lease.end();
     const lost = new ClientError('STATE_LOST', why.detail, { cause: why });

@@ -146,13 +146,19 @@ describe('what waits for its commit', () => {
     data.write(Buffer.alloc(10), 100);
     data.write(Buffer.alloc(block), block);
     expect(data.size).toBe(8 * block + 15);
-    expect(data.takeUncommitted()).toEqual({
+    const taken = data.takeUncommitted();
+    expect(taken).toMatchObject({
       ranges: [
         { offset: 0, length: 2 * block },
         { offset: 8 * block, length: block },
       ],
       lastWriteOffset: 8 * block + 14,
     });
+    const places = taken?.written.map(({ offset, length, place }) => [offset, length, place.storageOffset]);
+    expect(places).toEqual([
+      [0, 2 * block, 0],
+      [8 * block, block, 8 * block],
+    ]);
     expect(data.takeUncommitted()).toBeUndefined();
   });
 
@@ -166,7 +172,29 @@ describe('what waits for its commit', () => {
     for (let at = 0; at < blocks - 8; at += 3) data.write(Buffer.alloc(1), at * block);
     expect(data.takeUncommitted()?.ranges).toEqual([{ offset: 0, length: (blocks - 8) * block }]);
     data.write(Buffer.alloc(1), 10 * block);
-    expect(data.takeUncommitted()).toEqual({ ranges: [{ offset: 0, length: 2 ** 21 }], lastWriteOffset: 10 * block });
+    const { ranges, lastWriteOffset } = data.takeUncommitted() ?? {};
+    expect({ ranges, lastWriteOffset }).toEqual({
+      ranges: [{ offset: 0, length: 2 ** 21 }],
+      lastWriteOffset: 10 * block,
+    });
+  });
+
+  test('where it lies is known still when its layout is being given back, and after a commit that failed', () => {
+    const { data, lay } = fileOn(new MemoryEngine(16 * block), 0);
+    data.cache.insert([lay(extentState.invalid, 0, 16, 0)]);
+    data.write(Buffer.alloc(block), 0);
+    data.write(Buffer.alloc(block), 4 * block);
+    data.leave({ offset: 0, length: 2 * block });
+    expect(data.cache.covered(0, block, true)).toBe(0);
+    for (let rounds = 0; rounds < 2; rounds++) {
+      const taken = data.takeUncommitted();
+      expect(taken?.written.map(({ offset, place }) => [offset, place.storageOffset])).toEqual([
+        [0, 0],
+        [4 * block, 4 * block],
+      ]);
+      if (taken !== undefined) data.putBack(taken);
+      data.leave({ offset: 0, length: Infinity });
+    }
   });
 
   test('the last byte counts from what is uncommitted: an earlier end of file must not come back', () => {

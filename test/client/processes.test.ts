@@ -123,7 +123,7 @@ describe('with a short lease', () => {
     writer.send({ sync: true });
     writer.child.kill('SIGCONT');
     expect(await writer.answer()).toEqual({ status: 'NOT_CACHED' });
-    expect(await writer.answer()).toEqual({ status: 'STATE_LOST' });
+    expect(await writer.answer()).toEqual({ status: 'WRITE_LOST' });
     expect(await writer.ask({ write: 0, length: 8192, seed: 3 })).toMatchObject({ bytesWritten: 8192 });
     expect(await writer.ask({ sync: true })).toEqual({});
     const { ino } = await rig.lab.vfs.lookup(rig.lab.vfs.rootIno, n('data'), root);

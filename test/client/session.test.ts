@@ -115,7 +115,8 @@ describe('the lease', () => {
     );
     rig.wire.heal();
 
-    expect(await statusOf(file.sync())).toBe('STATE_LOST');
+    const failed: unknown = await file.sync().catch((error: unknown) => error);
+    expect(failed).toMatchObject({ status: 'WRITE_LOST', code: 'EIO', syscall: 'fsync' });
     expect(await statusOf(file.sync())).toBeUndefined();
     await file.write(content, 0, 8192, 0);
     await file.close();
@@ -150,23 +151,90 @@ describe('the lease', () => {
 });
 
 describe('a server that restarts', () => {
-  test('is found again; what was not committed is lost by name, the rest goes on', async ({ rig }) => {
+  test('is found again, and what was written and not synced is there after the sync', async ({ rig }) => {
     const client = await rig.connect({ owner: 'the same' });
     const kept = await client.open('kept', 'w+');
     const content = pattern(20_000, 2);
     await kept.write(content, 0, content.length, 0);
     await kept.sync();
-    const lost = await client.open('lost', 'w+');
-    await lost.write(content, 0, content.length, 0);
+    await kept.write(content.subarray(0, 5000), 0, 5000, 18_000);
+    const fresh = await client.open('fresh', 'w+');
+    expect(await fresh.write(content, 0, content.length, 0)).toMatchObject({ path: 'direct' });
 
-    await rig.restartServer({ leaseMs: 1000 });
-    expect(await statusOf(lost.sync())).toBe('STATE_LOST');
+    await rig.restartServer();
+    await fresh.sync();
+    await kept.sync();
+    expect((await readAll(rig.lab.vfs, fresh.ino)).equals(content)).toBe(true);
+    const grown = Buffer.concat([content.subarray(0, 18_000), content.subarray(0, 5000)]);
+    expect((await readAll(rig.lab.vfs, kept.ino)).equals(grown)).toBe(true);
+    expect((await client.stat('fresh')).size).toBe(content.length);
     const buffer = Buffer.alloc(content.length);
-    expect(await kept.read(buffer, 0, buffer.length, 0)).toMatchObject({ bytesRead: content.length });
+    expect(await fresh.read(buffer, 0, buffer.length, 0)).toMatchObject({ bytesRead: content.length });
     expect(buffer.equals(content)).toBe(true);
-    await lost.write(content, 0, content.length, 0);
-    await lost.close();
-    expect((await client.stat('lost')).size).toBe(content.length);
+    expect(rig.server.status()).toMatchObject({ graceLeftMs: 0 });
+    expect(rig.lab.fs.status().blocks).toMatchObject({ quarantined: 0 });
+  });
+
+  test('keeps a sync waiting that was on its way, also where its connection breaks while it reclaims', async ({
+    rig,
+  }) => {
+    const client = await rig.connect({ owner: 'the same' });
+    const file = await client.open('data', 'w+');
+    const content = pattern(20_000, 3);
+    await file.write(content, 0, content.length, 0);
+    rig.wire.toServer = (frame) => (isRequest(frame, operations.LAYOUTCOMMIT) ? 'hold' : 'pass');
+    const synced = file.sync();
+    await until('the commit to be on its way', () =>
+      rig.wire.sent.some((frame) => isRequest(frame, operations.LAYOUTCOMMIT)),
+    );
+    await rig.restartServer();
+    const reclaims = () =>
+      rig.wire.sent.filter(
+        (frame) => frame[0] === frameKind.request && isRequest(frame, operations.LAYOUTCOMMIT) && frame[7][5] !== null,
+      ).length;
+    await until('the reclaim to be on its way', () => reclaims() === 1);
+    rig.wire.toServer = () => 'pass';
+    rig.wire.cut();
+    await synced;
+    expect(reclaims()).toBe(2);
+    expect((await readAll(rig.lab.vfs, file.ino)).equals(content)).toBe(true);
+    expect((await client.stat('data')).size).toBe(content.length);
+  });
+
+  test('keeps what was written through a second restart', async ({ rig }) => {
+    const client = await rig.connect({ owner: 'the same' });
+    const file = await client.open('data', 'w+');
+    const content = pattern(20_000, 4);
+    await file.write(content, 0, content.length, 0);
+    rig.wire.toServer = (frame) => (isRequest(frame, operations.LAYOUTCOMMIT) ? 'hold' : 'pass');
+    await rig.restartServer();
+    await until('the reclaim to be on its way', () =>
+      rig.wire.sent.some((frame) => isRequest(frame, operations.LAYOUTCOMMIT)),
+    );
+    rig.wire.toServer = () => 'pass';
+    await rig.restartServer();
+    await file.close();
+    expect((await readAll(rig.lab.vfs, file.ino)).equals(content)).toBe(true);
+  });
+
+  test('reports what could not be reclaimed, once, and goes on', async ({ rig }) => {
+    const client = await rig.connect({ owner: 'the same' });
+    const file = await client.open('data', 'w+');
+    const content = pattern(20_000, 5);
+    await file.write(content, 0, content.length, 0);
+    const former = rig.server.status().clients[0]?.id ?? 0;
+    rig.wire.down = true;
+    rig.wire.cut();
+    await rig.restartServer();
+    const admin = await rig.connect({ address: rig.directAddress });
+    await admin.evict(former);
+    rig.wire.heal();
+    const failed: unknown = await file.sync().catch((error: unknown) => error);
+    expect(failed).toMatchObject({ status: 'WRITE_LOST', code: 'EIO', syscall: 'fsync' });
+    expect(failed).toHaveProperty('message', expect.stringContaining('uncommitted writes to inode'));
+    await file.write(content, 0, content.length, 0);
+    await file.close();
+    expect((await readAll(rig.lab.vfs, file.ino)).equals(content)).toBe(true);
   });
 
   test('another filesystem at the address is refused by name', async ({ rig }) => {
