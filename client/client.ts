@@ -299,8 +299,9 @@ export class Client {
   // The filesystem and the server.
 
   /** Declares another client dead: nothing of it reaches the device any more, and its blocks are free. Takes uid 0, or that of the server. */
-  async evict(clientId: number, options: OperationOptions = {}): Promise<void> {
-    await this.#session.call(operations.EVICT, [clientId], options);
+  async evict(who: number | Uint8Array, options: OperationOptions = {}): Promise<readonly number[]> {
+    const [evicted] = await this.#session.call(operations.EVICT, [who], options);
+    return evicted;
   }
 
   /**

@@ -7,7 +7,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { parseAddress, wireLimits } from '../mds/protocol/index.ts';
+import { parseAddress, processName, wireLimits } from '../mds/protocol/index.ts';
 import { Client } from './client.ts';
 import { ClientError, withContext } from './errors.ts';
 import { clientLimits } from './limits.ts';
@@ -40,7 +40,10 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
   /** Longest wait for any one reply, reconnects included; 180 s by default. */
   readonly timeoutMs?: number;
-  /** The longest that one DMA of the program's own engines takes, 1000 ms by default: what a timed fence waits for. */
+  /**
+   * The longest that one DMA of the program's own engines takes: what a timed fence waits for. To be given by programs that
+   * have such engines. Without it all accesses are loads and stores of this process: when it is gone they are over.
+   */
   readonly maxIoMs?: number;
 }
 
@@ -69,6 +72,7 @@ export async function connect(address: string | readonly string[], options: Conn
         implementation: `iopmemfs client, ${hostname()} pid ${process.pid}`,
         credentials: [options.uid ?? process.getuid?.() ?? 0, gid, groups.slice(0, wireLimits.groupsMax)],
         maxIoMs: options.maxIoMs ?? clientLimits.maxIoMs,
+        process: options.maxIoMs === undefined ? (processName(process.pid) ?? null) : null,
         callTimeoutMs: options.timeoutMs ?? clientLimits.callTimeoutMs,
       },
       options.device,

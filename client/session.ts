@@ -38,6 +38,8 @@ export interface SessionOptions {
   readonly credentials: Credentials;
   /** The longest single direct I/O, in milliseconds (RFC 5663 §2.4, layout hint). */
   readonly maxIoMs: number;
+  /** All accesses to the device are those of this process and end with it (docs/protocol.md §4); null: others' too. */
+  readonly process: string | null;
   /** Of calls that name none. */
   readonly callTimeoutMs: number;
 }
@@ -302,10 +304,10 @@ export class Session {
   }
 
   async #create(connection: Connection): Promise<void> {
-    const { owner, implementation, maxIoMs, credentials } = this.#options;
+    const { owner, implementation, maxIoMs, credentials, process } = this.#options;
     const [clientId, sequence, , uuid, , leaseMs, rootIno] = await connection.call(
       operations.EXCHANGE_ID,
-      [owner, this.#verifier, exchangeFlag.USE_PNFS_MDS, implementation, maxIoMs, credentials],
+      [owner, this.#verifier, exchangeFlag.USE_PNFS_MDS, implementation, maxIoMs, credentials, process],
       clientLimits.dialTimeoutMs,
     );
     if (this.#server !== undefined && Buffer.compare(this.#server.uuid, uuid) !== 0) {

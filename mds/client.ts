@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Reach } from './fencing/reach.ts';
 import type { Credentials } from './protocol/fields.ts';
 import type { ReplyShare } from './reply-budget.ts';
 import type { Session } from './session.ts';
@@ -14,12 +15,15 @@ export interface Introduction {
   readonly ioMaxMs: number;
   /** Whom requests without credentials act for. */
   readonly credentials: Credentials;
+  /** The process that all its accesses to the device end with (docs/protocol.md §4); null: there is none. */
+  readonly process: string | null;
 }
 
 /** One incarnation of a client: an owner with one verifier. Its id is never given to another. */
 export class Client implements ReplyShare {
   readonly id: number;
   readonly introduction: Introduction;
+  readonly reach: Reach;
   readonly sessions = new Map<string, Session>();
   /** Milliseconds of the server's clock; only a request that passed its slot moves it (RFC 8881 §8.3). */
   leaseEndsAt: number;
@@ -40,9 +44,10 @@ export class Client implements ReplyShare {
   #deviceEpoch = 0;
   #deviceKey: Buffer = randomBytes(16);
 
-  constructor(id: number, introduction: Introduction, nextCreation: number, leaseEndsAt: number) {
+  constructor(id: number, introduction: Introduction, reach: Reach, nextCreation: number, leaseEndsAt: number) {
     this.id = id;
     this.introduction = introduction;
+    this.reach = reach;
     this.nextCreation = nextCreation;
     this.leaseEndsAt = leaseEndsAt;
   }

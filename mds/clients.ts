@@ -4,7 +4,8 @@
  *
  * 1. A client exists from EXCHANGE_ID and counts from its first CREATE_SESSION. Only then does it replace the former
  *    incarnation of its owner, for only then it is known that it heard us.
- * 2. An incarnation ends when its lease does, or when the next one of its owner is confirmed. Its files are closed, its
+ * 2. An incarnation ends when its lease does, when the next one of its owner is confirmed, or when its process, which is one
+ *    of this host, is known to be gone (fencing/). Its files are closed, its
  *    layouts revoked and fenced, before anybody is told.
  * 3. What is left of an incarnation that ended, or that a restart of the server cut off, is in the hands of `PastClients`.
  */
@@ -13,6 +14,8 @@ import type { Filesystem } from '../fs/engine/filesystem.ts';
 import { Client, type Introduction } from './client.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
+import type { ClientFacts } from './fencing/provider.ts';
+import { Reach } from './fencing/reach.ts';
 import { serverLimits } from './limits.ts';
 import type { Log } from './log.ts';
 import { PastClients } from './past-clients.ts';
@@ -25,10 +28,20 @@ import { Session, type SessionShape } from './session.ts';
 export interface ClientState {
   /** Closes its files, revokes and fences its layouts. Settles when the fence holds. @throws FsError ESHUTDOWN */
   end(client: number): Promise<void>;
-  /** Settles when no fence of it is under way. @throws FsError ESHUTDOWN, EIO */
-  fenced(client: number): Promise<void>;
+  /** It needs no fence any more; settles when none of it is under way. @throws FsError ESHUTDOWN, EIO */
+  endFence(client: number): Promise<void>;
+  /** Its process is gone: its fence may hold by now. */
+  processGone(client: number): void;
   /** It has layouts, open files or a fence under way. */
   busy(client: number): boolean;
+}
+
+interface Ending {
+  readonly owner: string;
+  readonly client: Client;
+  /** The next one of its owner is coming. */
+  superseded: boolean;
+  finished: Promise<void>;
 }
 
 export class Clients {
@@ -42,7 +55,7 @@ export class Clients {
   readonly #unconfirmed = new Map<number, Client>();
   readonly #sessions = new Map<string, Session>();
   readonly #replies = new ReplyBudget();
-  readonly #ending = new Map<number, { readonly owner: string; readonly finished: Promise<void> }>();
+  readonly #ending = new Map<number, Ending>();
   readonly past: PastClients;
   #cancelTimer: (() => void) | undefined;
   #closed = false;
@@ -53,7 +66,7 @@ export class Clients {
     this.#clock = clock;
     this.#leaseMs = leaseMs;
     this.#log = log;
-    this.past = new PastClients(fs, (client) => state.fenced(client), clock, log);
+    this.past = new PastClients(fs, (client) => state.endFence(client), clock, log);
   }
 
   living(): Iterable<Client> {
@@ -84,7 +97,9 @@ export class Clients {
       if (hex(other.introduction.owner) === hex(introduction.owner)) this.#unconfirmed.delete(id);
     }
     const leaseEndsAt = this.#clock.now() + this.#leaseMs;
-    const client = new Client(this.#fs.newClientId(), introduction, randomInt(2 ** 32), leaseEndsAt);
+    const id = this.#fs.newClientId();
+    const reach = new Reach(introduction.process, () => this.#processGone(id));
+    const client = new Client(id, introduction, reach, randomInt(2 ** 32), leaseEndsAt);
     this.#unconfirmed.set(client.id, client);
     this.#arm();
     return { client, confirmed: false };
@@ -121,6 +136,7 @@ export class Clients {
       client.creating = before;
       throw error;
     }
+    client.reach.over(connection); // before it is answered, while the client surely lives
     client.nextCreation = (client.nextCreation + 1) >>> 0;
     const shape = {
       id: randomBytes(16),
@@ -163,6 +179,32 @@ export class Clients {
     if (client !== undefined) await this.past.releaseFormers(client);
     if (this.past.all.has(clientId)) await this.past.release(clientId);
     else if (ending === undefined) throw new StatusError('NOENT', `client ${clientId} is not known`);
+  }
+
+  /** All incarnations of the owner, also those that are gone and whose blocks are in quarantine. */
+  ofOwner(owner: Uint8Array): readonly number[] {
+    const name = hex(owner);
+    const living = this.#byOwner.get(name);
+    const gone = [...this.#ending, ...this.past.all].filter(([, each]) => each.owner === name).map(([id]) => id);
+    return [...new Set([...(living === undefined ? [] : [living.id]), ...gone])];
+  }
+
+  /** What its fence needs to know. */
+  facts(id: number): ClientFacts | undefined {
+    const ending = this.#ending.get(id);
+    const client = this.#confirmed.get(id) ?? ending?.client;
+    if (client === undefined) return this.past.facts(id);
+    const { leaseEndsAt, reach } = client;
+    const { owner, ioMaxMs } = client.introduction;
+    const ranges = (): ReturnType<ClientFacts['ranges']> => this.#fs.layouts.held(id);
+    return { client: id, owner, ioMaxMs, leaseEndsAt, superseded: ending?.superseded === true, reach, ranges };
+  }
+
+  /** A fence holds: nothing of the client reaches the device. @throws FsError EIO */
+  async cutOff(id: number): Promise<void> {
+    await this.#ending.get(id)?.finished;
+    if (this.past.all.has(id)) await this.past.cutOff(id);
+    else await this.#fs.layouts.releaseQuarantine(id);
   }
 
   renew(client: Client): void {
@@ -208,6 +250,10 @@ export class Clients {
 
   unbind(connection: Connection): void {
     for (const session of this.#sessions.values()) session.unbind(connection);
+    if (connection.pid !== undefined) {
+      for (const [id, { reach }] of this.#confirmed) if (reach.gone) this.#processGone(id);
+      for (const id of this.past.gone()) this.#processGone(id);
+    }
     this.past.releaseQuiet();
   }
 
@@ -215,14 +261,20 @@ export class Clients {
     this.#closed = true;
     this.past.close();
     this.#cancelTimer?.();
+    for (const { reach } of this.#confirmed.values()) reach.close();
+    for (const { client } of this.#ending.values()) client.reach.close();
   }
 
   /** Invariants 1 to 3: whatever this owner was before is over now. */
   async #confirm(client: Client, connection: Connection): Promise<void> {
     const owner = hex(client.introduction.owner);
     const former = this.#byOwner.get(owner);
-    if (former !== undefined) await this.#end(former, 'its owner came back as a new incarnation');
-    for (const ending of this.#ending.values()) if (ending.owner === owner) await ending.finished;
+    if (former !== undefined) await this.#end(former, 'its owner came back as a new incarnation', true);
+    for (const ending of this.#ending.values()) {
+      if (ending.owner !== owner) continue;
+      ending.superseded = true;
+      await ending.finished;
+    }
     await this.past.supersede(client, connection);
     this.#arm();
     if (this.#unconfirmed.get(client.id) !== client) {
@@ -234,15 +286,19 @@ export class Clients {
   }
 
   /** Invariant 2. */
-  #end(client: Client, why: string): Promise<void> {
+  #end(client: Client, why: string, superseded = false): Promise<void> {
     const already = this.#ending.get(client.id);
     if (already !== undefined) return already.finished;
     this.#log.info({ client: client.id, why }, 'client ended');
     const connections = this.#remove(client);
-    const ended = this.#state.end(client.id).then(() => this.past.ended(client, connections));
-    const finished = ended.finally(() => this.#ending.delete(client.id));
-    this.#ending.set(client.id, { owner: hex(client.introduction.owner), finished });
-    return finished;
+    const owner = hex(client.introduction.owner);
+    const ending: Ending = { owner, client, superseded, finished: Promise.resolve() };
+    this.#ending.set(client.id, ending); // who fences it looks here
+    ending.finished = this.#state
+      .end(client.id)
+      .then(() => this.past.ended(client, connections))
+      .finally(() => this.#ending.delete(client.id));
+    return ending.finished;
   }
 
   /** Answers the connections that it had. */
@@ -255,6 +311,14 @@ export class Clients {
       this.#byOwner.delete(hex(client.introduction.owner));
     }
     return connections;
+  }
+
+  #processGone(id: number): void {
+    if (this.#closed) return;
+    const client = this.#confirmed.get(id);
+    if (client === undefined) this.#state.processGone(id);
+    // It rejects only where the server closes or the filesystem shut down, which everybody hears of.
+    else if (client.reach.gone) this.#endAndRelease(client, 'its process is gone').catch(() => {});
   }
 
   #arm(): void {
@@ -277,13 +341,13 @@ export class Clients {
     }
     for (const client of this.#confirmed.values()) {
       // It rejects only where the server closes or the filesystem shut down, which everybody hears of.
-      if (client.leaseEndsAt <= now) this.#expireOne(client).catch(() => {});
+      if (client.leaseEndsAt <= now) this.#endAndRelease(client, 'its lease ended').catch(() => {});
     }
   }
 
   /** What it could have reclaimed is nobody's now. */
-  async #expireOne(client: Client): Promise<void> {
-    await this.#end(client, 'its lease ended');
+  async #endAndRelease(client: Client, why: string): Promise<void> {
+    await this.#end(client, why);
     await this.past.releaseFormers(client);
   }
 }

@@ -5,7 +5,9 @@
  * not take its replies. What is not begun stays in the socket, but for the frames of one chunk already read.
  */
 import type { Socket } from 'node:net';
+import { peerPid } from './fencing/peer-process.ts';
 import { serverLimits } from './limits.ts';
+import { formatAddress } from './protocol/address.ts';
 import {
   type CallbackReplyFrame,
   type Frame,
@@ -31,6 +33,10 @@ export interface ConnectionEvents {
 export type CallbackBody = readonly [Uint8Array, number, number, readonly ReferringCall[], number, unknown[]];
 
 export class Connection {
+  /** Of the client: `tcp://HOST:PORT`, or `unix`. */
+  readonly address: string;
+  /** Of the process that connected over a Unix socket. */
+  readonly pid: number | undefined;
   readonly #socket: Socket;
   readonly #events: ConnectionEvents;
   readonly #decoder = new FrameDecoder();
@@ -43,6 +49,9 @@ export class Connection {
   #closed = false;
 
   constructor(socket: Socket, events: ConnectionEvents) {
+    const { remoteAddress: host, remotePort: port = 0 } = socket;
+    this.address = host === undefined ? 'unix' : formatAddress({ kind: 'tcp', host, port });
+    this.pid = peerPid(socket);
     this.#socket = socket;
     this.#events = events;
     this.#writer = new FrameWriter(socket);

@@ -6,6 +6,7 @@ import type { Clients } from './clients.ts';
 import type { Connection } from './connection.ts';
 import type { Counters } from './counters.ts';
 import type { Drain } from './drain.ts';
+import type { Fences } from './fencing/fences.ts';
 import type { LayoutLeases } from './leases.ts';
 import type { Opens } from './opens.ts';
 import type { Operation } from './protocol/operation.ts';
@@ -21,6 +22,7 @@ export interface Context {
   readonly leases: LayoutLeases;
   readonly drain: Drain;
   readonly returnOnClose: ReturnOnClose;
+  readonly fences: Fences;
   readonly counters: Counters;
   readonly leaseMs: number;
   readonly layoutWaitMs: number;

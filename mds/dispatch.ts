@@ -52,6 +52,7 @@ async function answerInSession(
   const verdict = session.begin(slot, seqid, digestOf([operation, args, credentials]));
   if (verdict.kind === 'refused')
     return reply(xid, failure(new StatusError(verdict.status, verdict.detail), log), null);
+  client.reach.over(connection);
   context.clients.renew(client);
   if (verdict.kind === 'replay') return reply(xid, verdict.answer, sequenceResult(session));
 

@@ -52,6 +52,12 @@ export async function grantLayout(request: LayoutRequest, call: SessionCall): Pr
     throw new StatusError('GRACE', 'layouts from before the restart may still be in use');
   const attr = await context.fs.vfs.getattr(request.ino, call.caller);
   if ((attr.mode & S_IFMT) !== S_IFREG) throw new StatusError('WRONG_TYPE', `inode ${request.ino} is no regular file`);
+  if (!context.fences.mayGrant(client)) {
+    throw new StatusError(
+      'LAYOUTUNAVAILABLE',
+      'accesses of this client may take any time, and nothing could stop them',
+    );
+  }
   await context.clients.record(client);
 
   const wished = mode === iomode.read ? spanToRead(request, attr.size) : spanToWrite(request, attr.size);

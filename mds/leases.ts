@@ -3,9 +3,9 @@
  * stands between the filesystem and its blocks (`Leases`): an operation that needs a layout back asks here.
  *
  * - Whoever waits holds nothing here: a break is a promise, and returns and commits run beside it (I4).
- * - A fence is over only when the filesystem has put away, durably, what the client could reach. If that fails it is tried
- *   again, without end: until then nobody gets the range (RFC 5663 §3.4; Linux 7.1 does the same). A filesystem that has
- *   shut down makes nothing durable any more: then whoever waits is woken, and fails.
+ * - A fence holds for the layouts only when the filesystem has put away, durably, what the client could reach (fencing/
+ *   sees to it, and to what follows): until then nobody gets the range. A filesystem that has shut down makes nothing durable
+ *   any more: then whoever waits is woken, and fails.
  * - After a restart former clients count as holding what the store says was granted to them, until the grace period
  *   ends (RFC 8881 §8.4.2).
  */
@@ -16,9 +16,9 @@ import { type Action, iomode, type LayoutTable, type RecallReply, type Segment }
 import { wholeBlocks } from './blocks.ts';
 import type { Clock } from './clock.ts';
 import type { Counters } from './counters.ts';
+import type { Fences } from './fencing/fences.ts';
 import { Grace } from './grace.ts';
 import { IdleGrants } from './idle-grants.ts';
-import { serverLimits } from './limits.ts';
 import type { Log } from './log.ts';
 import type { BreakStatus } from './protocol/server-status.ts';
 
@@ -46,9 +46,9 @@ export class LayoutLeases implements Leases {
   readonly #counters: Counters;
   readonly #log: Log;
   readonly #channel: RecallChannel;
+  readonly #fencing: Pick<Fences, 'begin' | 'beginFormer'>;
   readonly #breaks = new Map<number, Waiting>();
   readonly #fences = new Map<number, Promise<void>>();
-  readonly #sleepers = new Set<() => void>();
   readonly #idle: IdleGrants;
   #armed: { readonly at: number; readonly cancel: () => void } | undefined;
   #closed = false;
@@ -59,6 +59,7 @@ export class LayoutLeases implements Leases {
     table: LayoutTable,
     fs: Pick<Filesystem, 'layouts' | 'status'>,
     channel: RecallChannel,
+    fencing: Pick<Fences, 'begin' | 'beginFormer'>,
     clock: Clock,
     counters: Counters,
     log: Log,
@@ -68,6 +69,7 @@ export class LayoutLeases implements Leases {
     this.#idle = new IdleGrants(table, fs.layouts, clock);
     this.#fs = fs;
     this.#channel = channel;
+    this.#fencing = fencing;
     this.#clock = clock;
     this.#counters = counters;
     this.#log = log;
@@ -153,10 +155,13 @@ export class LayoutLeases implements Leases {
 
   /** Clients of the former run that nobody has heard of: all they may reach is put away. @throws FsError ESHUTDOWN, EIO */
   async fenceFormer(clients: readonly number[]): Promise<void> {
-    const fence = this.#untilPutAway(clients, () => this.#fs.layouts.quarantineFormer(clients));
+    const fence = this.#fencing.beginFormer(clients);
     for (const client of clients) this.#fences.set(client, fence);
     try {
       await fence;
+    } catch (error) {
+      this.#fenceFailed();
+      throw error;
     } finally {
       for (const client of clients) this.#fences.delete(client);
     }
@@ -183,7 +188,6 @@ export class LayoutLeases implements Leases {
     this.#closed = true;
     this.#armed?.cancel();
     this.#wakeAll();
-    for (const wake of this.#sleepers) wake();
   }
 
   /** Nothing is under way any more: what was given back need not be asked for after the restart. */
@@ -228,57 +232,21 @@ export class LayoutLeases implements Leases {
     this.#counters.layoutsRevoked += action.segments.length;
     this.#log.warn({ client, segments: action.segments.length }, 'layouts revoked, fencing');
     this.#channel.revoked(client);
-    const segments = action.segments.map(fencedSegment);
-    const fence = this.#untilPutAway([client], () => this.#fs.layouts.quarantine(client, segments));
+    const fence = this.#fencing.begin(client, action.segments.map(fencedSegment));
     const held = fence.then(() => {
       this.#fences.delete(client);
       if (!this.#closed) this.perform(this.table.fenced(this.now, fenceId));
     });
     this.#fences.set(client, held);
     // Whoever waits for it learns that the server or the filesystem stopped first; without anybody it concerns nobody.
-    held.catch(() => {});
+    held.catch(() => this.#fenceFailed());
   }
 
-  /** Where nothing is ever written no block changes hands, and there is nothing to put away. @throws FsError ESHUTDOWN, EIO */
-  async #untilPutAway(clients: readonly number[], quarantine: () => Promise<void>): Promise<void> {
-    if (this.#fs.status().readOnly) return;
-    let waitMs: number = serverLimits.fenceRetryFirstMs;
-    while (!this.#closed) {
-      this.#requireNoShutdown(clients);
-      try {
-        await quarantine();
-        return;
-      } catch (error) {
-        this.#log.error({ clients, error }, 'fence failed, its blocks stay blocked');
-      }
-      // What could not be made durable now never will be: trying again would only move the blocks once more.
-      this.#requireNoShutdown(clients);
-      await this.#sleep(waitMs);
-      waitMs = Math.min(waitMs * 2, serverLimits.fenceRetryLongestMs);
-    }
-    throw new FsError('ESHUTDOWN', { client: clients[0], detail: 'the metadata server closed before a fence held' });
-  }
-
-  /** @throws FsError EIO */
-  #requireNoShutdown([client]: readonly number[]): void {
-    const { shutdown } = this.#fs.status();
-    if (shutdown === undefined) return;
+  /** What could not be made durable now never will be: whoever waits is woken, and fails. */
+  #fenceFailed(): void {
+    if (this.#fs.status().shutdown === undefined) return;
     this.#failed = true;
     this.#wakeAll();
-    throw new FsError('EIO', { client, detail: `its fence does not hold: ${shutdown}` });
-  }
-
-  /** Ends early with the server. */
-  #sleep(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        cancel();
-        this.#sleepers.delete(wake);
-        resolve();
-      };
-      const cancel = this.#clock.after(ms, wake);
-      this.#sleepers.add(wake);
-    });
   }
 
   #arm(): void {

@@ -44,9 +44,6 @@ export const serverLimits = {
   createRoundsMax: 16,
   /** Rounds of LAYOUTGET: conflict, wait, look again. */
   layoutRoundsMax: 16,
-  /** A fence that fails is tried again after 1 s, doubling up to 3 min, without end: until then nothing is granted (Linux 7.1 does so). */
-  fenceRetryFirstMs: 1_000,
-  fenceRetryLongestMs: 180_000,
   /** What an orderly stop gives the fences of clients that did not return in time: a few tries, each with a copy of what they reach. */
   drainFenceMs: 10_000,
   /** How long the store says of a file given back that a client may have it: longer than between two uses of a busy file. */

@@ -6,6 +6,7 @@
  *    says that nothing of the former incarnation reaches the device any more. Two programs may use one owner by mistake,
  *    and then the second speaks for a first that lives on (RFC 8881 §18.35): while that one still has a connection,
  *    which the second does not share, the quarantine lasts until its lease is over and its accesses are done.
+ *    Before that the quarantine ends where a fence proves that nothing of the incarnation reaches the device (fencing/).
  * 2. An incarnation that the restart of the server cut off (`returning`) counts as holding what the store says was granted
  *    to it. In the grace period its owner may come back and reclaim (RFC 8881 §8.4.2, §18.42): until the
  *    RECLAIM_COMPLETE of the new incarnation, the end of that one's lease or the end of grace nothing of the former one is
@@ -22,6 +23,9 @@ import type { Access } from '../fs/space/space.ts';
 import type { Client } from './client.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
+import { ioUnbounded } from './fencing/limits.ts';
+import type { ClientFacts } from './fencing/provider.ts';
+import { Reach } from './fencing/reach.ts';
 import type { Log } from './log.ts';
 
 export interface PastClient {
@@ -37,14 +41,15 @@ interface Incarnation extends PastClient {
   readonly verifier: string;
   /** Those it had at its end; none that was cut off by a restart. */
   readonly connections: readonly Connection[];
-  /** When a living program has long begun its last access: lease and longest access are over. */
-  readonly quietAt: number;
+  readonly reach: Reach;
+  readonly ioMaxMs: number | undefined;
+  readonly leaseEndsAt: number;
   successor: Client | undefined;
 }
 
 export class PastClients {
   readonly #fs: Filesystem;
-  readonly #fenced: (client: number) => Promise<void>;
+  readonly #endFence: (client: number) => Promise<void>;
   readonly #clock: Clock;
   readonly #log: Log;
   /** Incarnations with a record that are not among the living. */
@@ -58,14 +63,17 @@ export class PastClients {
   /** Of the lease that the former run promised, in ms; 0 if nobody is waited for. */
   readonly formerLeaseMs: number;
 
-  /** `fenced` settles when no fence of the client is under way. */
-  constructor(fs: Filesystem, fenced: (client: number) => Promise<void>, clock: Clock, log: Log) {
+  /** `endFence` settles when no fence of the client is under way. */
+  constructor(fs: Filesystem, endFence: (client: number) => Promise<void>, clock: Clock, log: Log) {
     this.#fs = fs;
-    this.#fenced = fenced;
+    this.#endFence = endFence;
     this.#clock = clock;
     this.#log = log;
     const records = fs.clientRecords();
-    for (const record of records) this.#past.set(record.clientId, incarnationOf(record, [], clock.now()));
+    for (const record of records) {
+      const known = { reach: new Reach(null, () => {}), ioMaxMs: undefined, leaseEndsAt: clock.now() + record.leaseMs };
+      this.#past.set(record.clientId, incarnationOf(record, [], known));
+    }
     const returning = records.filter(({ clientId }) => fs.layouts.granted(clientId).size > 0);
     this.#returning = new Set(returning.map(({ clientId }) => clientId));
     this.formerLeaseMs = returning.reduce((longest, { leaseMs }) => Math.max(longest, leaseMs), 0);
@@ -113,6 +121,7 @@ export class PastClients {
       if (past.owner !== owner || past.uid !== uid || past.verifier === verifier) continue;
       past.successor?.formers.delete(id);
       past.successor = client;
+      await this.#endFence(id); // what cuts off the former incarnation would cut off this one
       if (this.mayReclaim && this.#returning.has(id)) client.formers.add(id);
       else if (this.#isQuiet(past) || past.connections.includes(connection)) await this.release(id);
     }
@@ -131,10 +140,25 @@ export class PastClients {
 
   /** Nothing of this incarnation reaches the device: its blocks are free, and its record is not needed. @throws FsError ESHUTDOWN, EIO */
   async release(id: number): Promise<void> {
+    this.#forget(id);
+    await this.#endFence(id);
+    await this.#free(id);
+  }
+
+  /** The same, as the end of a fence. @throws FsError EIO */
+  async cutOff(id: number): Promise<void> {
+    this.#forget(id);
+    await this.#free(id);
+  }
+
+  #forget(id: number): void {
     const past = this.#past.get(id);
     this.#past.delete(id);
     past?.successor?.formers.delete(id);
-    await this.#fenced(id);
+    past?.reach.close();
+  }
+
+  async #free(id: number): Promise<void> {
     if (this.#returning.has(id)) await this.#fs.layouts.quarantine(id, []);
     await this.#fs.layouts.releaseQuarantine(id);
     await this.#fs.removeClient(id);
@@ -148,14 +172,16 @@ export class PastClients {
 
   /** Rule 4. A record that could not be removed is only looked at once more after the next start. */
   async ended(client: Client, connections: readonly Connection[]): Promise<void> {
-    if (client.recorded === undefined) return;
-    const { introduction, leaseEndsAt } = client;
+    const { introduction, leaseEndsAt, reach } = client;
+    if (client.recorded === undefined) return reach.close();
+    const { ioMaxMs } = introduction;
     const [uid] = introduction.credentials;
-    const past = incarnationOf({ ...introduction, uid }, connections, leaseEndsAt + introduction.ioMaxMs);
+    const past = incarnationOf({ ...introduction, uid }, connections, { reach, ioMaxMs, leaseEndsAt });
     try {
       await client.recorded;
-      if (this.#fs.quarantined().has(client.id)) this.#past.set(client.id, past);
-      else await this.#fs.removeClient(client.id);
+      if (this.#fs.quarantined().has(client.id)) return void this.#past.set(client.id, past);
+      reach.close();
+      await this.#fs.removeClient(client.id);
     } catch (error) {
       this.#past.set(client.id, past);
       this.#log.error({ client: client.id, error }, 'the record of a client could not be removed');
@@ -165,7 +191,7 @@ export class PastClients {
   /** When `releaseQuiet` has something to do next; Infinity: nothing. */
   nextQuietAt(): number {
     let first = Infinity;
-    for (const [id, past] of this.#past) if (this.#awaitsQuiet(id, past)) first = Math.min(first, past.quietAt);
+    for (const [id, past] of this.#past) if (this.#awaitsQuiet(id, past)) first = Math.min(first, quietAt(past));
     return first;
   }
 
@@ -180,26 +206,47 @@ export class PastClients {
     }
   }
 
+  /** What the fence of one of them needs to know. */
+  facts(id: number): ClientFacts | undefined {
+    const past = this.#past.get(id);
+    if (past === undefined) return undefined;
+    const { owner, ioMaxMs, leaseEndsAt, successor, reach } = past;
+    const ranges = (): ReturnType<ClientFacts['ranges']> => this.#fs.layouts.held(id);
+    const superseded = successor !== undefined;
+    return { client: id, owner: Buffer.from(owner, 'hex'), ioMaxMs, leaseEndsAt, superseded, reach, ranges };
+  }
+
+  /** Those whose process is gone. */
+  gone(): readonly number[] {
+    return [...this.#past].filter(([, { reach }]) => reach.gone).map(([id]) => id);
+  }
+
   close(): void {
     this.#closed = true;
+    for (const { reach } of this.#past.values()) reach.close();
   }
 
   #awaitsQuiet(id: number, { successor }: Incarnation): boolean {
     return successor !== undefined && !successor.formers.has(id);
   }
 
-  #isQuiet({ connections, quietAt }: Incarnation): boolean {
-    return quietAt <= this.#clock.now() || connections.every((connection) => connection.closed);
+  #isQuiet(past: Incarnation): boolean {
+    return quietAt(past) <= this.#clock.now() || past.connections.every((connection) => connection.closed);
   }
 }
 
 function incarnationOf(
   of: Pick<ClientRecord, 'owner' | 'verifier' | 'uid'>,
   connections: readonly Connection[],
-  quietAt: number,
+  known: Pick<Incarnation, 'reach' | 'ioMaxMs' | 'leaseEndsAt'>,
 ): Incarnation {
   const { uid } = of;
-  return { owner: hex(of.owner), uid, verifier: hex(of.verifier), connections, quietAt, successor: undefined };
+  return { owner: hex(of.owner), uid, verifier: hex(of.verifier), connections, ...known, successor: undefined };
+}
+
+/** When a living program has long begun its last access: lease and longest access are over. */
+function quietAt({ leaseEndsAt, ioMaxMs }: Incarnation): number {
+  return leaseEndsAt + (ioMaxMs === undefined || ioMaxMs === ioUnbounded ? Infinity : ioMaxMs);
 }
 
 function hex(bytes: Uint8Array): string {

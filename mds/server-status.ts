@@ -12,7 +12,7 @@ export interface ServerFacts {
 
 /** What STATUS answers, of this moment. */
 export function serverStatus(context: Context, facts: ServerFacts): ServerStatus {
-  const { fs, leases, clients } = context;
+  const { fs, leases, clients, fences } = context;
   const quarantined = fs.quarantined();
   return {
     filesystem: fs.status(),
@@ -47,7 +47,9 @@ export function serverStatus(context: Context, facts: ServerFacts): ServerStatus
         segments,
       })),
     breaks: leases.waiting(),
+    fences: fences.status(),
     counters: { ...context.counters },
+    fenceCounts: fences.counts(),
     truncated: false,
   };
 }

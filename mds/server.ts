@@ -15,6 +15,12 @@ import type { Context } from './context.ts';
 import { newCounters } from './counters.ts';
 import { answerRequest } from './dispatch.ts';
 import { Drain } from './drain.ts';
+import { Fences } from './fencing/fences.ts';
+import { HookProvider } from './fencing/hook.ts';
+import { type KeyOwner, KeyProvider } from './fencing/key.ts';
+import { ProcessProvider } from './fencing/process.ts';
+import type { FencingProvider } from './fencing/provider.ts';
+import { TimedProvider } from './fencing/timed.ts';
 import { LayoutLeases } from './leases.ts';
 import { serverLimits } from './limits.ts';
 import { type Log, silent } from './log.ts';
@@ -35,8 +41,18 @@ export interface MetadataServerOptions {
   readonly recallDeadlineMs?: number;
   /** How long LAYOUTGET waits for layouts of others. */
   readonly layoutWaitMs?: number;
+  readonly fencing?: FencingOptions;
   readonly clock?: Clock;
   readonly log?: Log;
+}
+
+/** What keeps clients that lost their layouts from the device (docs/fencing.md); without any of it, the end of a local process. */
+export interface FencingOptions {
+  readonly keyOwners?: readonly KeyOwner[] | undefined;
+  /** Path of a program of the operator. */
+  readonly hook?: string | undefined;
+  /** Clients are believed to stop in time. */
+  readonly timed?: boolean | undefined;
 }
 
 export class MetadataServer {
@@ -69,6 +85,10 @@ export class MetadataServer {
       segmentsMax: serverLimits.segmentsMax,
     });
     const opens = new Opens(fs.vfs, newOther);
+    const fences: Fences = new Fences(fs, fencingProviders(options.fencing ?? {}, fs, clock, log), clock, log, {
+      facts: (client) => clients.facts(client),
+      cutOff: (client) => clients.cutOff(client),
+    });
     const leases: LayoutLeases = new LayoutLeases(
       table,
       fs,
@@ -78,6 +98,7 @@ export class MetadataServer {
           for (const { stateid } of table.heldBy(client)) clients.find(client)?.revoked.add(stateid.other);
         },
       },
+      fences,
       clock,
       counters,
       log,
@@ -89,7 +110,11 @@ export class MetadataServer {
           await Promise.all([opens.closeAll(client), leases.clientLost(client)]);
           table.forgetClient(client);
         },
-        fenced: (client) => leases.fenceOf(client),
+        async endFence(client) {
+          await leases.fenceOf(client);
+          await fences.end(client);
+        },
+        processGone: (client) => fences.lookAgain(client),
         busy: (client) => opens.countOf(client) > 0 || table.holdsAny(client) || leases.isFencing(client),
       },
       clock,
@@ -106,6 +131,7 @@ export class MetadataServer {
       leases,
       drain: new Drain(leases, clock),
       returnOnClose: new ReturnOnClose(opens, leases),
+      fences,
       counters,
       leaseMs,
       layoutWaitMs: options.layoutWaitMs ?? serverLimits.layoutWaitMs,
@@ -117,6 +143,8 @@ export class MetadataServer {
     this.#graceEndsAt = this.#startedAt + graceMs;
     if (graceMs > 0) this.#beginGrace(graceMs);
     fs.setLeases(leases);
+    // Fences that the former run had begun.
+    for (const id of clients.past.all.keys()) if (!clients.past.returning.has(id)) fences.cutOff(id);
   }
 
   /**
@@ -176,12 +204,13 @@ export class MetadataServer {
   }
 
   async #close(): Promise<void> {
-    const { clients, leases, opens } = this.#context;
+    const { clients, fences, leases, opens } = this.#context;
     const closed = this.#listeners.map((listener) => listener.close());
     for (const connection of this.#connections) connection.close();
     this.#cancelGrace();
     clients.close();
     leases.close();
+    await fences.close();
     await Promise.all(closed);
     await Promise.all(this.#inProgress);
     leases.settleAll();
@@ -243,4 +272,19 @@ export class MetadataServer {
     });
     await Promise.all([fenced, past.endReclaims()]);
   }
+}
+
+/** In the order in which they are asked: what is certain and costs nothing first. */
+function fencingProviders(
+  { keyOwners = [], hook, timed = false }: FencingOptions,
+  { device, uuid }: Filesystem,
+  clock: Clock,
+  log: Log,
+): readonly FencingProvider[] {
+  return [
+    new KeyProvider(keyOwners, clock),
+    new ProcessProvider(),
+    ...(hook === undefined ? [] : [new HookProvider(hook, { path: device.path, uuid }, clock, log)]),
+    ...(timed ? [new TimedProvider(clock)] : []),
+  ];
 }

@@ -2,11 +2,11 @@
 /** iopmemfs: serve, mount and look into filesystems on PCIe memory. */
 import { Command } from 'commander';
 import { cancelCommand } from './commands/cancel.ts';
+import { clientCommand } from './commands/client.ts';
 import { cloneCommand } from './commands/clone.ts';
 import { cowCommand } from './commands/cow.ts';
 import { defragmentCommand } from './commands/defragment.ts';
 import { evacuateCommand } from './commands/evacuate.ts';
-import { evictCommand } from './commands/evict.ts';
 import { mapCommand } from './commands/map.ts';
 import { mountCommand, mountExit } from './commands/mount.ts';
 import { quotaCommand } from './commands/quota.ts';
@@ -33,7 +33,7 @@ const command = new Command('iopmemfs')
   .addCommand(statusCommand())
   .addCommand(quotaCommand())
   .addCommand(tuneCommand())
-  .addCommand(evictCommand())
+  .addCommand(clientCommand())
   .addCommand(defragmentCommand())
   .addCommand(evacuateCommand())
   .addCommand(resizeCommand())

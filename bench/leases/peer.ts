@@ -109,6 +109,7 @@ export class Peer {
       'bench',
       1000,
       [0, 0, []],
+      null,
     ];
     const [id, sequence, , , , , root] = await ask(wire, null, 0, 0, operations.EXCHANGE_ID, introduction);
     if (typeof id !== 'number' || typeof sequence !== 'number') throw new TypeError('no client');

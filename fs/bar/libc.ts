@@ -12,6 +12,7 @@ const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MAP_NORESERVE = 0x4000;
 const MAP_FAILED = 2n ** 64n - 1n;
+const MADV_DONTFORK = 10;
 const MS_SYNC = 4;
 // include/uapi/asm-generic/fcntl.h
 const LOCK_EX = 2;
@@ -29,6 +30,9 @@ const mmap: KoffiFunc<Mmap> = libc.func(
 const munmap: KoffiFunc<(address: bigint, length: number) => number> = libc.func(
   'int munmap(void *addr, size_t length)',
 );
+const madvise: KoffiFunc<(address: bigint, length: number, advice: number) => number> = libc.func(
+  'int madvise(void *addr, size_t length, int advice)',
+);
 const msync: KoffiFunc<(address: bigint, length: number, flags: number) => number> = libc.func(
   'int msync(void *addr, size_t length, int flags)',
 );
@@ -41,13 +45,19 @@ export interface Mapping {
 }
 
 /**
- * Maps `length` bytes of a file from `offset`, shared with everybody who maps it.
+ * Maps `length` bytes of a file from `offset`, shared with everybody who maps it. No child process inherits it: with this
+ * process goes the last way to the memory that it had, which is what ends its layouts (docs/fencing.md).
  * @throws FsError with mmap(2)'s errno
  */
 export function mapShared(fd: number, offset: number, length: number, writable: boolean, about: ErrorContext): Mapping {
   assert(length > 0 && length <= viewMax, `mapping of ${length} bytes`);
   const address = mmap(null, length, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset);
   if (address === MAP_FAILED) throw new FsError(lastError(), { ...about, op: 'mmap', range: { offset, length } });
+  if (madvise(address, length, MADV_DONTFORK) !== 0) {
+    const code = lastError();
+    munmap(address, length);
+    throw new FsError(code, { ...about, op: 'madvise', range: { offset, length } });
+  }
   return { address, buffer: view(address, length) };
 }
 

@@ -31,6 +31,7 @@ import type {
   QuotaStatus,
 } from './filesystem.ts';
 import { forgetGrant, forgetGrants, grantsOf, recordGrant } from './grants.ts';
+import { heldBy } from './holds.ts';
 import { attrOf, S_IFDIR } from './inode.ts';
 import { commit, mapForRead, mapForWrite, releaseProvisional } from './layouts.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
@@ -467,6 +468,7 @@ function layoutBackend(v: Volume): LayoutBackend {
       for (const client of clients) forgetGrants(v, client);
       await v.sync();
     },
+    held: (client) => heldBy(v, client),
     releaseQuarantine: async (client) => {
       await dropHolds(v, client);
       await v.sync();

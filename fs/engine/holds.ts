@@ -3,6 +3,7 @@ import { encodeHold } from '../format/codec.ts';
 import { holdKey } from '../format/keys.ts';
 import { limits } from '../limits.ts';
 import type { BlockRange } from '../space/space.ts';
+import type { ByteRange } from './leases.ts';
 import type { Volume } from './volume.ts';
 
 /** Remembers the hold; the space map has been told by the caller or is told by `holdInPlace`. */
@@ -23,6 +24,19 @@ export function holdBlocks(v: Volume, range: BlockRange, client: number, access:
 export function holdInPlace(v: Volume, range: BlockRange, client: number, access: 'read' | 'write'): void {
   v.space.hold(range, client, access);
   holdBlocks(v, range, client, access);
+}
+
+/** Bytes of the device, ascending and disjoint. */
+export function heldBy(v: Volume, client: number): readonly ByteRange[] {
+  const merged: { offset: number; length: number }[] = [];
+  const held = [...(v.holds.get(client)?.values() ?? [])].sort((a, b) => a.block - b.block);
+  for (const { block, length } of held) {
+    const [start, end] = [block * limits.blockSize, (block + length) * limits.blockSize];
+    const last = merged.at(-1);
+    if (last === undefined || last.offset + last.length < start) merged.push({ offset: start, length: end - start });
+    else last.length = Math.max(last.length, end - last.offset);
+  }
+  return merged;
 }
 
 /** The client can touch nothing any more: some of what it held is let go. False: nothing is left. */

@@ -139,6 +139,8 @@ export interface LayoutBackend {
    * reach any block of those; otherwise as `quarantine`.
    */
   quarantineFormer(clients: readonly number[]): Promise<void>;
-  /** The client is known dead or has a new incarnation: its blocks may be reused. */
+  /** What is in quarantine for the client, also what is still in a file: bytes of the device, ascending and disjoint. */
+  held(client: number): readonly ByteRange[];
+  /** The client reaches nothing of it any more: its blocks may be reused. */
   releaseQuarantine(client: number): Promise<void>;
 }

@@ -32,11 +32,14 @@ export const adminServices: readonly Service[] = [
 
   onConnection(operations.STATUS, (_, { context }) => [serverStatusToWire(context.status())]),
 
-  inSession(operations.EVICT, async ([clientId], { context, client, caller }) => {
+  inSession(operations.EVICT, async ([who], { context, client, caller }) => {
     requireAdministrator(caller);
-    if (clientId === client.id) throw new StatusError('INVAL', `client ${clientId} is the one that asks`, 'EINVAL');
-    await context.clients.evict(clientId);
-    return [];
+    const evicted = typeof who === 'number' ? [who] : context.clients.ofOwner(who).slice(0, wireLimits.evictedMax);
+    if (evicted.length === 0) throw new StatusError('NOENT', 'no client of that owner is known', 'ENOENT');
+    if (evicted.includes(client.id))
+      throw new StatusError('INVAL', `client ${client.id} is the one that asks`, 'EINVAL');
+    for (const each of evicted) await context.clients.evict(each);
+    return [evicted];
   }),
 
   inSession(operations.STATFS, async ([ino], { context }) => {

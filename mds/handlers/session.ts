@@ -7,8 +7,9 @@ import { StatusError, type StatusName, status } from '../protocol/status.ts';
 
 export const sessionServices: readonly Service[] = [
   onConnection(operations.EXCHANGE_ID, (args, { context }) => {
-    const [owner, verifier, , implementation, ioMaxMs, credentials] = args;
-    const { client, confirmed } = context.clients.exchangeId({ owner, verifier, implementation, ioMaxMs, credentials });
+    const [owner, verifier, , implementation, ioMaxMs, credentials, process] = args;
+    const introduction = { owner, verifier, implementation, ioMaxMs, credentials, process };
+    const { client, confirmed } = context.clients.exchangeId(introduction);
     const flags = exchangeFlag.USE_PNFS_MDS | (confirmed ? exchangeFlag.CONFIRMED_R : 0);
     const { fs, leaseMs } = context;
     const uuid = Buffer.from(fs.uuid.replaceAll('-', ''), 'hex');
@@ -25,7 +26,9 @@ export const sessionServices: readonly Service[] = [
   }),
 
   onConnection(operations.BIND_CONN_TO_SESSION, ([id], { context, connection }) => {
-    context.clients.session(id).bind(connection);
+    const session = context.clients.session(id);
+    session.client.reach.over(connection);
+    session.bind(connection);
     return [];
   }),
 
@@ -73,8 +76,12 @@ function stateOf(wire: WireStateId, { context, client }: SessionCall): StatusNam
  * @throws StatusError DELAY: the fence is still being put up
  */
 async function freeRevoked(other: string, { context, client }: SessionCall): Promise<void> {
-  if (context.leases.isFencing(client.id)) throw new StatusError('DELAY', `client ${client.id} is being fenced`);
+  const { leases, fences } = context;
+  if (leases.isFencing(client.id) || fences.isRunning(client.id)) {
+    throw new StatusError('DELAY', `client ${client.id} is being fenced`);
+  }
   if (client.revoked.size === 1) {
+    await fences.end(client.id);
     await context.fs.layouts.releaseQuarantine(client.id);
     context.leases.table.forgetClient(client.id);
     client.renewDevices();

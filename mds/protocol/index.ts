@@ -7,6 +7,7 @@ export * from './jobs.ts';
 export * from './limits.ts';
 export type { Operation, OperationTraits, ReplyOf, RequestOf } from './operation.ts';
 export * from './ops.ts';
+export * from './process-name.ts';
 export * from './protocol-error.ts';
 export * from './server-status.ts';
 export * from './status.ts';

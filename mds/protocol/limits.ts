@@ -12,6 +12,10 @@ export const wireLimits = {
   ownerMax: 1024,
   /** What a client calls its program: one line of a table. */
   implementationMax: 256,
+  /** A boot id, a namespace and a number: about 70 characters. */
+  processMax: 128,
+  /** Incarnations of one owner that EVICT ends at a time. */
+  evictedMax: 1024,
   /** The path hint of a device, the detail of an error and other words for people, in characters. */
   textMax: 4096,
   /** NGROUPS_MAX of Linux is 65536; AUTH_SYS carries 16. Enough for real users, small enough for every request. */
@@ -44,4 +48,9 @@ export const wireLimits = {
   /** Clients, layouts and breaks that one STATUS reply lists, and segments of a layout: with the longest owners they fit a frame. */
   statusRowsMax: 512,
   statusSegmentsMax: 16,
+  /** Fences that one STATUS reply lists, and characters of the error of each. */
+  statusFencesMax: 64,
+  statusErrorMax: 256,
+  /** Fencing providers. */
+  statusProvidersMax: 16,
 } as const;

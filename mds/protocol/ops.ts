@@ -118,6 +118,7 @@ export const operations = {
       Type.String({ maxLength: wireLimits.implementationMax }),
       U32,
       Credentials,
+      orNull(Type.String({ maxLength: wireLimits.processMax })),
     ],
     [U53, U32, U32, Uuid, U53, U32, Ino],
     sessionless,
@@ -301,7 +302,12 @@ export const operations = {
   STATFS: operation('STATFS', 20003, [orNull(Ino)], [U32, U53, U53, U53, U53, U53, U32], idempotent),
   SYNCFS: operation('SYNCFS', 20005, [], [], idempotent),
   /** client id: it is dead, says the administrator (uid 0) */
-  EVICT: operation('EVICT', 20006, [U53], []),
+  EVICT: operation(
+    'EVICT',
+    20006,
+    [Type.Union([U53, bytes(1, wireLimits.ownerMax)])],
+    [Type.Array(U53, { maxItems: wireLimits.evictedMax })],
+  ),
   /** hundredths of a percent of the blocks that are kept for root, or null: as it is */
   TUNE: operation('TUNE', 20013, [orNull(U32)], []),
   /** directory, most bytes, most inodes (0: no limit) → in force, inodes counted so far: if not, ask again */

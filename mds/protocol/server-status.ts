@@ -42,6 +42,27 @@ export interface BreakStatus {
   readonly waitingMs: number;
 }
 
+/** A client that lost its layouts and may still reach the device. */
+export interface FenceStatus {
+  readonly client: number;
+  /** Of fencing (docs/fencing.md): the one that was asked last, or is. */
+  readonly provider: string;
+  readonly attempts: number;
+  /** Until the next attempt; undefined: one is under way, or there is nothing to try. */
+  readonly retryMs: number | undefined;
+  readonly error: string | undefined;
+  /** In quarantine for it. */
+  readonly bytes: number;
+}
+
+/** What the attempts of a provider came to. */
+export interface FenceCount {
+  readonly provider: string;
+  readonly fenced: number;
+  readonly waiting: number;
+  readonly failed: number;
+}
+
 /** Since the server began. */
 export interface ServerCounters {
   readonly requests: number;
@@ -65,8 +86,10 @@ export interface ServerStatus {
   readonly clients: readonly ClientStatus[];
   readonly layouts: readonly LayoutStatus[];
   readonly breaks: readonly BreakStatus[];
+  readonly fences: readonly FenceStatus[];
   readonly counters: ServerCounters;
-  /** More clients, layouts, segments or breaks exist than are listed. */
+  readonly fenceCounts: readonly FenceCount[];
+  /** More clients, layouts, segments, breaks or fences exist than are listed. */
   readonly truncated: boolean;
 }
 
@@ -118,6 +141,17 @@ const WireLayout = Type.Tuple([
 ]);
 /** ino, offset, length, reason, waiting ms. */
 const WireBreak = Type.Tuple([Ino, U53, Length, Text, U53]);
+/** client, provider, attempts, ms until the next or null, error or null, bytes. */
+const WireFence = Type.Tuple([
+  U53,
+  Text,
+  U53,
+  Type.Union([U53, Type.Null()]),
+  Type.Union([Type.String({ maxLength: wireLimits.statusErrorMax }), Type.Null()]),
+  U53,
+]);
+/** provider, fenced, waiting, failed. */
+const WireFenceCount = Type.Tuple([Text, U53, U53, U53]);
 /** requests, bytes read, bytes written, layouts granted, committed, recalls sent, layouts returned, revoked, protocol errors. */
 const WireCounters = Type.Tuple([U53, U53, U53, U53, U53, U53, U53, U53, U53]);
 
@@ -130,7 +164,9 @@ export const WireServerStatus = Type.Tuple([
   Type.Array(WireClient, rows),
   Type.Array(WireLayout, rows),
   Type.Array(WireBreak, rows),
+  Type.Array(WireFence, { maxItems: wireLimits.statusFencesMax }),
   WireCounters,
+  Type.Array(WireFenceCount, { maxItems: wireLimits.statusProvidersMax }),
   Type.Boolean(),
 ]);
 export type WireServerStatus = Static<typeof WireServerStatus>;
@@ -193,6 +229,16 @@ export function serverStatusToWire(s: ServerStatus): WireServerStatus {
         l.segments.slice(0, wireLimits.statusSegmentsMax).map((g) => [g.iomode, g.offset, g.length]),
       ]),
     s.breaks.slice(0, most).map((b) => [b.ino, b.offset, b.length, b.reason, b.waitingMs]),
+    s.fences
+      .slice(0, wireLimits.statusFencesMax)
+      .map((f) => [
+        f.client,
+        f.provider,
+        f.attempts,
+        f.retryMs ?? null,
+        f.error?.slice(0, wireLimits.statusErrorMax) ?? null,
+        f.bytes,
+      ]),
     [
       s.counters.requests,
       s.counters.bytesRead,
@@ -204,14 +250,17 @@ export function serverStatusToWire(s: ServerStatus): WireServerStatus {
       s.counters.layoutsRevoked,
       s.counters.protocolErrors,
     ],
+    s.fenceCounts.map((f) => [f.provider, f.fenced, f.waiting, f.failed]),
     s.truncated ||
+      s.fences.length > wireLimits.statusFencesMax ||
       [s.clients, s.layouts, s.breaks].some((list) => list.length > most) ||
       s.layouts.some((l) => l.segments.length > wireLimits.statusSegmentsMax),
   ];
 }
 
 export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
-  const [filesystem, uptimeMs, leaseMs, graceLeftMs, addresses, clients, layouts, breaks, counters, truncated] = wire;
+  const [filesystem, uptimeMs, leaseMs, graceLeftMs, addresses, clients, layouts, breaks, ...tail] = wire;
+  const [fences, counters, fenceCounts, truncated] = tail;
   const [uuid, label, device, generation, blockSize, blocks, inodes, readOnly, shutdown, ...work] = filesystem;
   const [copying, reapedTrees, reapedInodes, reserve] = work;
   const [total, reserved, free, file, shared, provisional, quarantined, freeing, withheld, bad] = blocks;
@@ -258,6 +307,14 @@ export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
       segments: segments.map(([iomode, offset, length]) => ({ iomode, offset, length })),
     })),
     breaks: breaks.map(([ino, offset, length, reason, waitingMs]) => ({ ino, offset, length, reason, waitingMs })),
+    fences: fences.map(([client, provider, attempts, retryMs, error, held]) => ({
+      client,
+      provider,
+      attempts,
+      retryMs: retryMs ?? undefined,
+      error: error ?? undefined,
+      bytes: held,
+    })),
     counters: {
       requests,
       bytesRead,
@@ -269,6 +326,7 @@ export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
       layoutsRevoked,
       protocolErrors,
     },
+    fenceCounts: fenceCounts.map(([provider, fenced, waiting, failed]) => ({ provider, fenced, waiting, failed })),
     truncated,
   };
 }

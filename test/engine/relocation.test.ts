@@ -369,7 +369,7 @@ describe('clients', () => {
     const all = { kind: 'evacuate', offset: 0, length: 100 * bs, retire: false } as const;
     const job = await finished(lab.fs, all);
     expect(job).toMatchObject({ state: 'failed', error: { code: 'EBUSY' } });
-    expect(job.error?.detail).toContain('iopmemfs evict 3');
+    expect(job.error?.detail).toContain('iopmemfs client evict 3');
     await layouts.releaseQuarantine(3);
     await done(lab.fs, all);
   });

@@ -152,6 +152,8 @@ export interface Identity {
   readonly callbackSlots?: number;
   /** Says RECLAIM_COMPLETE at once, as a client does that has nothing to reclaim: unless false. */
   readonly complete?: boolean;
+  readonly ioMaxMs?: number;
+  readonly process?: string | null;
 }
 
 /** Of a session of a RawClient; tests that count their requests use the others. */
@@ -265,8 +267,10 @@ export function introduction({
   owner = 'peer',
   verifier = 'v1',
   uid = 0,
+  ioMaxMs = 1000,
+  process = null,
 }: Identity): RequestOf<typeof operations.EXCHANGE_ID> {
   const padded = Buffer.alloc(8);
   padded.write(verifier);
-  return [Buffer.from(owner), padded, exchangeFlag.USE_PNFS_MDS, 'raw test client', 1000, [uid, uid, []]];
+  return [Buffer.from(owner), padded, exchangeFlag.USE_PNFS_MDS, 'raw test client', ioMaxMs, [uid, uid, []], process];
 }

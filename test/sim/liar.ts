@@ -117,6 +117,7 @@ export class Liar {
       'liar',
       100,
       [0, 0, []],
+      null,
     ]);
     if (known === undefined) return;
     this.#rootIno = known[6];

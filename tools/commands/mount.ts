@@ -35,6 +35,8 @@ export function mountCommand(): Command {
       listen: [...run.listen, ...parsed.listen],
       leaseMs: run.leaseMs ?? parsed.leaseMs,
       recallMs: run.recallMs ?? parsed.recallMs,
+      fenceHook: run.fenceHook ?? parsed.fenceHook,
+      fenceTimed: run.fenceTimed || parsed.fenceTimed,
       mount: {
         directory,
         driver: parsed.driver,

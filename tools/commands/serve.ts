@@ -11,6 +11,8 @@ export interface ServeOptions {
   readonly meta?: string;
   readonly leaseMs?: string;
   readonly recallMs?: string;
+  readonly fenceHook?: string;
+  readonly fenceTimed?: true;
   readonly json?: true;
 }
 
@@ -21,6 +23,8 @@ export function withServeOptions(command: Command): Command {
     .option('--meta <dir>', `metadata directory (default: ${stateDirHelp})`)
     .option('--lease-ms <ms>', 'lease of a client (default: 90000)')
     .option('--recall-ms <ms>', 'from a recall to the fence of a client that does not return (default: the lease)')
+    .option('--fence-hook <program>', 'cuts off a client that was fenced (docs/fencing.md)')
+    .option('--fence-timed', 'believe that a client has stopped once its lease and its longest access are over')
     .option('--json', 'print what runs as JSON');
 }
 
@@ -32,6 +36,8 @@ export function runOptions(device: string, options: ServeOptions): Omit<RunOptio
     listen: options.listen,
     leaseMs: options.leaseMs === undefined ? undefined : parseMilliseconds(options.leaseMs),
     recallMs: options.recallMs === undefined ? undefined : parseMilliseconds(options.recallMs),
+    fenceHook: options.fenceHook,
+    fenceTimed: options.fenceTimed === true,
     mount: undefined,
     json: options.json === true,
   };

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
 import type { Fragmentation } from '../../fs/engine/filesystem.ts';
 import type { JobStatus } from '../../fs/engine/relocation/job.ts';
-import type { ServerStatus } from '../../mds/protocol/server-status.ts';
+import type { FenceStatus, ServerStatus } from '../../mds/protocol/server-status.ts';
+import { clientTable, others, ownerText } from '../lib/clients.ts';
 import { formatColumns } from '../lib/columns.ts';
 import { jobText } from '../lib/job.ts';
 import { print, printJson } from '../lib/program.ts';
@@ -37,8 +38,7 @@ interface Shown {
 async function lookInto(server: Registration): Promise<Shown> {
   return withClient(server, async (client) => {
     const status = await client.status();
-    // The connection that asks is a client as well, of no interest to anybody.
-    const clients = status.clients.filter((each) => !each.implementation.endsWith(` pid ${process.pid}`));
+    const clients = others(status.clients);
     return {
       server,
       status: { ...status, clients },
@@ -78,7 +78,7 @@ function jsonOf({ server, status, job, fragmentation }: Shown): object {
 }
 
 function textOf({ server, status, job, fragmentation }: Shown): string {
-  const { filesystem, clients, layouts, breaks, counters } = status;
+  const { filesystem, clients, layouts, breaks, fences, fenceCounts, counters } = status;
   const { blocks, blockSize } = filesystem;
   const size = (count: number): string => formatSize(count * blockSize);
   const lines = [
@@ -90,6 +90,7 @@ function textOf({ server, status, job, fragmentation }: Shown): string {
     ...fragmentationText(fragmentation),
     `  ${filesystem.inodes} inodes, lease ${status.leaseMs} ms${status.graceLeftMs > 0 ? `, grace for ${status.graceLeftMs} ms` : ''}`,
     `  ${counters.requests} requests, ${counters.layoutsGranted} layouts granted, ${counters.recallsSent} recalls, ${counters.layoutsRevoked} revoked`,
+    ...fenceCounts.map((c) => `  fencing, ${c.provider}: ${c.fenced} held, ${c.waiting} waited, ${c.failed} failed`),
   ];
   if (filesystem.copying !== undefined) lines.push(`  a tree is being copied: ${filesystem.copying} inodes so far`);
   if (filesystem.reserve > 0) lines.push(`  ${filesystem.reserve / 100}% of the blocks are kept for root`);
@@ -98,17 +99,8 @@ function textOf({ server, status, job, fragmentation }: Shown): string {
   if (filesystem.shutdown !== undefined) lines.push(`  SHUT DOWN: ${filesystem.shutdown}`);
   if (job !== undefined) lines.push(`  job ${job.id}, ${job.state}: ${jobText(job)}`);
   if (job?.error !== undefined && job.state === 'failed') lines.push(`    ${job.error.detail} (${job.error.code})`);
-  if (clients.length > 0) {
-    const rows = clients.map((c) => [
-      String(c.id),
-      c.state,
-      String(c.opens),
-      formatSize(c.quarantinedBytes),
-      `${c.leaseLeftMs} ms`,
-      ownerText(c.owner),
-    ]);
-    lines.push(table([['CLIENT', 'STATE', 'OPEN', 'QUARANTINED', 'LEASE LEFT', 'OWNER'], ...rows]));
-  }
+  if (clients.length > 0) lines.push(indented(clientTable(clients)));
+  if (fences.length > 0) lines.push(fenceTable(fences));
   if (layouts.length > 0) {
     const rows = layouts.flatMap((l) =>
       l.segments.map((s) => [
@@ -140,12 +132,23 @@ function percent(part: number, whole: number): string {
   return `${whole === 0 ? 0 : Math.round((100 * part) / whole)} %`;
 }
 
-function table(rows: readonly (readonly string[])[]): string {
-  return formatColumns(rows, ['right', 'left', 'right', 'right', 'right', 'left']).replace(/^/gm, '  ');
+function fenceTable(fences: readonly FenceStatus[]): string {
+  const rows = fences.map((f) => [
+    String(f.client),
+    f.provider,
+    String(f.attempts),
+    f.retryMs === undefined ? '-' : `${f.retryMs} ms`,
+    formatSize(f.bytes),
+    f.error ?? '-',
+  ]);
+  const header = ['CLIENT', 'FENCE', 'ATTEMPTS', 'NEXT', 'QUARANTINED', 'ERROR'];
+  return indented(formatColumns([header, ...rows], ['right', 'left', 'right', 'right', 'right', 'left']));
 }
 
-/** Owners are bytes; most are text. */
-function ownerText(owner: Uint8Array): string {
-  const text = Buffer.from(owner).toString('utf8');
-  return /^[\x20-\x7e]*$/.test(text) ? text : Buffer.from(owner).toString('hex');
+function table(rows: readonly (readonly string[])[]): string {
+  return indented(formatColumns(rows, ['right', 'left', 'right', 'right', 'right', 'left']));
+}
+
+function indented(text: string): string {
+  return text.replace(/^/gm, '  ');
 }

@@ -130,6 +130,7 @@ function coherentLayouts(layouts: LayoutBackend, caches: KernelCaches): LayoutBa
     releaseProvisional: (ino, range, client) => layouts.releaseProvisional(ino, range, client),
     quarantine: (client, segments) => layouts.quarantine(client, segments),
     quarantineFormer: (clients) => layouts.quarantineFormer(clients),
+    held: (client) => layouts.held(client),
     releaseQuarantine: (client) => layouts.releaseQuarantine(client),
   };
 }

@@ -17,6 +17,8 @@ export interface ParsedMountOptions {
   readonly listen: readonly string[];
   readonly leaseMs: number | undefined;
   readonly recallMs: number | undefined;
+  readonly fenceHook: string | undefined;
+  readonly fenceTimed: boolean;
   /** For the kernel: nosuid, nodev, noexec and the like. */
   readonly kernel: readonly string[];
 }
@@ -34,8 +36,8 @@ Mount options (-o), separated by commas:
                         our own driver (the default), or libfuse 2
   poll_us=N             look N microseconds for the next request before the daemon sleeps, 0 to 1000 (default: 200;
                         0 saves the processor time that it takes, and makes each request slower)
-  meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS
-                        as --meta, --listen, --lease-ms, --recall-ms of iopmemfs mount`;
+  meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS, fence_hook=PROGRAM, fence_timed
+                        as --meta, --listen, --lease-ms, --recall-ms, --fence-hook, --fence-timed of iopmemfs mount`;
 
 /** Options that the kernel knows for every filesystem (mount(8), "Filesystem-independent mount options"). */
 const forKernel = new Set(['nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'relatime', 'strictatime']);
@@ -66,6 +68,8 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   let meta: string | undefined;
   let leaseMs: number | undefined;
   let recallMs: number | undefined;
+  let fenceHook: string | undefined;
+  let fenceTimed = false;
   let pollMs: number | undefined;
   const listen: string[] = [];
   const kernel = new Set<string>();
@@ -82,6 +86,8 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     else if (key === 'listen') listen.push(requireValue(key, value));
     else if (key === 'lease_ms') leaseMs = parseMilliseconds(value);
     else if (key === 'recall_ms') recallMs = parseMilliseconds(value);
+    else if (key === 'fence_hook') fenceHook = requireValue(key, value);
+    else if (option === 'fence_timed') fenceTimed = true;
     else if (key === 'poll_us') pollMs = parseMicroseconds(value);
     else if (forKernel.has(option)) kernel.add(option);
     else if (takesBack.has(option)) kernel.delete(takesBack.get(option) ?? '');
@@ -103,6 +109,8 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     listen,
     leaseMs,
     recallMs,
+    fenceHook,
+    fenceTimed,
     kernel: [...kernel],
   };
 }

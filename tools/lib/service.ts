@@ -2,7 +2,8 @@
  * The daemon: device, metadata store, engine, metadata server and, if asked for, a mount, put together in this order
  * and taken apart in the opposite one. `mount` and `serve` differ only in whether there is a mount.
  */
-import { stat } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
+import { resolve as absolute } from 'node:path';
 import type { Logger } from 'pino';
 import { openFilesystem } from '../../fs/engine/engine.ts';
 import { FsError } from '../../fs/errors.ts';
@@ -33,6 +34,10 @@ export interface ServiceOptions {
   readonly listen: readonly string[];
   readonly leaseMs: number | undefined;
   readonly recallMs: number | undefined;
+  /** A program that cuts off fenced clients. */
+  readonly fenceHook: string | undefined;
+  /** The timed fence is trusted. */
+  readonly fenceTimed: boolean;
   readonly mount: MountRequest | undefined;
   /** Called once the UUID is known, before anything is written. */
   openLog(uuid: string): Logger;
@@ -64,6 +69,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
 async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
   requireLease(options.leaseMs);
+  const hook = options.fenceHook === undefined ? undefined : await requireProgram(options.fenceHook);
   const mountPoint = options.mount === undefined ? undefined : await requireMountPoint(options.mount.directory);
   const { device, store, uuid, metadata } = await openVolume(options.device, {
     writable: !options.readOnly,
@@ -84,6 +90,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
   const caches = new KernelCaches();
   const server = new MetadataServer(withCoherence(fs, caches), {
     log,
+    fencing: { hook, timed: options.fenceTimed },
     ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
     ...(options.recallMs !== undefined && { recallDeadlineMs: options.recallMs }),
   });
@@ -147,6 +154,13 @@ async function takeBackLayouts(server: MetadataServer, signal: AbortSignal, log:
   if (out > 0) log.info({ layouts: out }, 'taking layouts back');
   if (await server.drain(signal)) return;
   log.warn({ layouts: server.status().layouts.length }, 'stopped with layouts out: they stay on record');
+}
+
+/** Found out now, not by the first fence. Absolute: a daemon leaves its directory. @throws FsError ENOENT, EACCES and others of access(2) */
+async function requireProgram(path: string): Promise<string> {
+  const program = absolute(path);
+  await access(program, constants.X_OK);
+  return program;
 }
 
 /** @throws FsError EINVAL */

@@ -165,7 +165,8 @@ function requireRoles(v: Volume, range: BlockRange, allowed: (role: Role['role']
     if (bytes > 0) clients.set(client, (clients.get(client) ?? 0) + bytes);
   }
   const reasons = [...clients].map(
-    ([client, bytes]) => `client ${client} may still reach ${bytes} bytes (iopmemfs evict ${client}, once it is dead)`,
+    ([client, bytes]) =>
+      `client ${client} may still reach ${bytes} bytes (iopmemfs client evict ${client}, once it is dead)`,
   );
   const other = left.filter(({ value }) => value.role !== 'quarantined').reduce((sum, { length }) => sum + length, 0);
   if (other > 0) reasons.push(`${other * bs} bytes belong to files that are pinned, or came back meanwhile`);

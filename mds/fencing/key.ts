@@ -1,0 +1,55 @@
+import type { Clock } from '../clock.ts';
+import type { Attempt, ClientFacts, FenceResult, FencingProvider } from './provider.ts';
+
+/** Whatever hands out keys that reach the memory: registrations of RDMA memory, windows of a bridge. */
+export interface KeyOwner {
+  readonly name: string;
+  /**
+   * No key of the client works any more when it settles, and what came in under one has landed. false: it has none. May be
+   * called again, with the client or another, before and after it settled.
+   */
+  revoke(client: number): Promise<boolean>;
+}
+
+/**
+ * The client reaches the device by keys, and they are void (RFC 8154 §2.4.10; draft-hellwig-nfsv4-rdma-layout: invalidating
+ * the handle is the fence). Without owners there are no keys that anything checks: whoever maps the device needs none.
+ */
+export class KeyProvider implements FencingProvider {
+  readonly name = 'key';
+  readonly #owners: readonly KeyOwner[];
+  readonly #clock: Clock;
+  /** One call at a time for a client, also when it did not settle in time. */
+  readonly #revoking = new Map<number, Promise<readonly boolean[]>>();
+
+  constructor(owners: readonly KeyOwner[], clock: Clock) {
+    this.#owners = owners;
+    this.#clock = clock;
+  }
+
+  serves(): boolean {
+    return this.#owners.length > 0;
+  }
+
+  async fence({ client }: ClientFacts, { deadline }: Attempt): Promise<FenceResult> {
+    if (!this.serves()) return { kind: 'cannot' };
+    let revoking = this.#revoking.get(client);
+    if (revoking === undefined) {
+      revoking = Promise.all(this.#owners.map((owner) => owner.revoke(client)));
+      this.#revoking.set(client, revoking);
+      const over = (): void => void this.#revoking.delete(client);
+      revoking.then(over, over);
+    }
+    const had = await this.#before(deadline, revoking);
+    if (had === undefined) throw new Error(`not revoked in time by ${this.#owners.map(({ name }) => name).join(', ')}`);
+    // Who has no key reaches the device in another way, if at all.
+    return { kind: had.some((each) => each) ? 'fenced' : 'cannot' };
+  }
+
+  #before<T>(deadline: number, task: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#clock.after(deadline - this.#clock.now(), () => resolve(undefined));
+      task.then(resolve, reject).finally(cancel);
+    });
+  }
+}

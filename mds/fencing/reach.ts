@@ -1,0 +1,74 @@
+import { processName } from '../protocol/process-name.ts';
+import { fencingLimits } from './limits.ts';
+import { PeerProcess } from './peer-process.ts';
+
+/** A connection, as far as fencing looks at it. */
+export interface PeerConnection {
+  readonly closed: boolean;
+  /** `tcp://HOST:PORT` of the client, or `unix`. */
+  readonly address: string;
+  /** Of the process that connected over a Unix socket. */
+  readonly pid: number | undefined;
+}
+
+/**
+ * From where a client comes. Its process is known if it says which it is, and all its connections are from that one: then
+ * its end, with that of the connections, is the end of all its accesses. A connection that outlives the process was handed on,
+ * and who has it may have a mapping too.
+ */
+export class Reach {
+  readonly #declared: string | undefined;
+  readonly #onGone: () => void;
+  readonly #open = new Set<PeerConnection>();
+  readonly #addresses = new Set<string>();
+  #last: PeerConnection | undefined;
+  #process: PeerProcess | undefined;
+  #isElsewhere: boolean;
+
+  /** @param declared what the client says that its process is; null: its accesses are not those of one process. */
+  constructor(declared: string | null, onGone: () => void) {
+    this.#declared = declared ?? undefined;
+    this.#isElsewhere = declared === null;
+    this.#onGone = onGone;
+  }
+
+  /** Each request of the client comes here with its connection. */
+  over(connection: PeerConnection): void {
+    if (connection === this.#last) return;
+    this.#last = connection;
+    for (const each of this.#open) if (each.closed) this.#open.delete(each);
+    this.#open.add(connection);
+    if (this.#addresses.size < fencingLimits.addressesMax) this.#addresses.add(connection.address);
+    if (!this.#isElsewhere) this.#look(connection);
+  }
+
+  get addresses(): readonly string[] {
+    return [...this.#addresses];
+  }
+
+  /** undefined: nothing can be told from processes. */
+  get process(): { readonly pid: number } | undefined {
+    return this.#process;
+  }
+
+  /** The process is gone, and so are its mappings and all that it had begun. */
+  get gone(): boolean {
+    return this.#process?.gone === true && [...this.#open].every((connection) => connection.closed);
+  }
+
+  close(): void {
+    this.#process?.close();
+    this.#process = undefined;
+    this.#isElsewhere = true;
+  }
+
+  #look({ pid }: PeerConnection): void {
+    if (pid !== undefined && this.#declared !== undefined && processName(pid) === this.#declared) {
+      if (this.#process !== undefined) return;
+      this.#process = PeerProcess.open(pid);
+      this.#process?.onGone(this.#onGone);
+      if (this.#process !== undefined) return;
+    }
+    this.close();
+  }
+}
