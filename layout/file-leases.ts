@@ -7,7 +7,15 @@ import { contains, overlap, type Range, subtract } from './ranges.ts';
 import type { FileRecall, Recalls } from './recalls.ts';
 import { bothIomodes, FileSegments, iomodesOf, wholeFile } from './segments.ts';
 import { Table } from './table.ts';
-import { type Action, type FenceSegment, type HeldLayout, type Iomode, type Segment, type StateId } from './types.ts';
+import {
+  type Action,
+  type ClearRequest,
+  type FenceSegment,
+  type HeldLayout,
+  type Iomode,
+  type Segment,
+  type StateId,
+} from './types.ts';
 
 /** What all files have in common. */
 export interface FileContext {
@@ -81,6 +89,23 @@ export class FileLeases {
   obstructed(purpose: Purpose, range: Range): boolean {
     const modes = iomodesOf(recalledIomode(purpose));
     return this.#segments.anyOn(range, modes, (client, mode) => inTheWay(purpose, client, mode));
+  }
+
+  /** `LayoutTable.clearTo`. Reading past own layouts for writing, and writing past those for reading, only on request. */
+  clearTo({ client, iomode: mode, own, sparesOwn }: ClearRequest, range: Range): number {
+    const purpose: Purpose = { kind: 'get', client, iomode: mode };
+    const modes = sparesOwn ? bothIomodes : iomodesOf(recalledIomode(purpose));
+    const isInTheWay = (other: number, held: Iomode): boolean =>
+      other === client ? sparesOwn && held !== mode : inTheWay(purpose, other, held);
+    const precedes = ({ id, purpose: first }: Break): boolean => id !== own && inTheWay(first, client, mode);
+    const waiting = this.#queue?.breaks.find(range, precedes);
+    const recalled = this.holding(client)?.recalls.find(range);
+    const nearest = Math.min(
+      this.#segments.firstOn(range, modes, isInTheWay),
+      waiting?.start ?? Infinity,
+      recalled?.start ?? Infinity,
+    );
+    return Math.min(Math.max(nearest, range.start), range.end);
   }
 
   /**

@@ -14,6 +14,7 @@ import {
   type BreakReason,
   type BulkKind,
   type BulkReturnResult,
+  type ClearRequest,
   type ConfirmResult,
   type GetRequest,
   type GetResult,
@@ -71,6 +72,12 @@ export class Layouts implements LayoutTable {
     this.#options = options;
     this.#registry = new Registry(options);
     this.#recovery = new Recovery(this.#registry);
+  }
+
+  clearTo(request: ClearRequest): number {
+    const range = rangeOf(request.offset, request.length);
+    if (range === undefined) return request.offset;
+    return this.#registry.file(request.ino)?.clearTo(request, range) ?? range.end;
   }
 
   get(now: number, request: GetRequest, own?: number): GetResult {

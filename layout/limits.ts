@@ -16,6 +16,8 @@ export const limits = {
    * recalls, so returns may go this many times over it.
    */
   splitFactor: 2,
+  /** Segments passed over in a look for what is in the way; beyond them a grant ends that could have been larger. */
+  looksMax: 256,
   /** A recall that did not get through goes out again after this time, doubling up to the longest. */
   resendFirstMs: 100,
   resendLongestMs: 1000,

@@ -1,4 +1,5 @@
 import { assert } from './assert.ts';
+import { limits } from './limits.ts';
 import { intersect, lengthOf, type Range, subtract } from './ranges.ts';
 import {
   type Accept,
@@ -100,6 +101,22 @@ export class FileSegments {
 
   anyOn(range: Range, modes: readonly Iomode[], accept: (client: number, mode: Iomode) => boolean): boolean {
     return modes.some((mode) => anyOn(this.#all, range, mode, (client) => accept(client, mode)));
+  }
+
+  /**
+   * The first byte of `range` that somebody holds, or has reserved, for whom `accept` holds; or where limits.looksMax
+   * others were passed over.
+   */
+  firstOn(range: Range, modes: readonly Iomode[], accept: (client: number, mode: Iomode) => boolean): number {
+    let first = range.end;
+    for (const mode of modes) {
+      let looks = 0;
+      const found = find(this.#all, mode, range, ({ owner }) => {
+        return accept(owner.client.id, mode) || ++looks > limits.looksMax;
+      });
+      if (found !== undefined) first = Math.min(first, Math.max(found.start, range.start));
+    }
+    return first;
   }
 
   /** Does `owner` hold a byte of `range`, or has it one reserved? */

@@ -190,8 +190,27 @@ export interface LayoutOptions {
   readonly segmentsMax: number;
 }
 
+/** How far could a get reach from `offset` on without anybody being asked to return a layout for it? */
+export interface ClearRequest {
+  readonly client: number;
+  readonly ino: number;
+  readonly iomode: Iomode;
+  readonly offset: number;
+  /** Infinity: as far as it goes. */
+  readonly length: number;
+  /** The break of this very request. */
+  readonly own?: number | undefined;
+  /** Also what the client itself holds in the other iomode ends it: nothing that it did not ask for changes under it. */
+  readonly sparesOwn: boolean;
+}
+
 /** Implemented by layout/layouts.ts. */
 export interface LayoutTable {
+  /**
+   * The first byte in the way from `offset` on: layouts of others, those who wait, recalls that are out. `offset` itself
+   * where that is in the way, the end of the range where nothing is.
+   */
+  clearTo(request: ClearRequest): number;
   get(now: number, request: GetRequest, /** a break of this very request, now over */ own?: number): GetResult;
   confirm(now: number, grant: number): ConfirmResult;
   /** The mapping could not be made; nothing was granted. */

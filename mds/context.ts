@@ -7,6 +7,7 @@ import type { Connection } from './connection.ts';
 import type { Counters } from './counters.ts';
 import type { Drain } from './drain.ts';
 import type { Fences } from './fencing/fences.ts';
+import type { Generosity } from './generosity.ts';
 import type { LayoutLeases } from './leases.ts';
 import type { Opens } from './opens.ts';
 import type { Operation } from './protocol/operation.ts';
@@ -23,6 +24,7 @@ export interface Context {
   readonly drain: Drain;
   readonly returnOnClose: ReturnOnClose;
   readonly fences: Fences;
+  readonly generosity: Generosity;
   readonly counters: Counters;
   readonly leaseMs: number;
   readonly layoutWaitMs: number;

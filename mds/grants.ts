@@ -1,29 +1,25 @@
 /**
  * LAYOUTGET (RFC 8881 §18.43): from the request to a mapping that is durable and held.
  *
- * 1. Reserve in the layout table, so that from now on everybody else's request meets it. Whatever is in the way is recalled
- *    and waited for, for a bounded time; nothing is held meanwhile but the place in the queue (I4).
+ * 1. Reserve in the layout table, so that from now on everybody else's request meets it. What is in the way of what the
+ *    client needs is recalled and waited for, for a bounded time; nothing is held meanwhile but the place in the queue
+ *    (I4). What it only wishes for, or would get on top of that, ends where somebody else's begins.
  * 2. Let the filesystem map the range, durably (I5).
  * 3. Confirm. If a recall began between 1 and 3 the grant is gone, and the client asks again (RECALLCONFLICT).
  */
 import { extentState, GrantBusy, type LayoutExtent } from '../fs/engine/leases.ts';
-import { FsError } from '../fs/errors.ts';
-import { limits } from '../fs/limits.ts';
+import { type ErrnoName, FsError } from '../fs/errors.ts';
 import { type GetRequest, type Iomode, iomode, type Refused, type Segment, type StateId } from '../layout/types.ts';
-import { blockDown, blockUp } from './blocks.ts';
 import type { SessionCall } from './context.ts';
 import { serverLimits } from './limits.ts';
 import { StatusError, TryLater } from './protocol/status.ts';
+import { type Asked, checkAsked, notHere, type Span, type Wanted, wantedOf } from './spans.ts';
 import { within } from './within.ts';
 
-export interface LayoutRequest {
+export interface LayoutRequest extends Asked {
   readonly ino: number;
   /** Of an open or of the layout. */
   readonly stateid: StateId;
-  readonly iomode: number;
-  readonly offset: number;
-  readonly length: number;
-  readonly minlength: number;
   readonly extentsMax: number;
   /** The client wants to be told when there is a layout, where there is none at the moment. */
   readonly signal: boolean;
@@ -35,10 +31,11 @@ export interface Granted {
   readonly extents: readonly LayoutExtent[];
 }
 
-/** [start, end) in bytes, on block boundaries. */
-interface Span {
-  readonly start: number;
-  readonly end: number;
+/** Reserved in the layout table, and mapped. */
+interface Mapped {
+  readonly grant: number;
+  readonly span: Span;
+  readonly extents: readonly LayoutExtent[];
 }
 
 const S_IFMT = 0o170000;
@@ -47,11 +44,13 @@ const S_IFREG = 0o100000;
 /** @throws StatusError, FsError */
 export async function grantLayout(request: LayoutRequest, call: SessionCall): Promise<Granted> {
   const { context, client } = call;
-  const mode = checkRequest(request);
+  const { ino } = request;
+  const mode = checkAsked(request);
   if (context.leases.grace.active)
     throw new StatusError('GRACE', 'layouts from before the restart may still be in use');
-  const attr = await context.fs.vfs.getattr(request.ino, call.caller);
-  if ((attr.mode & S_IFMT) !== S_IFREG) throw new StatusError('WRONG_TYPE', `inode ${request.ino} is no regular file`);
+  const attr = await context.fs.vfs.getattr(ino, call.caller);
+  if ((attr.mode & S_IFMT) !== S_IFREG) throw new StatusError('WRONG_TYPE', `inode ${ino} is no regular file`);
+  checkState(request, mode, call);
   if (!context.fences.mayGrant(client)) {
     throw new StatusError(
       'LAYOUTUNAVAILABLE',
@@ -60,39 +59,62 @@ export async function grantLayout(request: LayoutRequest, call: SessionCall): Pr
   }
   await context.clients.record(client);
 
-  const wished = mode === iomode.read ? spanToRead(request, attr.size) : spanToWrite(request, attr.size);
-  const need = { start: wished.start, end: Math.min(wished.end, blockUp(request.offset + request.minlength)) };
-  try {
-    return await grantSpan(request, mode, wished, need, call);
-  } catch (error) {
-    // Less than was wished for is legal, as long as it is what is needed.
-    const noRoom = error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
-    const short = noRoom && need.start < need.end && need.end < wished.end;
-    if (!short) throw error;
-    return grantSpan(request, mode, need, need, call);
+  const wanted = await onlyReady(wantedOf(request, mode, attr.size), request, call);
+  const widest = await context.generosity.spanFor(wanted, { client: client.id, ino }, attr.size);
+  // Less than was wished for is legal, as long as it is what is needed.
+  const less = [wanted.wishEnd, wanted.needEnd].map((end) => ({ start: wanted.start, end }));
+  const isLess = ({ start, end }: Span): boolean => end > start && (end < widest.end || start > widest.start);
+  const spans = [widest, ...less.filter(isLess)];
+  for (const span of spans) {
+    try {
+      return await grantSpan(request, wanted, span, call);
+    } catch (error) {
+      if (span === spans.at(-1) || !isTooMuch(error)) throw error;
+    }
   }
+  throw new StatusError('SERVERFAULT', 'a layout is of no span');
 }
 
-async function grantSpan(
-  request: LayoutRequest,
-  mode: Iomode,
-  span: Span,
-  need: Span,
-  call: SessionCall,
-): Promise<Granted> {
-  const { grant, extents } = await reserveAndMap(request, mode, span, call);
-  if (extents.length > 0 && extents.length <= request.extentsMax)
-    return confirm(grant, extents, request.ino, span, call);
-  await cancel(grant, request.ino, mode, span, call);
-  if (extents.length === 0) throw new StatusError('BADLAYOUT', 'the file ends before this offset');
-  const shorter = { start: span.start, end: endOfFirst(extents, request.extentsMax, mode) ?? span.start };
-  if (shorter.end < need.end) {
-    throw new StatusError(
-      'TOOSMALL',
-      `${request.extentsMax} extents end at byte ${shorter.end}, before what is needed`,
-    );
+/**
+ * Where nothing is needed for writing, only blocks that hold data already are ready to be granted (RFC 5663 §2.3.1).
+ * @throws StatusError LAYOUTTRYLATER
+ */
+async function onlyReady(wanted: Wanted, { ino }: LayoutRequest, { context }: SessionCall): Promise<Wanted> {
+  const { iomode: mode, start, needEnd, wishEnd } = wanted;
+  if (mode === iomode.read || needEnd > start) return wanted;
+  const range = { offset: start, length: wishEnd - start };
+  const { written } = await context.fs.layouts.reach(ino, range, serverLimits.moreExtentsMax);
+  if (written === start) throw new TryLater(`byte ${start} of inode ${ino} is not written yet`, false);
+  return { ...wanted, wishEnd: Math.min(wishEnd, written), isExact: true };
+}
+
+/** Is less than this perhaps possible? */
+function isTooMuch(error: unknown): boolean {
+  if (error instanceof StatusError) return error.status === 'TOOSMALL';
+  return error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+}
+
+async function grantSpan(request: LayoutRequest, wanted: Wanted, wide: Span, call: SessionCall): Promise<Granted> {
+  const mapped = await reserveAndMap(request, wanted, wide, call);
+  const { grant, span, extents } = mapped;
+  const end = endOfFitting(request, wanted, extents);
+  if (end >= span.end) return confirm(mapped, wanted, request.ino, call);
+  await cancel(grant, request.ino, wanted.iomode, span, call);
+  if (extents.length === 0) throw notHere(request, 'the file ends before this offset');
+  if (end <= wanted.start || end < wanted.needEnd) {
+    throw new StatusError('TOOSMALL', `${request.extentsMax} extents end at byte ${end}, before what is needed`);
   }
-  return grantSpan(request, mode, shorter, shorter, call);
+  return grantSpan(request, wanted, { start: span.start, end }, call);
+}
+
+/** Where that part of the extents ends that the client takes, and gets. */
+function endOfFitting({ extentsMax }: LayoutRequest, wanted: Wanted, extents: readonly LayoutExtent[]): number {
+  if (extents.length === 0) return -Infinity;
+  const needsNothing = wanted.iomode === iomode.rw && wanted.needEnd === wanted.start;
+  const unready = needsNothing ? extents.findIndex(({ state }) => state !== extentState.readWrite) : -1;
+  const most = Math.min(extentsMax, unready === -1 ? Infinity : unready);
+  if (most >= extents.length) return Infinity;
+  return endOfFirst(extents, most, wanted.iomode) ?? -Infinity;
 }
 
 /** Where a reply of at most `most` extents ends. For writing, READ_DATA lies below the INVALID_DATA that follows it. */
@@ -103,45 +125,27 @@ function endOfFirst(extents: readonly LayoutExtent[], most: number, mode: Iomode
 }
 
 /** Caches that have to write back what the reservation keeps waiting get their turn before the next one. */
-async function reserveAndMap(request: LayoutRequest, mode: Iomode, span: Span, call: SessionCall) {
+async function reserveAndMap(request: LayoutRequest, wanted: Wanted, wide: Span, call: SessionCall): Promise<Mapped> {
+  const { ino } = request;
   for (let round = 0; round < serverLimits.layoutRoundsMax; round++) {
-    const grant = await reserve(request, mode, span, call);
+    const { grant, span } = await reserve(request, wanted, wide, call);
     try {
-      return { grant, extents: await map(request.ino, mode, span, call) };
+      return { grant, span, extents: await map(ino, wanted.iomode, span, call) };
     } catch (error) {
-      await cancel(grant, request.ino, mode, span, call);
-      if (!(error instanceof GrantBusy)) throw error;
+      await cancel(grant, ino, wanted.iomode, span, call);
+      if (!(error instanceof GrantBusy)) throw unavailable(error, ino) ?? error;
       if (!(await within(error.until, call.context.layoutWaitMs, call.context))) break;
     }
   }
-  throw new TryLater(`inode ${request.ino} is in use on the server's mount`, false);
+  throw new TryLater(`inode ${ino} is in use on the server's mount`, false);
 }
 
-/** @throws StatusError INVAL, BADIOMODE */
-function checkRequest({ iomode: mode, offset, length, minlength }: LayoutRequest): Iomode {
-  if (mode !== iomode.read && mode !== iomode.rw) throw new StatusError('BADIOMODE', `iomode ${mode}`);
-  const end = offset + length;
-  if (length === 0 || minlength > length || (length !== Infinity && end > limits.fileSizeMax)) {
-    throw new StatusError('INVAL', `bytes ${offset}+${length}, of which ${minlength} are needed`);
-  }
-  return mode;
-}
-
-/** Reading ends with the file (RFC 8881 §18.43.3): what follows is not there to be read. */
-function spanToRead({ offset, length }: LayoutRequest, size: number): Span {
-  if (offset >= size) throw new StatusError('BADLAYOUT', `byte ${offset} of a file of ${size} bytes`);
-  return { start: blockDown(offset), end: blockUp(Math.min(offset + length, size)) };
-}
-
-/** Writing goes as far as was asked for, within a bound; "to the end" is the end that the file has now. */
-function spanToWrite({ offset, length, minlength }: LayoutRequest, size: number): Span {
-  if (minlength > serverLimits.layoutWriteMax) {
-    throw new StatusError('BADLAYOUT', `no more than ${serverLimits.layoutWriteMax} bytes are granted for writing`);
-  }
-  const start = blockDown(offset);
-  const wished = length === Infinity ? Math.max(size, offset + minlength, offset + 1) : offset + length;
-  const most = start + serverLimits.layoutWriteMax;
-  return { start, end: blockUp(Math.max(Math.min(wished, most), offset + minlength)) };
+/** Files that may not change have no layouts for writing, whoever asks; blocks of a client being fenced come back. */
+function unavailable(error: unknown, ino: number): StatusError | undefined {
+  const codes: readonly ErrnoName[] = ['EPERM', 'EROFS'];
+  if (!(error instanceof FsError)) return undefined;
+  if (codes.includes(error.code)) return new StatusError('LAYOUTUNAVAILABLE', error.message, error.code, error);
+  return error.code === 'EAGAIN' ? new TryLater(`inode ${ino}: ${error.message}`, false) : undefined;
 }
 
 /**
@@ -163,26 +167,40 @@ function checkState(request: LayoutRequest, mode: Iomode, { context, client }: S
   return open === undefined ? request.stateid : undefined;
 }
 
-async function reserve(request: LayoutRequest, mode: Iomode, span: Span, call: SessionCall): Promise<number> {
+async function reserve(
+  request: LayoutRequest,
+  wanted: Wanted,
+  wide: Span,
+  call: SessionCall,
+): Promise<{ readonly grant: number; readonly span: Span }> {
   const { context, client } = call;
   const { leases } = context;
   const { ino } = request;
-  const range = { offset: span.start, length: span.end - span.start };
   const giveUpAt = leases.now + context.layoutWaitMs;
   let own: number | undefined;
+  let span = wide;
   try {
     for (let round = 0; round < serverLimits.layoutRoundsMax; round++) {
       leases.requireRunning();
       context.drain.requireNone();
       // Whatever was waited for may have ended the client, or its open.
       context.clients.requireLiving(client);
-      const stateid = checkState(request, mode, call);
-      const get: GetRequest = { client: client.id, ino, iomode: mode, ...range, minlength: range.length, stateid };
+      const stateid = checkState(request, wanted.iomode, call);
+      span = trimmed(span, wanted, { ino, own }, call);
+      const range = { offset: span.start, length: span.end - span.start };
+      const get: GetRequest = {
+        client: client.id,
+        ino,
+        iomode: wanted.iomode,
+        ...range,
+        minlength: range.length,
+        stateid,
+      };
       const result = leases.table.get(leases.now, get, own);
       if (result.kind === 'refused') throw refusal(result);
       if (result.kind === 'reserved') {
         leases.perform(result.actions);
-        return result.grant;
+        return { grant: result.grant, span };
       }
       const broken = leases.awaitBreak(result.breakId, { ino, ...range, reason: 'layout' });
       leases.perform(result.actions);
@@ -194,6 +212,33 @@ async function reserve(request: LayoutRequest, mode: Iomode, span: Span, call: S
   } finally {
     if (own !== undefined) leases.endBreak(own);
   }
+}
+
+/**
+ * As much of the span as nobody else is in the way of, and all that is needed.
+ * @throws StatusError LAYOUTTRYLATER: nothing is needed, and nothing to be had at the moment
+ */
+function trimmed(
+  { start, end }: Span,
+  wanted: Wanted,
+  { ino, own }: { readonly ino: number; readonly own: number | undefined },
+  { context, client }: SessionCall,
+): Span {
+  const clearTo = (from: number, to: number): number =>
+    from >= to
+      ? to
+      : context.leases.table.clearTo({
+          client: client.id,
+          ino,
+          iomode: wanted.iomode,
+          offset: from,
+          length: to - from,
+          own,
+          sparesOwn: false,
+        });
+  const clearEnd = clearTo(wanted.needEnd, end);
+  if (clearEnd === wanted.start) throw new TryLater(`others have layouts on inode ${ino}, or wait for them`, false);
+  return { start: clearTo(start, wanted.start) === wanted.start ? start : wanted.start, end: clearEnd };
 }
 
 /** Nobody is told yet when there is a layout: to promise nothing is always right (RFC 8881 §18.43.3). */
@@ -209,13 +254,12 @@ async function map(ino: number, mode: Iomode, span: Span, { context, client }: S
 }
 
 async function confirm(
-  grant: number,
-  extents: readonly LayoutExtent[],
+  { grant, span, extents }: Mapped,
+  wanted: Wanted,
   ino: number,
-  span: Span,
   call: SessionCall,
 ): Promise<Granted> {
-  const { leases, counters } = call.context;
+  const { leases, counters, generosity } = call.context;
   const result = leases.table.confirm(leases.now, grant);
   if (result.kind === 'recalled') {
     await releaseUnheld(ino, span, call);
@@ -224,6 +268,7 @@ async function confirm(
     throw new StatusError('RECALLCONFLICT', `layouts on inode ${ino} were asked back meanwhile`);
   }
   counters.layoutsGranted++;
+  generosity.granted(wanted, { client: call.client.id, ino }, span);
   leases.perform(result.actions);
   return { stateid: result.stateid, segment: result.segment, extents };
 }

@@ -34,6 +34,18 @@ export const serverLimits = {
   cachedRepliesMax: 256 * 2 ** 20,
   /** Bytes of one layout for writing: what a fenced client can make unusable in one go, and the work of one mapping. */
   layoutWriteMax: 2 ** 30,
+  /** Extents that a grant takes in beyond what was asked for: about 10 KiB of reply for what may never be used. */
+  moreExtentsMax: 256,
+  /** What a grant for writing takes in beyond what was asked for begins at one huge page: less saves no request worth having. */
+  moreMin: 2 ** 21,
+  /** Read-ahead of grants for who writes in sequence: 128 MiB are 10 ms of copying, a hundred times a LAYOUTGET. */
+  aheadMax: 2 ** 27,
+  /** Nobody is given more than was asked for when more than this part of what would be free is granted and not committed. */
+  aheadShare: 1 / 4,
+  /** What one grant takes beyond what was asked for, of what its quota, or the filesystem, leaves. */
+  aheadQuotaShare: 1 / 16,
+  /** Clients remembered to use a file in sequence; about 100 bytes each. Who is forgotten begins small again. */
+  sequencesMax: 16_384,
   /** Segments of layouts that one client may hold. */
   segmentsPerClientMax: 65_536,
   /** Segments of all clients, 300 bytes each, from which on those that hold most are asked to keep fewer. */

@@ -21,6 +21,7 @@ import { type KeyOwner, KeyProvider } from './fencing/key.ts';
 import { ProcessProvider } from './fencing/process.ts';
 import type { FencingProvider } from './fencing/provider.ts';
 import { TimedProvider } from './fencing/timed.ts';
+import { Generosity } from './generosity.ts';
 import { LayoutLeases } from './leases.ts';
 import { serverLimits } from './limits.ts';
 import { type Log, silent } from './log.ts';
@@ -132,6 +133,7 @@ export class MetadataServer {
       drain: new Drain(leases, clock),
       returnOnClose: new ReturnOnClose(opens, leases),
       fences,
+      generosity: new Generosity({ fs, leases, opens }),
       counters,
       leaseMs,
       layoutWaitMs: options.layoutWaitMs ?? serverLimits.layoutWaitMs,

@@ -33,6 +33,7 @@ import type {
 import { forgetGrant, forgetGrants, grantsOf, recordGrant } from './grants.ts';
 import { heldBy } from './holds.ts';
 import { attrOf, S_IFDIR } from './inode.ts';
+import { reachOf } from './layout-reach.ts';
 import { commit, mapForRead, mapForWrite, releaseProvisional } from './layouts.ts';
 import type { LayoutBackend, Leases } from './leases.ts';
 import { type Loaded, load } from './load.ts';
@@ -423,6 +424,7 @@ class Engine implements Filesystem {
 /** Every answer leaves only after what it says is durable (I5). */
 function layoutBackend(v: Volume): LayoutBackend {
   return {
+    reach: (ino, range, extentsMax) => run(() => reachOf(v, v.inodes.get(ino), range, extentsMax)),
     mapForRead: (ino, range, client) => {
       const mapped = run(() => {
         const extents = mapForRead(v, v.inodes.get(ino), range);

@@ -64,6 +64,16 @@ export interface LayoutExtent {
   readonly storageOffset: number;
 }
 
+/** How far a file goes on in the same way from a block on; bytes of the file. */
+export interface LayoutReach {
+  /** To here it has blocks with data that no other file shares: READ_WRITE_DATA in a layout for writing. */
+  readonly written: number;
+  /** To here it has blocks that no other file shares: a layout for writing takes no space. */
+  readonly own: number;
+  /** To here there are no more extents than asked about. */
+  readonly listed: number;
+}
+
 /** Bytes the client wrote under a layout; block-aligned except for the end of the file. */
 export interface CommitRequest {
   readonly ranges: readonly ByteRange[];
@@ -95,6 +105,8 @@ export interface FencedSegment {
 
 /** The engine's side of leasing: maps, provisions, commits, quarantines. Ranges are block-aligned unless said otherwise. */
 export interface LayoutBackend {
+  /** Looks no farther than `range`, of whole blocks, and `extentsMax` extents. @throws FsError ENOENT, EISDIR, EINVAL */
+  reach(ino: number, range: ByteRange, extentsMax: number): Reply<LayoutReach>;
   /**
    * The client is to be granted extents for reading, READ_DATA and NONE_DATA, ascending and gapless over
    * [offset, offset+length), but not beyond the end of the file rounded up to a block. The mapping, and that the client

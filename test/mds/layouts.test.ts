@@ -61,45 +61,6 @@ describe('granting', () => {
     await client.layout(ino, stateid, read, 0, block);
     expect(rig.lab.fs.clientRecords().map((record) => record.clientId)).toEqual([client.id]);
   });
-
-  test('the refusals of RFC 8881 §18.43', async ({ rig }) => {
-    const client = await rig.client();
-    const { ino, stateid } = await client.create('a', Buffer.alloc(2 * block));
-    const other = await client.create('b', Buffer.alloc(block));
-    const readOnly = await client.open(ino, 1);
-    const get = (args: [number, typeof stateid, number, number, number, number, number]) =>
-      client.statusOf(operations.LAYOUTGET, [...args, false]);
-    expect(await get([ino, stateid, any, 0, block, 0, 64])).toBe('BADIOMODE');
-    expect(await get([ino, stateid, 77, 0, block, 0, 64])).toBe('BADIOMODE');
-    expect(await get([ino, stateid, read, 0, 0, 0, 64])).toBe('INVAL');
-    expect(await get([ino, stateid, read, 0, block, 2 * block, 64])).toBe('INVAL');
-    expect(await get([ino, readOnly, rw, 0, block, block, 64])).toBe('OPENMODE');
-    expect(await get([ino, other.stateid, read, 0, block, 0, 64])).toBe('BAD_STATEID');
-    expect(await get([ino, [1, Buffer.alloc(12)], read, 0, block, 0, 64])).toBe('BAD_STATEID');
-    expect(await get([ino, stateid, read, 5 * block, block, 1, 64])).toBe('BADLAYOUT');
-    expect(await get([ino, stateid, rw, 0, Infinity, Infinity, 64])).toBe('BADLAYOUT');
-    expect(await get([client.rootIno, stateid, read, 0, block, 0, 64])).toBe('WRONG_TYPE');
-  });
-
-  test('more extents than the client takes: fewer bytes, or TOOSMALL when that is not enough', async ({ rig }) => {
-    const client = await rig.client();
-    const { ino, stateid } = await client.create('a', Buffer.alloc(block));
-    await client.call(operations.WRITE, [stateid, 4 * block, 2, Buffer.alloc(block)]);
-    const args = (minlength: number): [number, typeof stateid, number, number, number, number, number, boolean] => [
-      ino,
-      stateid,
-      read,
-      0,
-      5 * block,
-      minlength,
-      2,
-      false,
-    ];
-    const [layout, segment, extents] = await client.call(operations.LAYOUTGET, args(1));
-    expect([segment, extents.length]).toEqual([[read, 0, 4 * block], 2]);
-    await client.returnLayout(ino, layout);
-    expect(await client.statusOf(operations.LAYOUTGET, args(5 * block))).toBe('TOOSMALL');
-  });
 });
 
 describe('recall', () => {

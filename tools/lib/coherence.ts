@@ -106,6 +106,7 @@ export function mountedVfs(vfs: Vfs, caches: KernelCaches): Vfs {
 
 function coherentLayouts(layouts: LayoutBackend, caches: KernelCaches): LayoutBackend {
   return {
+    reach: (ino, range, extentsMax) => layouts.reach(ino, range, extentsMax),
     mapForRead: (ino, range, client) => layouts.mapForRead(ino, range, client),
     mapForWrite: async (ino, range, client) => {
       await caches.clean(ino, range);
