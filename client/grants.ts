@@ -10,15 +10,15 @@ import type { PlacedExtent } from './layout-cache.ts';
 import type { Grant, LayoutHold } from './layout-hold.ts';
 import { clientLimits } from './limits.ts';
 import type { OpenState } from './open-state.ts';
-import { type ByteRange, endOf, everything, overlap } from './ranges.ts';
+import { type ByteRange, endOf, everything, overlap, without } from './ranges.ts';
 import { exactWindow, readWindow, writeWindow } from './windows.ts';
 
 /** The file that layouts are asked for. */
 export interface GrantOwner {
   readonly data: FileData;
   readonly hold: LayoutHold;
-  /** A layout of the program, for writing, covers some of it. */
-  claims(range: ByteRange): boolean;
+  /** What the program holds itself of `range` and the library must not use in `mode`, nor ask for. */
+  claimed(range: ByteRange, mode: Iomode): readonly ByteRange[];
   commit(): Promise<void>;
   release(range: ByteRange): Promise<void>;
   getattr(): Promise<unknown>;
@@ -88,6 +88,7 @@ export class Grants {
     const giveUpAt = performance.now() + clientLimits.layoutWaitMs;
     let need = wanted;
     let narrow = performance.now() < this.#contendedUntil;
+    let conflicts = 0;
     let failure = 'RECALLCONFLICT: recalled as fast as granted';
     for (let tries = 0; tries < clientLimits.layoutTriesMax && performance.now() < giveUpAt; ) {
       const covered = data.cache.covered(need.offset, need.length, writing);
@@ -96,10 +97,12 @@ export class Grants {
       if (reason !== undefined) return reason;
 
       const missing = { offset: need.offset + covered, length: need.length - covered };
-      const range = narrow ? exactWindow(missing) : this.#window(mode, missing);
+      const range = this.#wish(missing, mode, narrow);
       try {
-        const grant = await this.#get(open, mode, range, missing.offset + 1 - range.offset);
-        const unfit = await this.#keep(grant, writing);
+        // What one copy moves is needed, so that others are asked once for all of it; then whatever is to be had.
+        const needed = conflicts > 0 ? 1 : Math.min(missing.length, clientLimits.directSlice);
+        const grant = await this.#get(open, mode, range, missing.offset + needed - range.offset);
+        const unfit = await this.#keep(grant, mode);
         if (unfit !== undefined) return unfit;
         if (data.cache.covered(need.offset, need.length, writing) === covered) tries += 1;
         else if (writing) this.#lastWrite = grant.segment;
@@ -114,7 +117,10 @@ export class Grants {
         if (refusal === 'stale') this.#owner.hold.forget();
         if (refusal === 'conflict' && error.status === 'BADLAYOUT' && !writing) need = await this.#withinFile(need);
         else if (refusal === 'conflict' && narrow) await pause(clientLimits.delayFirstMs * 2 ** tries);
-        if (refusal === 'conflict') narrow = true;
+        if (refusal === 'conflict') {
+          narrow = true;
+          conflicts += 1;
+        }
       }
       tries += 1;
     }
@@ -127,12 +133,13 @@ export class Grants {
     request: LayoutRequest,
   ): Promise<{ readonly granted: ByteRange; readonly segments: readonly LayoutSegment[] }> {
     const blocks = exactWindow(request);
-    if (this.#owner.claims(blocks)) {
+    const mode = request.iomode === 'RW' ? iomode.rw : iomode.read;
+    if (this.#owner.claimed(blocks, mode).length > 0) {
       throw new ClientError('LAYOUT_HELD', 'another layout of the program covers the range');
     }
     await this.#owner.release(blocks);
-    const mode = request.iomode === 'RW' ? iomode.rw : iomode.read;
-    const grant = await this.#get(open, mode, blocks, endOf(request) - blocks.offset);
+    // All of it is needed and nothing more wished for: the program gets what it asks for.
+    const grant = await this.#get(open, mode, blocks, blocks.length);
     const segments: LayoutSegment[] = [];
     for (const [state, offset, length, deviceId, storageOffset] of grant.extents) {
       const name = segmentStates.get(state);
@@ -164,7 +171,7 @@ export class Grants {
   }
 
   /** Puts a grant into the cache. Answers why not, if its device is out of reach. */
-  async #keep(grant: Grant, writing: boolean): Promise<string | undefined> {
+  async #keep(grant: Grant, mode: Iomode): Promise<string | undefined> {
     const extents: PlacedExtent[] = [];
     for (const [state, offset, length, deviceId, storageOffset] of grant.extents) {
       if (state === extentState.none) {
@@ -172,7 +179,7 @@ export class Grants {
         continue;
       }
       const reach = await this.#devices.resolve(deviceId);
-      const unfit = unfitFor(reach, storageOffset + length, writing);
+      const unfit = unfitFor(reach, storageOffset + length, mode === iomode.rw);
       if (reach.kind === 'unreached' || unfit !== undefined) {
         await this.#owner.release(grant.segment);
         return unfit;
@@ -180,9 +187,26 @@ export class Grants {
       extents.push({ state, offset, length, place: { engine: reach.engine, storageOffset } });
     }
     // C2: while the device was looked up some of it may have gone; what is left of the grant goes as well.
-    if (grant.intact()) this.#owner.data.cache.insert(extents);
-    else await this.#owner.release(grant.segment);
+    if (!grant.intact()) await this.#owner.release(grant.segment);
+    else {
+      const { cache } = this.#owner.data;
+      cache.insert(extents);
+      // The server may grant more than was asked for, also what the program holds already.
+      for (const claimed of this.#owner.claimed(grant.segment, mode)) cache.remove(claimed);
+    }
     return undefined;
+  }
+
+  /**
+   * From what is missing to the end of a window around it, and no farther than to what the program holds. What lies before
+   * would be needed as well (RFC 8881 §18.43.3): the server adds it by itself where nobody else is there.
+   */
+  #wish(missing: ByteRange, mode: Iomode, narrow: boolean): ByteRange {
+    const exact = exactWindow(missing);
+    const end = narrow ? endOf(exact) : endOf(this.#window(mode, missing));
+    const wish = { offset: exact.offset, length: Math.max(end, endOf(exact)) - exact.offset };
+    const [first] = without(wish, this.#owner.claimed(wish, mode));
+    return first ?? wish;
   }
 
   /** Nothing was found to read: it may be gone, or not be there yet, where own writes beyond are not committed. */
@@ -200,7 +224,8 @@ export class Grants {
     if (this.#devices.unreached !== undefined) return this.#devices.unreached;
     const refused = this.#refused.get(mode);
     if (refused !== undefined && performance.now() < refused.until) return refused.reason;
-    return this.#owner.claims(need) ? 'LAYOUT_HELD: a layout of the program covers the range' : undefined;
+    const isClaimed = this.#owner.claimed(need, mode).length > 0;
+    return isClaimed ? 'LAYOUT_HELD: a layout of the program covers the range' : undefined;
   }
 
   #refuse(mode: Iomode, reason: string, holdMs: number): void {

@@ -131,7 +131,9 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   /** C3. Answers the bytes written. @throws ClientError LAYOUT_HELD */
   async writeByServer(open: OpenState, source: Uint8Array, position: number): Promise<number> {
     const blocks = exactWindow({ offset: position, length: source.length });
-    if (this.claims(blocks)) throw new ClientError('LAYOUT_HELD', 'a layout of the program covers the range');
+    if (this.claimed(blocks, iomode.read).length > 0) {
+      throw new ClientError('LAYOUT_HELD', 'a layout of the program for writing covers the range');
+    }
     const settled = this.hold.beginReturn();
     try {
       if (this.data.cache.overlaps(blocks)) await this.release(blocks);
@@ -250,8 +252,14 @@ export class OpenInode implements LayoutOwner, GrantOwner {
 
   // The program's own layouts.
 
-  claims(range: ByteRange): boolean {
-    return [...this.#layouts].some((layout) => layout.iomode === 'RW' && layout.within(range, iomode.any).length > 0);
+  /**
+   * What it writes only it reads, and what it reads nobody makes writable: a layout for writing would take the place of the
+   * one for reading without a word to the program.
+   */
+  claimed(range: ByteRange, mode: Iomode): readonly ByteRange[] {
+    return [...this.#layouts]
+      .filter((layout) => layout.iomode === 'RW' || mode === iomode.rw)
+      .flatMap((layout) => layout.within(range, iomode.any));
   }
 
   /** No engine of the program uses what was granted to it. */
