@@ -69,6 +69,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
 async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
   requireLease(options.leaseMs);
+  requireDeadline(options);
   const hook = options.fenceHook === undefined ? undefined : await requireProgram(options.fenceHook);
   const mountPoint = options.mount === undefined ? undefined : await requireMountPoint(options.mount.directory);
   const { device, store, uuid, metadata } = await openVolume(options.device, {
@@ -161,6 +162,12 @@ async function requireProgram(path: string): Promise<string> {
   const program = absolute(path);
   await access(program, constants.X_OK);
   return program;
+}
+
+/** Nobody loses layouts before a lease has passed (RFC 8881 §12.5.5.2). @throws FsError EINVAL */
+function requireDeadline({ recallMs, leaseMs = serverLimits.leaseMs }: ServiceOptions): void {
+  if (recallMs === undefined || recallMs >= leaseMs) return;
+  throw new FsError('EINVAL', { detail: `${recallMs} ms for a recall are less than the lease of ${leaseMs} ms` });
 }
 
 /** @throws FsError EINVAL */
