@@ -26,6 +26,11 @@ export interface Caller {
   readonly atime?: 'always' | 'never' | undefined;
   /** The MDS client on whose behalf this runs; its own layouts do not stand in the way of its own writes. */
   readonly client?: number;
+  /**
+   * Where its requests have places. While they are all taken this one is not kept waiting for layouts, but fails with EAGAIN:
+   * else what it waits for might find no place to be returned from.
+   */
+  readonly places?: { readonly isFull: boolean };
 }
 
 /** Seconds (may be negative: before 1970) and nanoseconds 0..999999999. */

@@ -73,7 +73,7 @@ async function answerOnce(
   const { client } = session;
   if (cacheThis && !session.mayKeep) return failure(new StatusError('DELAY', 'too many replies are kept'), log);
   if (cacheThis && dataAskedFor(operation, args) > serverLimits.cachedReplyMax) return tooBigToCache(log);
-  const caller = callerOf(credentials ?? client.introduction.credentials, client.id);
+  const caller = callerOf(credentials ?? client.introduction.credentials, session);
   const call: SessionCall = { context, connection, session, client, caller };
   const answer = await execute(frame, call, log);
   return cacheThis && sizeAtMost(answer.results) > serverLimits.cachedReplyMax ? tooBigToCache(log) : answer;
@@ -125,6 +125,7 @@ function sequenceResult(session: Session): SequenceResult {
   return [statusFlags(session), session.slotCount - 1];
 }
 
-function callerOf([uid, gid, groups]: Credentials, client: number): Caller {
-  return { uid, gid, groups: [gid, ...groups], pid: 0, access: 'engine', client };
+/** What waits for layouts never takes the last slot of a session, so that LAYOUTRETURN and LAYOUTCOMMIT get through (I4). */
+function callerOf([uid, gid, groups]: Credentials, session: Session): Caller {
+  return { uid, gid, groups: [gid, ...groups], pid: 0, access: 'engine', client: session.client.id, places: session };
 }

@@ -206,7 +206,7 @@ async function reserve(
       leases.perform(result.actions);
       if (own !== undefined) leases.endBreak(own);
       own = result.breakId;
-      if (!(await within(broken, giveUpAt - leases.now, context))) break;
+      if (call.session.isFull || !(await within(broken, giveUpAt - leases.now, context))) break;
     }
     throw new TryLater(`layouts of others on inode ${ino} are still out`, false);
   } finally {

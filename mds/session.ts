@@ -79,6 +79,11 @@ export class Session {
     return verdict;
   }
 
+  /** Requests run in all slots: one that waits for layouts could keep their return out (dispatch.ts). */
+  get isFull(): boolean {
+    return this.#running >= this.slotCount;
+  }
+
   /** Another reply may be kept. */
   get mayKeep(): boolean {
     return this.#budget.hasRoomFor(this.client);

@@ -284,7 +284,7 @@ class Engine implements Filesystem {
     return run(() => {
       const clone = cloneFile(v, ino, parent, name, by);
       return attrOf(clone, v.extents.blocksOf(clone.ino));
-    });
+    }, by);
   }
 
   async cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr> {

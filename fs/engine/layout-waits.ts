@@ -2,13 +2,13 @@
 import { limits } from '../limits.ts';
 import type { BreakReason, ByteRange, LayoutBreak } from './leases.ts';
 import type { Volume } from './volume.ts';
-import { Wait } from './wait.ts';
+import { LayoutWait } from './wait.ts';
 
 /** @param ranges ascending @throws Wait while holders are being recalled */
 export function requireNoLayoutsOn(v: Volume, ino: number, ranges: readonly ByteRange[], reason: BreakReason): void {
   const found = breakAll(v, ino, ranges.length > limits.layoutBreaksMax ? hull(ranges) : ranges, reason);
   if (found.length === 0) return;
-  throw new Wait(Promise.all(found.map(({ done }) => done)), () => {
+  throw new LayoutWait(Promise.all(found.map(({ done }) => done)), () => {
     for (const each of found) each.release();
   });
 }

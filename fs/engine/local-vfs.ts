@@ -102,7 +102,7 @@ export class LocalVfs implements Vfs {
       const opened = handle !== undefined && isWritable(this.#open(handle));
       setAttributes(this.#v, inode, changes, by, opened);
       return inode;
-    });
+    }, by);
     return after(set, (inode) => after(this.#onceCut(ino, inode), (cut) => this.#attr(cut)));
   }
 
@@ -166,16 +166,16 @@ export class LocalVfs implements Vfs {
   }
 
   unlink(parent: number, name: Name, by: Caller): Reply<void> {
-    return run(() => namespace.unlink(this.#v, parent, name, by));
+    return run(() => namespace.unlink(this.#v, parent, name, by), by);
   }
 
   rmdir(parent: number, name: Name, by: Caller): Reply<void> {
     const remove = isSnapshotsIno(parent) ? deleteSnapshot : namespace.rmdir;
-    return run(() => remove(this.#v, parent, name, by));
+    return run(() => remove(this.#v, parent, name, by), by);
   }
 
   rename(parent: number, name: Name, toParent: number, toName: Name, mode: RenameMode, by: Caller): Reply<void> {
-    return run(() => namespace.rename(this.#v, parent, name, toParent, toName, mode, by));
+    return run(() => namespace.rename(this.#v, parent, name, toParent, toName, mode, by), by);
   }
 
   open(ino: number, flags: number, by: Caller): Reply<Handle> {
@@ -188,7 +188,7 @@ export class LocalVfs implements Vfs {
       requireAccess(this.#v, inode, accessOf(flags), by);
       if ((flags & constants.O_TRUNC) !== 0 && inode.isFile) setAttributes(this.#v, inode, { size: 0 }, by, true);
       return this.#newHandle(inode, flags);
-    });
+    }, by);
     return (flags & constants.O_TRUNC) === 0 ? opened : after(opened, (handle) => this.#onceCut(ino, handle));
   }
 
@@ -240,7 +240,7 @@ export class LocalVfs implements Vfs {
       // The kernel makes EIO of a direct write that was short (fuse_get_res_by_io).
       const isWhole = isCow(inode) || (flags & constants.O_DIRECT) !== 0;
       return write(this.#v, inode, appends ? inode.size : offset, data, by, isWhole);
-    });
+    }, by);
   }
 
   fallocate(handle: Handle, mode: FallocateMode, offset: number, length: number, by: Caller): Reply<void> {
@@ -248,7 +248,7 @@ export class LocalVfs implements Vfs {
       const { inode } = this.#openForWriting(handle);
       fallocate(this.#v, inode, mode, offset, length, by);
       return inode.ino;
-    });
+    }, by);
     return after(done, (ino) => this.#onceCut(ino, undefined));
   }
 
@@ -264,7 +264,7 @@ export class LocalVfs implements Vfs {
       if ((target.flags & constants.O_APPEND) !== 0)
         throw new FsError('EBADF', { ino: target.inode.ino, detail: 'opened for appending' });
       return copyRange(this.#v, source.inode, fromOffset, target.inode, toOffset, length, by);
-    });
+    }, by);
   }
 
   map(handle: Handle, from: number, limit: number, _by: Caller): readonly MappedExtent[] {
@@ -318,11 +318,11 @@ export class LocalVfs implements Vfs {
     mode: 'either' | 'create' | 'replace',
     by: Caller,
   ): Reply<void> {
-    return run(() => setXattr(this.#v, this.#v.inodes.get(ino), name, value, mode, by));
+    return run(() => setXattr(this.#v, this.#v.inodes.get(ino), name, value, mode, by), by);
   }
 
   removexattr(ino: number, name: string, by: Caller): Reply<void> {
-    return run(() => removeXattr(this.#v, this.#v.inodes.get(ino), name, by));
+    return run(() => removeXattr(this.#v, this.#v.inodes.get(ino), name, by), by);
   }
 
   statfs(ino?: number): Reply<StatFs> {

@@ -30,6 +30,7 @@ export function createSnapshot(
     isSnapshot: true,
     parent: snapshots,
     by: undefined,
+    caller: by,
     check: () => {
       requireSnapshotsOf(v, snapshots, by);
       v.requireRecords(source);
@@ -85,6 +86,7 @@ export function cloneTree(
     isSnapshot: false,
     parent,
     by,
+    caller: by,
     check: () => {
       const inode = v.inodes.get(source);
       if (!inode.isDirectory) throw new FsError('ENOTDIR', { ino: source });

@@ -1,17 +1,20 @@
 /** Tree copies, one after the other: from the first look at the tree to the name of the copy. */
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
+import type { Caller } from '../vfs.ts';
 import { type Inode, S_IFDIR, S_IFREG } from './inode.ts';
 import type { LayoutBreak } from './leases.ts';
 import { entered } from './quota-walk.ts';
 import { Slices } from './slices.ts';
 import { TreeCopy, type TreeCopyOptions } from './tree-copy.ts';
 import type { Volume } from './volume.ts';
-import { run } from './wait.ts';
+import { requirePlace, run } from './wait.ts';
 
 export interface TreeCopyJob extends TreeCopyOptions {
   /** Directory to be copied. */
   readonly source: number;
+  /** Who waits for it. */
+  readonly caller: Caller;
   /** The copy may get its name. Asked before the work and again when it gets it. @throws FsError; Wait */
   check(): void;
   /** Gives it the name; `check` has passed in the same turn. Cannot fail. */
@@ -21,20 +24,24 @@ export interface TreeCopyJob extends TreeCopyOptions {
 export class TreeCopies {
   readonly #v: Volume;
   #last: Promise<unknown> = Promise.resolve();
+  /** Under way, and behind it. */
+  #waiting = 0;
   #isStopped = false;
 
   constructor(v: Volume) {
     this.#v = v;
   }
 
-  /** The root of the copy; durable when it settles. @throws FsError as TreeCopy.make, and what `check` throws */
+  /** The root of the copy; durable when it settles. @throws FsError as TreeCopy.make, and what `check` throws; EAGAIN: no place to wait in (Caller.places) */
   async make(job: TreeCopyJob): Promise<Inode> {
     await run(() => job.check());
+    if (this.#waiting > 0) requirePlace(job.caller);
     const before = this.#last;
+    this.#waiting++;
     const made = (async () => {
       await before;
       return this.#make(job);
-    })();
+    })().finally(() => this.#waiting--);
     this.#last = made.catch(() => undefined);
     return made;
   }
@@ -52,7 +59,7 @@ export class TreeCopies {
       requireAttached(v, job.source);
       job.check();
     });
-    await this.#recallWriters(job.source, slices);
+    await this.#recallWriters(job, slices);
     const copy = new TreeCopy(v, job, slices, () => this.#isStopped);
     v.copying.begin();
     try {
@@ -93,7 +100,7 @@ export class TreeCopies {
   }
 
   /** Of all files in the tree, before anything is taken (T2). Nobody who writes elsewhere is disturbed. */
-  async #recallWriters(source: number, slices: Slices): Promise<void> {
+  async #recallWriters({ source, caller }: TreeCopyJob, slices: Slices): Promise<void> {
     const v = this.#v;
     const written = new Set<number>();
     for (const files of v.grants.values()) for (const [ino, access] of files) if (access === 'write') written.add(ino);
@@ -105,6 +112,7 @@ export class TreeCopies {
         const found = v.breakLayouts(ino, { offset: 0, length: Infinity }, 'share');
         if (found !== undefined) breaks.push(found);
       }
+      if (breaks.length > 0) requirePlace(caller);
       await Promise.all(breaks.map(({ done }) => done));
     } finally {
       for (const each of breaks) each.release();

@@ -35,7 +35,7 @@ import { Quotas } from './quotas.ts';
 import { Reaping } from './reaping.ts';
 import { snapshotsDirectory } from './snapshots-directory.ts';
 import { Unsharing } from './unsharing.ts';
-import { Wait } from './wait.ts';
+import { LayoutWait, Wait } from './wait.ts';
 
 export const rootIno = 1;
 
@@ -242,7 +242,7 @@ export class Volume {
    */
   requireNoLayouts(ino: number, range: ByteRange, reason: BreakReason, client?: number): void {
     const found = this.breakLayouts(ino, range, reason, client);
-    if (found !== undefined) throw new Wait(found.done, () => found.release());
+    if (found !== undefined) throw new LayoutWait(found.done, () => found.release());
   }
 
   /**

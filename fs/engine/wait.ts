@@ -6,7 +6,7 @@
 import { FsError } from '../errors.ts';
 import { limits } from '../limits.ts';
 import { cancellable } from '../reply.ts';
-import type { Reply } from '../vfs.ts';
+import type { Caller, Reply } from '../vfs.ts';
 
 /** Thrown by an operation that has changed nothing yet. `release` is called once the operation is over. */
 export class Wait {
@@ -19,38 +19,54 @@ export class Wait {
   }
 }
 
+/** For layouts to be returned. */
+export class LayoutWait extends Wait {}
+
 const cancelled = Symbol('cancelled');
 
 /**
- * Runs `operation`, at once if it need not wait. While it waits it can be cancelled (reply.ts).
- * @throws FsError EAGAIN after limits.operationRestartsMax restarts, EINTR (cancelled)
+ * Runs `operation` for `by`, at once if it need not wait. While it waits it can be cancelled (reply.ts).
+ * @throws FsError EAGAIN after limits.operationRestartsMax restarts, and where the caller has no place to wait for layouts in
+ *   (Caller.places); EINTR (cancelled)
  */
-export function run<T>(operation: () => T): Reply<T> {
+export function run<T>(operation: () => T, by?: Pick<Caller, 'places' | 'client'>): Reply<T> {
   try {
     return operation();
   } catch (error) {
-    if (error instanceof Wait) return runAgain(operation, error);
+    if (error instanceof Wait) return runAgain(operation, error, by);
     throw error;
   }
 }
 
-function runAgain<T>(operation: () => T, first: Wait): Promise<T> {
+/** @throws FsError EAGAIN */
+export function requirePlace(by: Pick<Caller, 'places' | 'client'> | undefined): void {
+  if (by?.places?.isFull !== true) return;
+  throw new FsError('EAGAIN', { client: by.client, detail: 'layouts are being recalled, and all slots are taken' });
+}
+
+function runAgain<T>(operation: () => T, first: Wait, by: Pick<Caller, 'places' | 'client'> | undefined): Promise<T> {
   let end = nothing;
   const ended = new Promise<typeof cancelled>((resolve) => {
     end = () => resolve(cancelled);
   });
-  return cancellable(restart(operation, first, ended), () => {
+  return cancellable(restart(operation, first, ended, by), () => {
     end();
     return true;
   });
 }
 
-async function restart<T>(operation: () => T, first: Wait, ended: Promise<typeof cancelled>): Promise<T> {
+async function restart<T>(
+  operation: () => T,
+  first: Wait,
+  ended: Promise<typeof cancelled>,
+  by: Pick<Caller, 'places' | 'client'> | undefined,
+): Promise<T> {
   const held: Wait[] = [];
   let wait = first;
   try {
     for (let restarts = 0; restarts < limits.operationRestartsMax; restarts++) {
       held.push(wait);
+      if (wait instanceof LayoutWait) requirePlace(by);
       if ((await Promise.race([wait.until, ended])) === cancelled) throw new FsError('EINTR');
       try {
         return operation();

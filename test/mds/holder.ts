@@ -87,12 +87,12 @@ export class Holder {
   }
 
   /** Commits a range that it was just asked for; `last`: offset of the last byte written, if the file may have grown. */
-  async commit([stateid, ino]: Recall, offset: number, length: number, last?: number): Promise<void> {
-    await this.client.call(operations.LAYOUTCOMMIT, [ino, stateid, [[offset, length]], last ?? null, null, null], slot);
+  async commit([stateid, ino]: Recall, offset: number, length: number, last?: number, at = slot): Promise<void> {
+    await this.client.call(operations.LAYOUTCOMMIT, [ino, stateid, [[offset, length]], last ?? null, null, null], at);
   }
 
-  async giveBack([stateid, ino, iomode, offset, length]: Recall): Promise<void> {
-    await this.client.call(operations.LAYOUTRETURN, [1, ino, stateid, iomode, offset, length, false], slot);
+  async giveBack([stateid, ino, iomode, offset, length]: Recall, at = slot): Promise<void> {
+    await this.client.call(operations.LAYOUTRETURN, [1, ino, stateid, iomode, offset, length, false], at);
   }
 
   /** Whatever the server sent before has come. */
