@@ -14,6 +14,8 @@ interface Operation {
   readonly invoked: number;
   /** Infinity: nobody knows whether it happened. */
   responded: number;
+  /** Of one that may not have happened: later than this it does not. */
+  until?: number;
   /** It may happen more than once between the two. */
   repeats: boolean;
   /** A client's read through the server need not see what another client has not synced (docs/client.md, Write). */
@@ -22,6 +24,10 @@ interface Operation {
 
 /** Who works beside the server. */
 export const local = 'local';
+
+/** Virtual ms after which nothing of a request that its client gave up is on its way, and after which a client knows of its loss. */
+const lateMs = 5000;
+const unheardMs = 12_000;
 
 /** States looked at for one register before the search gives up: then it is neither explained nor not. */
 const statesMax = 20_000;
@@ -121,6 +127,7 @@ export class History {
 
   /** What cannot be explained, for people; undefined: all can. */
   check(): string | undefined {
+    this.#limitLate();
     for (const [register, operations] of this.#registers) {
       if (this.#tainted.has(register)) continue;
       const all = [...operations, ...this.#losses, ...this.#unheard(operations)].sort((a, b) => a.invoked - b.invoked);
@@ -133,6 +140,23 @@ export class History {
       return [`block ${register} cannot be explained:`, ...lines].join('\n');
     }
     return undefined;
+  }
+
+  /** A program does one thing after the other: what it did not end had failed when it began the next. */
+  #limitLate(): void {
+    const begun = new Map<string, number[]>();
+    const all = [...this.#registers.values()].flat();
+    for (const { who, invoked } of all) {
+      const known = begun.get(who);
+      if (known === undefined) begun.set(who, [invoked]);
+      else known.push(invoked);
+    }
+    for (const times of begun.values()) times.sort((a, b) => a - b);
+    for (const each of all) {
+      if (each.responded !== Infinity) continue;
+      const next = begun.get(each.who)?.find((time) => time > each.invoked);
+      if (next !== undefined) each.until = next + lateMs;
+    }
   }
 
   /**
@@ -167,13 +191,16 @@ export class History {
 }
 
 function lossOf(who: string, invoked: number): Operation {
-  return { kind: 'revoked', who, value: 0, invoked, responded: Infinity, repeats: false, lags: false };
+  const until = invoked + unheardMs;
+  return { kind: 'revoked', who, value: 0, invoked, responded: Infinity, until, repeats: false, lags: false };
 }
 
 interface State {
   /** Operations that have happened: all below `from`, and these. */
   readonly from: number;
   readonly done: ReadonlySet<number>;
+  /** When the latest of them was invoked: all others happen later. */
+  readonly time: number;
   readonly value: Value;
   readonly writer: string;
   /** What a crash may bring back. */
@@ -183,7 +210,7 @@ interface State {
 /** Wing and Gong's search, with the states seen before left out. */
 function explains(operations: readonly Operation[]): boolean | undefined {
   const seen = new Set<string>();
-  const stack: State[] = [{ from: 0, done: new Set(), value: 0, writer: '', back: [] }];
+  const stack: State[] = [{ from: 0, done: new Set(), time: 0, value: 0, writer: '', back: [] }];
   for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
     const key = `${state.from} ${[...state.done].sort((a, b) => a - b).join()} ${state.value} ${state.writer} ${state.back.join()}`;
     if (seen.has(key)) continue;
@@ -191,15 +218,18 @@ function explains(operations: readonly Operation[]): boolean | undefined {
     if (seen.size > statesMax) return undefined;
     let isOver = true;
     let deadline = Infinity;
+    const following: State[] = [];
     for (let index = state.from; index < operations.length; index++) {
       const next = operations[index];
-      if (next === undefined || state.done.has(index)) continue;
+      if (next === undefined || state.done.has(index) || isPast(next, state.time)) continue;
       if (next.responded !== Infinity) isOver = false;
       if (next.invoked > deadline) break;
       deadline = Math.min(deadline, next.responded);
-      stack.push(...apply(state, next, index));
+      following.push(...apply(state, next, index, operations));
     }
     if (isOver) return true;
+    // What began first mostly happened first.
+    stack.push(...following.toReversed());
   }
   return false;
 }
@@ -218,15 +248,25 @@ function firstUnexplained(operations: readonly Operation[]): number {
   return ends.sort((a, b) => a - b).find((end) => !isExplained(end)) ?? Infinity;
 }
 
-function apply(state: State, { kind, value, who, repeats, lags }: Operation, index: number): State[] {
+function isPast({ until = Infinity }: Operation, time: number): boolean {
+  return until < time;
+}
+
+function apply(state: State, operation: Operation, index: number, operations: readonly Operation[]): State[] {
+  const { kind, value, who, repeats, lags } = operation;
   if (kind === 'read' && value !== state.value) {
     const isOthers = state.writer !== who && state.writer !== local;
     if (!lags || !isOthers || !state.back.includes(value)) return [];
   }
   const done = new Set(state.done).add(index);
+  const time = Math.max(state.time, operation.invoked);
+  const isBehind = (at: number): boolean => {
+    const other = operations[at];
+    return done.delete(at) || (other !== undefined && isPast(other, time));
+  };
   let { from } = state;
-  while (done.delete(from)) from++;
-  const next = { ...state, from, done };
+  while (isBehind(from)) from++;
+  const next = { ...state, from, done, time };
   if (kind === 'cut' && state.writer !== who && state.writer !== local && state.back.length > 0) {
     const cut = { ...next, value: 0, writer: who, back: [...new Set([...state.back, state.value])] };
     return [cut, next];

@@ -53,6 +53,15 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
+    name: 'grant-is-not-reserved',
+    breaks: 'who breaks sees a grant whose mapping is being made (I3)',
+    module: 'layout/segments.ts',
+    changes: [
+      ['this.#all[mode].add(held);', "if (role === 'held') this.#all[mode].add(held);"],
+      ['this.#all[held.iomode].delete(held);', "if (role === 'held') this.#all[held.iomode].delete(held);"],
+    ],
+  },
+  {
     name: 'two-writers',
     breaks: 'one writer or many readers (L1)',
     module: 'layout/breaks.ts',

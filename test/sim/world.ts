@@ -30,6 +30,7 @@ import { type Scene, sceneOf } from './scene.ts';
 /** Virtual ms. */
 const leaseMs = 1000;
 const runMsMax = 600_000;
+const waitMsMax = 10 * leaseMs;
 
 export interface Outcome {
   readonly seed: number;
@@ -143,6 +144,7 @@ class World {
     for (let index = 0; index < this.#scene.clients; index++) this.#newClient(`client-${index}`);
     for (let index = 0; index < this.#scene.liars; index++) this.#newLiar(`liar-${index}`);
     this.#scheduleFault();
+    this.#watchWaits();
     const failure =
       (await this.#until('the programs', () => this.#clients.every(({ steps }) => steps <= 0))) ??
       (await this.#end()) ??
@@ -277,6 +279,16 @@ class World {
   /** The library knows who is connected from here by address and owner, also of clients that died and of earlier runs. */
   #addressOf(name: string): string {
     return `tcp://${name}.run-${this.#number}:1`;
+  }
+
+  /** Nothing waits for ever (I9): deadlines of recalls, leases and grace are all a lease long, and one may follow the other. */
+  #watchWaits(): void {
+    const { mds } = this.#server ?? {};
+    for (const { ino, reason, waitingMs } of mds?.status().breaks ?? []) {
+      if (waitingMs < waitMsMax || this.#server?.process.alive !== true) continue;
+      this.#unexpected ??= new Error(`waits for ever: ${reason} of inode ${ino}, for ${waitingMs} ms`);
+    }
+    this.#loop.after(leaseMs, () => this.#watchWaits(), this.#loop.world);
   }
 
   #scheduleFault(): void {
