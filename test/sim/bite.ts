@@ -1,5 +1,6 @@
 /** Does the simulation bite? Each mutation runs over fresh seeds until a check finds it. */
-import { type Mutation, mutationNamed, mutations } from './mutations.ts';
+import { readFile } from 'node:fs/promises';
+import { type Mutation, mutate, mutationNamed, mutations } from './mutations.ts';
 import { runPool } from './pool.ts';
 
 export interface Bite {
@@ -20,8 +21,10 @@ export interface BiteOptions {
   readonly names: readonly string[] | undefined;
 }
 
+/** @throws Error: a mutation does not fit its module */
 export async function tryMutations(options: BiteOptions, onBite: (bite: Bite) => void): Promise<void> {
   const wanted: readonly Mutation[] = options.names?.map(mutationNamed) ?? mutations;
+  for (const mutation of wanted) mutate(mutation, await readFile(mutation.module, 'utf8'));
   for (const { name } of wanted) {
     const { seed, seeds, jobs } = options;
     let seedsRun = 0;

@@ -36,8 +36,11 @@ export const mutations: readonly Mutation[] = [
     breaks: 'a break keeps new grants off its range until it ends (I3)',
     module: 'layout/file-leases.ts',
     changes: [
-      ['return this.#breaks.find(range, (open) => open.precedes(client, mode, turn)) !== undefined;', 'return false;'],
-      ['assert(!waiting.broken, `break ${waiting.id} was over, yet client ${client.id} gets its range`);', ''],
+      [
+        'return this.#queue?.breaks.find(range, (open) => open.precedes(client, mode, turn)) !== undefined;',
+        'return false;',
+      ],
+      ['assert(!waiting.broken, `I3: break ${waiting.id} was over, yet client ${client.id} gets its range`);', ''],
     ],
   },
   {
@@ -49,7 +52,10 @@ export const mutations: readonly Mutation[] = [
         'if (touched.broken || touched.blockers.size > 0 || touched.behind.size > 0) continue;',
         'if (touched.broken) continue;',
       ],
-      ['assert(!this.obstructed(touched.purpose, touched), `break ${touched.id} ends with layouts in its way`);', ''],
+      [
+        'assert(!this.obstructed(touched.purpose, touched), `I2: break ${touched.id} ends with layouts in its way`);',
+        '',
+      ],
     ],
   },
   {
@@ -57,8 +63,8 @@ export const mutations: readonly Mutation[] = [
     breaks: 'who breaks sees a grant whose mapping is being made (I3)',
     module: 'layout/segments.ts',
     changes: [
-      ['this.#all[mode].add(held);', "if (role === 'held') this.#all[mode].add(held);"],
-      ['this.#all[held.iomode].delete(held);', "if (role === 'held') this.#all[held.iomode].delete(held);"],
+      ['this.#all = added(this.#all, held);\n    return held;', 'return held;'],
+      ['unreserve(held: Held): void {\n    this.#all = removed(this.#all, held);', 'unreserve(_held: Held): void {'],
     ],
   },
   {
@@ -73,18 +79,16 @@ export const mutations: readonly Mutation[] = [
     module: 'layout/layouts.ts',
     changes: [
       [
-        'const released = file.release(holding, iomodesOf(mode), range);\n    const stateid',
-        'const released = file.release(holding, iomodesOf(mode), { start: 0, end: Infinity });\n    const stateid',
+        'const released = file.release(holding, mode, range);\n    if (',
+        'const released = file.release(holding, mode, { start: 0, end: Infinity });\n    if (',
       ],
     ],
   },
   {
     name: 'recall-without-deadline',
     breaks: 'what is asked back ends (I9)',
-    module: 'layout/layouts.ts',
-    changes: [
-      ['if (due.deadline <= now) actions.push(...this.#revoke(due.holding.client));\n      else actions', 'actions'],
-    ],
+    module: 'layout/recalls.ts',
+    changes: [['const deadline = now + this.#deadlineMs;', 'const deadline = now + 1e9;']],
   },
   {
     name: 'reuse-before-the-fence',
@@ -121,8 +125,8 @@ export const mutations: readonly Mutation[] = [
     module: 'mds/past-clients.ts',
     changes: [
       [
-        'if (this.#fs.quarantined().has(client.id)) this.#past.set(client.id, past);',
-        'await this.#fs.layouts.releaseQuarantine(client.id);\n      if (this.#fs.quarantined().has(client.id)) this.#past.set(client.id, past);',
+        'if (this.#fs.quarantined().has(client.id)) return void',
+        'await this.#fs.layouts.releaseQuarantine(client.id);\n      if (this.#fs.quarantined().has(client.id)) return void',
       ],
     ],
   },
@@ -282,10 +286,7 @@ export const mutations: readonly Mutation[] = [
     breaks: 'what is recalled is not used from the answer on (C1)',
     module: 'client/inode.ts',
     changes: [
-      [
-        "this.data.cache.remove(range, mode === iomode.any ? 'all' : mode === iomode.rw ? 'writable' : 'readable');",
-        '',
-      ],
+      ["this.data.leave(range, mode === iomode.any ? 'all' : mode === iomode.rw ? 'writable' : 'readable');", ''],
     ],
   },
   {
