@@ -33,12 +33,12 @@ export function mutationNamed(name: string): Mutation {
 export const mutations: readonly Mutation[] = [
   {
     name: 'grant-during-recall',
-    breaks: 'a break keeps new grants off its range until it ends (I3)',
+    breaks: 'who asks for what is being recalled waits (I3)',
     module: 'layout/file-leases.ts',
     changes: [
       [
-        'return this.#queue?.breaks.find(range, (open) => open.precedes(client, mode, turn)) !== undefined;',
-        'return false;',
+        'getMustWait(client: number, mode: Iomode, range: Range, turn: number): boolean {\n    return (',
+        'getMustWait(client: number, mode: Iomode, range: Range, turn: number): boolean {\n    return client < 0 && (',
       ],
       ['assert(!waiting.broken, `I3: break ${waiting.id} was over, yet client ${client.id} gets its range`);', ''],
     ],

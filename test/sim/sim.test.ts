@@ -17,7 +17,7 @@ async function simulate(...options: string[]): Promise<string> {
 }
 
 test('server, engine and clients keep their promises through faults', { timeout: 600_000 }, async () => {
-  const output = await simulate('--seed', '1', '--seeds', '100');
+  const output = await simulate('--seed', '1', '--seeds', '200');
   expect(output).toContain('seeds from 1');
 });
 
