@@ -224,6 +224,7 @@ export class Clients {
         uid: client.introduction.credentials[0],
         since: Math.floor(Date.now() / 1000),
         leaseMs: this.#leaseMs,
+        ioMaxMs: client.introduction.ioMaxMs,
       })
       .catch((error: unknown) => {
         client.recorded = undefined;

@@ -42,7 +42,7 @@ interface Incarnation extends PastClient {
   /** Those it had at its end; none that was cut off by a restart. */
   readonly connections: readonly Connection[];
   readonly reach: Reach;
-  readonly ioMaxMs: number | undefined;
+  readonly ioMaxMs: number;
   readonly leaseEndsAt: number;
   successor: Client | undefined;
 }
@@ -71,7 +71,9 @@ export class PastClients {
     this.#log = log;
     const records = fs.clientRecords();
     for (const record of records) {
-      const known = { reach: new Reach(null, () => {}), ioMaxMs: undefined, leaseEndsAt: clock.now() + record.leaseMs };
+      const { leaseMs, ioMaxMs } = record;
+      // Its last renewal was before the start of this run.
+      const known = { reach: new Reach(null, () => {}), ioMaxMs, leaseEndsAt: clock.now() + leaseMs };
       this.#past.set(record.clientId, incarnationOf(record, [], known));
     }
     const returning = records.filter(({ clientId }) => fs.layouts.granted(clientId).size > 0);
@@ -246,7 +248,7 @@ function incarnationOf(
 
 /** When a living program has long begun its last access: lease and longest access are over. */
 function quietAt({ leaseEndsAt, ioMaxMs }: Incarnation): number {
-  return leaseEndsAt + (ioMaxMs === undefined || ioMaxMs === ioUnbounded ? Infinity : ioMaxMs);
+  return leaseEndsAt + (ioMaxMs === ioUnbounded ? Infinity : ioMaxMs);
 }
 
 function hex(bytes: Uint8Array): string {

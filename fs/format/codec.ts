@@ -183,12 +183,13 @@ export function decodeOrphan(key: Uint8Array, value: Uint8Array): OrphanRecord {
 }
 
 export function encodeClient(r: ClientRecord): Uint8Array {
-  writer.begin(5, r.owner.length + r.verifier.length);
+  writer.begin(6, r.owner.length + r.verifier.length);
   writer.bytes('owner', r.owner, ownerMax, 1);
   writer.bytes('verifier', r.verifier, verifierMax);
   writer.integer('since', r.since);
   writer.integer('uid', r.uid, u32Max);
   writer.integer('leaseMs', r.leaseMs, u32Max);
+  writer.integer('ioMaxMs', r.ioMaxMs, u32Max);
   return writer.end();
 }
 
@@ -208,6 +209,7 @@ function readClient(clientId: number, f: Fields): ClientRecord {
     since,
     uid: f.integer('uid', u32Max, 0, 0),
     leaseMs: f.integer('leaseMs', u32Max, 0, 0),
+    ioMaxMs: f.integer('ioMaxMs', u32Max, 0, u32Max),
   };
 }
 

@@ -84,6 +84,8 @@ export interface ClientRecord {
   readonly uid: number;
   /** The lease that it was promised, in ms; 0: not known. */
   readonly leaseMs: number;
+  /** Longest time that one of its accesses to the device can take; 2^32 - 1: any time, or not known. */
+  readonly ioMaxMs: number;
 }
 
 /** `P` ino, fileBlock: blocks granted for writing, not yet part of the file. */

@@ -6,8 +6,8 @@ import type { Reach } from './reach.ts';
 export interface ClientFacts {
   readonly client: number;
   readonly owner: Uint8Array;
-  /** Longest time that one of its accesses can take; undefined: not known. */
-  readonly ioMaxMs: number | undefined;
+  /** Longest time that one of its accesses can take; `ioUnbounded`: any time, or not known. */
+  readonly ioMaxMs: number;
   /** By the clock of the server: its last renewal, and a lease. */
   readonly leaseEndsAt: number;
   /** Its owner has come back: what would cut off this client would cut off the new one. */

@@ -16,11 +16,11 @@ export class TimedProvider implements FencingProvider {
   }
 
   serves({ ioMaxMs, reach }: ClientFacts): boolean {
-    return ioMaxMs !== undefined && ioMaxMs !== ioUnbounded && reach.process === undefined;
+    return ioMaxMs !== ioUnbounded && reach.process === undefined;
   }
 
   async fence(facts: ClientFacts): Promise<FenceResult> {
-    if (!this.serves(facts) || facts.ioMaxMs === undefined) return { kind: 'cannot' };
+    if (!this.serves(facts)) return { kind: 'cannot' };
     const ms = facts.leaseEndsAt + facts.ioMaxMs - this.#clock.now();
     if (ms <= 0) return { kind: 'fenced' };
     return { kind: 'wait', why: 'its lease and its longest access are not over', ms };

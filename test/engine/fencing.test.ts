@@ -95,6 +95,7 @@ test('a crash on the way leaves what was granted on record, until all is put awa
     since: 1,
     uid: 0,
     leaseMs: 0,
+    ioMaxMs: 0,
   });
   recorder.mark(1);
   await fs.layouts.quarantine(client, [{ ino, ...whole, access: 'write' }]);

@@ -370,6 +370,7 @@ test('clients and their numbers survive a mount; a number is never given twice',
     since: 5,
     uid: 0,
     leaseMs: 0,
+    ioMaxMs: 0,
   };
   await lab.fs.putClient(record);
   await lab.fs.layouts.mapForRead(await makeFile(lab.vfs, 'granted'), { offset: 0, length: bs }, first);

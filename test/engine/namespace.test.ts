@@ -438,6 +438,7 @@ test('a read-only mount refuses every change with EROFS and changes nothing', as
         since: 1,
         uid: 0,
         leaseMs: 0,
+        ioMaxMs: 0,
       }),
   ];
   for (const change of changes) expect(await errnoOfCall(change), String(change)).toBe('EROFS');

@@ -142,6 +142,7 @@ test('removed at mount, its blocks stay out of reach of clients from before, who
     since: 1,
     uid: 0,
     leaseMs: 0,
+    ioMaxMs: 0,
   });
   const { ino } = await orphan(lab.vfs);
   const extents = await lab.fs.layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, client);

@@ -363,6 +363,7 @@ describe('clients', () => {
       since: 0,
       uid: 0,
       leaseMs: 0,
+      ioMaxMs: 0,
     });
     await layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, 3);
     await layouts.quarantine(3, [{ ino, offset: 0, length: 10 * bs, access: 'write' }]);

@@ -122,6 +122,7 @@ describe('nothing in a snapshot changes: EROFS', () => {
       since: 1,
       uid: 0,
       leaseMs: 0,
+      ioMaxMs: 0,
     });
     const extents = await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     expect(extents.reduce((sum, { length }) => sum + length, 0)).toBe(4 * bs);
@@ -391,6 +392,7 @@ describe('a deleted snapshot', () => {
       since: 1,
       uid: 0,
       leaseMs: 0,
+      ioMaxMs: 0,
     });
     await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     await vfs.setattr(file, { size: 0 }, root);

@@ -58,6 +58,7 @@ const clients: fc.Arbitrary<ClientRecord> = fc.record({
   since: safe,
   uid: fc.nat(0xffff_ffff),
   leaseMs: fc.nat(0xffff_ffff),
+  ioMaxMs: fc.nat(0xffff_ffff),
 });
 const provisional: fc.Arbitrary<ProvisionalRecord> = fc
   .tuple(blocks, safe)
@@ -203,9 +204,10 @@ describe('the bytes are those of docs/format.md', () => {
           since: 1,
           uid: 2,
           leaseMs: 90,
+          ioMaxMs: 7,
         }),
       ),
-    ).toBe('95c40107c4010801025a');
+    ).toBe('96c40107c4010801025a07');
     expect(hex(codec.encodeProvisional({ device: 0, block: 2, length: 3, clientId: 4 }))).toBe('9400020304');
     expect(hex(codec.encodeHold({ device: 0, length: 2, access: 'write', since: 3 }))).toBe('9400020103');
     const uuid = new Uint8Array(16).fill(0xab);
@@ -260,7 +262,15 @@ const decoders = [
     'client',
     codec.decodeClient,
     keys.clientKey(2),
-    codec.encodeClient({ clientId: 2, owner: Uint8Array.of(1), verifier: none, since: 0, uid: 0, leaseMs: 0 }),
+    codec.encodeClient({
+      clientId: 2,
+      owner: Uint8Array.of(1),
+      verifier: none,
+      since: 0,
+      uid: 0,
+      leaseMs: 0,
+      ioMaxMs: 0,
+    }),
   ],
   [
     'provisional',
