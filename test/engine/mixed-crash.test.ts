@@ -48,7 +48,14 @@ const step = fc.oneof(
   { weight: 8, arbitrary: fc.record({ op: fc.constant('write'), file, offset, length }) },
   {
     weight: 4,
-    arbitrary: fc.record({ op: fc.constant('peer'), file, offset, length, dies: fc.constantFrom(false, false, true) }),
+    arbitrary: fc.record({
+      op: fc.constant('peer'),
+      file,
+      offset,
+      length,
+      end: fc.constantFrom('commits', 'commits', 'in part', 'returns', 'dies'),
+      turns: fc.nat({ max: 3 }),
+    }),
   },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('late', 'evict') }) },
   { weight: 4, arbitrary: fc.record({ op: fc.constant('scatter'), file }) },
@@ -69,6 +76,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant('wait') }) },
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
+type Peer = Extract<Step, { op: 'peer' }>;
 
 /** One inode: what it held after each request to it, and when that began. */
 interface Content {
@@ -189,7 +197,7 @@ class Exerciser {
       case 'write':
         return this.#on([s.file], async () => this.#write(await this.#open(s.file), s.offset, s.length));
       case 'peer':
-        return this.#on([s.file], async () => this.#peer(await this.#open(s.file), s.offset, s.length, s.dies));
+        return this.#on([s.file], async () => this.#peer(await this.#open(s.file), s));
       case 'late':
         for (const { at, bytes } of this.#reached) this.#recorder.fs.device.write(at, Buffer.alloc(bytes, lateByte));
         return undefined;
@@ -322,42 +330,52 @@ class Exerciser {
     );
   }
 
-  /** A client writes whole blocks under a layout, and commits them and gives it back; or it dies, and is fenced. */
-  async #peer(content: Content, from: number, count: number, dies: boolean): Promise<void> {
+  /**
+   * A client writes whole blocks under a layout, commits all of them, the first half or none, and gives it back; or it dies,
+   * and is fenced. Meanwhile other files that share the blocks come and go. In place it stores only what it commits: anything
+   * else would be seen, and nobody would have to keep it.
+   */
+  async #peer(content: Content, { offset: from, length: count, end, turns }: Peer): Promise<void> {
     const { layouts } = this.#recorder.fs;
     const { ino } = content;
     const client = this.#nextClient++;
     const range = { offset: Math.floor(from / bs) * bs, length: Math.ceil(count / bs) * bs };
+    const half = { offset: range.offset, length: Math.ceil(range.length / bs / 2) * bs };
+    const committed = { commits: range, 'in part': half, returns: undefined, dies: undefined }[end];
     const data = this.#data(range.length);
     while (this.#leases.open > 0) await new Promise(setImmediate); // nothing is granted below a recall
     const held = this.#leases.hold(ino, range.offset, range.length, client);
     let granted: readonly LayoutExtent[] = [];
     await this.#change(
       content,
-      (now) => (dies ? storedInPlace(now, granted, range.offset, data) : written(now, range.offset, data)),
+      (now) => {
+        if (committed !== undefined) return written(now, range.offset, data.subarray(0, committed.length));
+        return end === 'dies' ? storedInPlace(now, granted, range.offset, data) : now;
+      },
       async () => {
         try {
           granted = await layouts.mapForWrite(ino, range, client);
-          await this.#store(granted, range.offset, data);
-          if (dies) await this.#fence(client, ino, range, granted);
-          else
-            await layouts.commitLayout(
-              ino,
-              { ranges: [range], lastWriteOffset: range.offset + range.length - 1, mtimeNs: undefined },
-              client,
-            );
+          await this.#store(granted, range.offset, data, end === 'dies' ? Infinity : (committed?.length ?? 0));
+          for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+          if (end === 'dies') await this.#fence(client, ino, range, granted);
+          if (committed !== undefined) {
+            const lastWriteOffset = committed.offset + committed.length - 1;
+            await layouts.commitLayout(ino, { ranges: [committed], lastWriteOffset, mtimeNs: undefined }, client);
+          }
         } finally {
-          if (!dies) await layouts.releaseProvisional(ino, range, client);
+          if (end !== 'dies') await layouts.releaseProvisional(ino, range, client);
           this.#leases.giveBack(held);
         }
       },
     );
   }
 
-  async #store(extents: readonly LayoutExtent[], from: number, data: Buffer): Promise<void> {
+  /** In place no more than the first `inPlace` bytes of the data. */
+  async #store(extents: readonly LayoutExtent[], from: number, data: Buffer, inPlace: number): Promise<void> {
     for (const { state, offset: at, length: bytes, storageOffset } of extents) {
       if (state === extentState.read) continue;
-      this.#recorder.fs.device.write(storageOffset, data.subarray(at - from, at - from + bytes));
+      const end = state === extentState.readWrite ? Math.min(at - from + bytes, inPlace) : at - from + bytes;
+      this.#recorder.fs.device.write(storageOffset, data.subarray(at - from, Math.max(at - from, end)));
       await new Promise(setImmediate);
     }
   }
