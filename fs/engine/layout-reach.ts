@@ -17,6 +17,8 @@ export function reachOf(v: Volume, inode: Inode, { offset, length }: ByteRange, 
   const map = v.extents.get(inode.ino);
   if (map === undefined) return { written: offset, own: offset, listed: offset + length };
   const from = offset / bs;
+  // The client it was provided to gets it below what was provided, nobody else gets it at all.
+  const ownEnd = v.provisional.get(inode.ino)?.find(from)?.fileBlock ?? Infinity;
   let [written, own, listed] = [from, from, from];
   let count = 0;
   for (const part of map.cover(from, (offset + length) / bs)) {
@@ -32,5 +34,6 @@ export function reachOf(v: Volume, inode: Inode, { offset, length }: ByteRange, 
     }
     listed = fileBlock + part.length;
   }
-  return { written: written * bs, own: own * bs, listed: listed * bs };
+  const end = Math.max(from, ownEnd);
+  return { written: Math.min(written, end) * bs, own: Math.min(own, end) * bs, listed: listed * bs };
 }

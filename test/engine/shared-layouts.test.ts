@@ -111,6 +111,7 @@ describe('a grant for writing over shared blocks', () => {
     dma(lab.fs, first, bs, pattern(2 * bs, 5));
     await unlink(lab, 'clone');
     expect(await grantWrite(lab, ino, 1, 2), 'the client may have written to it').toEqual(first);
+    expect(await lab.fs.layouts.reach(ino, { offset: 0, length: 4 * bs }, 9)).toMatchObject({ written: bs, own: bs });
     expect(shape(await grantWrite(lab, ino, 0, 4)), 'but the rest is its own').toEqual([
       [readWrite, 0, 1],
       [read, 1, 2],
