@@ -56,7 +56,7 @@ export class Client implements ReplyShare {
     return this.revoked.size > 0;
   }
 
-  /** Grows with every fence: device ids and keys from before are void (RFC 8154 §2.3.2 renews the key so). */
+  /** Grows with every fence, as it begins: device ids and keys from before are void (RFC 8154 §2.4.10: a new key). */
   get deviceEpoch(): number {
     return this.#deviceEpoch;
   }

@@ -95,8 +95,10 @@ export class MetadataServer {
       fs,
       {
         recall: (action) => sendRecall(clients.find(action.client), action),
-        revoked: (client) => {
-          for (const { stateid } of table.heldBy(client)) clients.find(client)?.revoked.add(stateid.other);
+        revoked: (id) => {
+          const client = clients.find(id);
+          for (const { stateid } of table.heldBy(id)) client?.revoked.add(stateid.other);
+          client?.renewDevices();
         },
       },
       fences,

@@ -71,8 +71,7 @@ function stateOf(wire: WireStateId, { context, client }: SessionCall): StatusNam
 
 /**
  * By freeing a revoked layout the client says that no I/O below it is under way, as LAYOUTRETURN would have said. With
- * the last one it may have layouts again, with new device ids and keys (RFC 8154 §2.3.2), and what was in quarantine
- * for it is free.
+ * the last one it may have layouts again, and what was in quarantine for it is free.
  * @throws StatusError DELAY: the fence is still being put up
  */
 async function freeRevoked(other: string, { context, client }: SessionCall): Promise<void> {
@@ -84,7 +83,6 @@ async function freeRevoked(other: string, { context, client }: SessionCall): Pro
     await fences.end(client.id);
     await context.fs.layouts.releaseQuarantine(client.id);
     context.leases.table.forgetClient(client.id);
-    client.renewDevices();
   }
   client.revoked.delete(other);
   context.leases.table.freeState(client.id, other);

@@ -197,6 +197,7 @@ describe('fencing', () => {
     await client.call(operations.SEQUENCE, []);
     rig.clock.advance(leaseMs / 2);
     await truncated;
+    expect(await client.statusOf(operations.GETDEVICEINFO, [oldDevice])).toBe('NOENT');
     await client.call(operations.FREE_STATEID, [held.stateid]);
     await client.call(operations.SEQUENCE, []);
     expect(client.flags).toBe(0);
