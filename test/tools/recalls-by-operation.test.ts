@@ -1,8 +1,9 @@
 /** docs/recalls.md, for programs on a mount: each operation asks back exactly what it must, waits, and then is right. */
-import { chmod, link, mkdir, open, readFile, rename, truncate, unlink, utimes } from 'node:fs/promises';
+import { chmod, link, mkdir, open, readFile, rename, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { operations } from '../../mds/protocol/ops.ts';
+import { serverStatusFromWire } from '../../mds/protocol/server-status.ts';
 import { Holder } from '../mds/holder.ts';
 import { RawClient } from '../mds/raw-client.ts';
 import { block, fileSize, type OperationName, type Row, rwBlocks, table } from '../mds/recall-table.ts';
@@ -190,6 +191,60 @@ describe.runIf(canMount)('through a mount', () => {
         await client.connection.end();
       }
     });
+  });
+
+  test('a file that is read to its end asks for nothing behind it, and shows what is committed there', async () => {
+    const file = box.path(`end${++files}`);
+    const handle = await open(file, 'wx');
+    await handle.write(Buffer.alloc(2 * block, 'a'), 0, 2 * block, 0);
+    await handle.close();
+    const client = await RawClient.connect(address, { owner: file });
+    try {
+      const [[ino]] = await client.call(operations.LOOKUP, [client.rootIno, Buffer.from(basename(file))]);
+      const { stateid, extents } = await client.layout(ino, await client.open(ino), 2, 2 * block, 2 * block, 1);
+      const holder = Holder.watching(client, ino);
+      expect((await holder.through(readFile(file))).length).toBe(2 * block);
+      expect(holder.asked).toEqual([]);
+      const image = await open(box.image, 'r+');
+      await image.write(Buffer.alloc(block, 'b'), 0, block, extents[0]?.[4] ?? 0);
+      await image.close();
+      await client.call(operations.LAYOUTCOMMIT, [ino, stateid, [[2 * block, block]], 3 * block - 1, null, null]);
+      const grown = await holder.through(readFile(file));
+      expect(grown.toString('latin1')).toBe('a'.repeat(2 * block) + 'b'.repeat(block));
+      expect(holder.asked).toEqual([[2, 2, 1, false]]);
+    } finally {
+      await client.connection.end();
+    }
+  });
+
+  test('programs that wait to write, however many, keep no commit and no return out', async () => {
+    const dir = box.path(`waiting${++files}`);
+    await mkdir(dir);
+    const client = await RawClient.connect(address, { owner: dir });
+    const holder = Holder.watching(client, 0);
+    try {
+      const [[directory]] = await client.call(operations.LOOKUP, [client.rootIno, Buffer.from(basename(dir))]);
+      const names = Array.from({ length: 32 }, (_, index) => String(index));
+      for (const name of names) {
+        await writeFile(join(dir, name), Buffer.alloc(block, '-'));
+        const [[ino]] = await client.call(operations.LOOKUP, [directory, Buffer.from(name)]);
+        await client.layout(ino, await client.open(ino), 2, 0, block, 1);
+      }
+      const script = `for i in ${names.join(' ')}; do printf x | dd of="$0/$i" conv=notrunc 2>/dev/null & done; wait`;
+      const written = must('sh', '-c', script, dir);
+      const recalls = [];
+      while (recalls.length < names.length) recalls.push(await holder.recalled());
+      const [status] = await client.connection.call(operations.STATUS, []);
+      expect(serverStatusFromWire(status).breaks).toHaveLength(names.length);
+      for (const recall of recalls) {
+        await holder.commit(recall, 0, block);
+        await holder.giveBack(recall);
+      }
+      await written;
+      for (const name of names) expect((await readFile(join(dir, name), 'latin1')).slice(0, 2)).toBe('x-');
+    } finally {
+      await client.connection.end();
+    }
   });
 
   test('a store to a mapping: RW before the page is there, READ when it is written back', async () => {
