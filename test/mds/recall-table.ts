@@ -84,6 +84,7 @@ export const table = {
   'set cow': writers([0, rwBlocks]),
   'change mode, owner and times': nothing,
   'set an attribute': nothing,
+  'set a quota on its directory': nothing,
   'sync it': nothing,
   'seek in it': nothing,
 } as const satisfies Record<string, Row>;

@@ -208,6 +208,10 @@ const cases: readonly (readonly [OperationName, Operation])[] = [
     },
   ],
   ['set an attribute', { run: ({ by, ino }) => by.call(operations.SETXATTR, [ino, name('user.a'), name('x'), 0]) }],
+  [
+    'set a quota on its directory',
+    { run: ({ by, directory }) => by.call(operations.QUOTA_SET, [directory, 1 << 20, 100]) },
+  ],
   ['sync it', { run: ({ by, ino }) => by.call(operations.COMMIT, [ino, false]) }],
   ['seek in it', { run: ({ by, stateid }) => by.call(operations.SEEK, [stateid, 0, 1]) }],
 ];
@@ -248,4 +252,23 @@ describe.each(['writer', 'reader', 'own'] as const)('what the %s is asked for', 
     await holder.settled();
     expect(holder.asked, 'reading it asks for nothing').toHaveLength(table[operation][kind].length);
   });
+});
+
+test('a file that lost its last name asks for nothing until its last user closes it, who does not wait for that', async ({
+  rig,
+}) => {
+  const { by, directory, ino, stateid } = await makePlace(await rig.client({ owner: 'by' }));
+  const holder = await Holder.of(await rig.client({ owner: 'holder' }), ino, 1, 0, fileSize);
+  const second = await by.open(ino);
+  await by.call(operations.REMOVE, [directory, name('f'), false]);
+  await by.call(operations.CLOSE, [second]);
+  await holder.settled();
+  expect(holder.asked).toEqual([]);
+  await by.call(operations.CLOSE, [stateid]);
+  const recall = await holder.recalled();
+  expect(holder.asked).toEqual([[3, 0, 9, true]]);
+  expect(await by.statusOf(operations.GETATTR, [ino])).toBe('OK');
+  await holder.giveBack(recall);
+  await rig.until('the file is gone', () => rig.lab.fs.status().inodes === 3);
+  expect(await by.statusOf(operations.GETATTR, [ino])).toBe('STALE');
 });

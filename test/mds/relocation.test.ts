@@ -163,3 +163,53 @@ describe('an evacuation', () => {
     expect(Buffer.from(seen).toString('latin1')).toBe('a'.repeat(2 * block));
   });
 });
+
+describe('a file that is put together', () => {
+  test('is asked back for the stretch that moves, once, and lies together afterwards', async ({ rig }) => {
+    const by = await rig.client({ owner: 'by' });
+    const [f, g] = [await by.create('f'), await by.create('g')];
+    const blocks = 40;
+    for (let at = 0; at < blocks; at++) {
+      for (const { stateid } of [f, g]) await by.call(operations.FALLOCATE, [stateid, 0, at * block, block]);
+    }
+    await by.call(operations.WRITE, [f.stateid, 0, 2, Buffer.alloc(blocks * block, 'a')]);
+    expect((await rig.lab.fs.map(f.ino)).length).toBeGreaterThan(1);
+    const holder = await Holder.of(await rig.client({ owner: 'holder' }), f.ino, read, 0, blocks * block);
+    const done = (async () => {
+      await by.call(operations.JOB_START, [[0, f.ino]], 3);
+      await rig.until('the job to be over', () => rig.lab.fs.job()?.state !== 'running');
+      return rig.lab.fs.job()?.state;
+    })();
+    expect(await holder.through(done)).toBe('done');
+    expect(holder.asked).toEqual([[3, 0, blocks, true]]);
+    expect(await rig.lab.fs.map(f.ino)).toHaveLength(1);
+    const [data] = await by.call(operations.READ, [f.stateid, 0, blocks * block]);
+    expect(Buffer.from(data).toString('latin1')).toBe('a'.repeat(blocks * block));
+  });
+});
+
+describe('a filesystem that is made smaller', () => {
+  test('asks back what lies behind its new end', async ({ rig }) => {
+    const by = await rig.client({ owner: 'by' });
+    const { size } = rig.lab.fs.device;
+    const mebibyte = 1 << 20;
+    const big = await by.create('big');
+    await by.call(operations.FALLOCATE, [big.stateid, 0, 0, size - mebibyte]);
+    const f = await by.create('f', Buffer.alloc(4 * block, 'a'));
+    await by.call(operations.CLOSE, [big.stateid]);
+    await by.call(operations.REMOVE, [by.rootIno, Buffer.from('big'), false]);
+    await by.call(operations.SYNCFS, []);
+    expect(await placeOf(rig, f.ino, 0)).toBeGreaterThan(size / 2);
+    const holder = await Holder.of(await rig.client({ owner: 'holder' }), f.ino, read, 0, 4 * block);
+    const done = (async () => {
+      await by.call(operations.JOB_START, [[2, size / 2]], 3);
+      await rig.until('the job to be over', () => rig.lab.fs.job()?.state !== 'running');
+      return rig.lab.fs.job()?.error ?? rig.lab.fs.job()?.state;
+    })();
+    expect(await holder.through(done)).toBe('done');
+    expect(holder.asked).toEqual([[3, 0, 4, true]]);
+    expect(await placeOf(rig, f.ino, 0)).toBeLessThan(size / 2);
+    const [data] = await by.call(operations.READ, [f.stateid, 0, 4 * block]);
+    expect(Buffer.from(data).toString('latin1')).toBe('a'.repeat(4 * block));
+  });
+});
