@@ -49,6 +49,7 @@ export class Clients {
   readonly #state: ClientState;
   readonly #clock: Clock;
   readonly #leaseMs: number;
+  readonly #boot: Uint8Array;
   readonly #log: Log;
   readonly #confirmed = new Map<number, Client>();
   readonly #byOwner = new Map<string, Client>();
@@ -60,13 +61,14 @@ export class Clients {
   #cancelTimer: (() => void) | undefined;
   #closed = false;
 
-  constructor(fs: Filesystem, state: ClientState, clock: Clock, leaseMs: number, log: Log) {
+  constructor(fs: Filesystem, state: ClientState, clock: Clock, leaseMs: number, boot: Uint8Array, log: Log) {
     this.#fs = fs;
     this.#state = state;
     this.#clock = clock;
     this.#leaseMs = leaseMs;
+    this.#boot = boot;
     this.#log = log;
-    this.past = new PastClients(fs, (client) => state.endFence(client), clock, log);
+    this.past = new PastClients(fs, (client) => state.endFence(client), clock, boot, log);
   }
 
   living(): Iterable<Client> {
@@ -225,6 +227,7 @@ export class Clients {
         since: Math.floor(Date.now() / 1000),
         leaseMs: this.#leaseMs,
         ioMaxMs: client.introduction.ioMaxMs,
+        boot: this.#boot,
       })
       .catch((error: unknown) => {
         client.recorded = undefined;

@@ -14,7 +14,9 @@
  * 3. Reclaimed is what stands on record for an incarnation that nobody has put away. A fence takes the record of what was
  *    granted along, so whoever missed a run of the server with its grace period, or had lost its lease before the crash,
  *    finds nothing (the edge conditions of RFC 8881 §8.4.3). A run that ended within its grace took nothing away: the right stays.
- * 4. A record in the store, made before the first grant, keeps all that true over restarts. It goes when nothing is in
+ * 4. What was written and not committed may not have outlived the machine that the device is in: of another start of it, or
+ *    an unknown one, nothing is reclaimed. Blocks that hold something else would become part of a file.
+ * 5. A record in the store, made before the first grant, keeps all that true over restarts. It goes when nothing is in
  *    quarantine for the incarnation.
  */
 import type { Filesystem } from '../fs/engine/filesystem.ts';
@@ -39,6 +41,8 @@ interface Incarnation extends PastClient {
   /** The principal that it came as: of another one the owner is another. */
   readonly uid: number;
   readonly verifier: string;
+  /** Hex of the start of the machine that it was known in. */
+  readonly boot: string;
   /** Those it had at its end; none that was cut off by a restart. */
   readonly connections: readonly Connection[];
   readonly reach: Reach;
@@ -52,6 +56,7 @@ export class PastClients {
   readonly #endFence: (client: number) => Promise<void>;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #boot: string;
   /** Incarnations with a record that are not among the living. */
   readonly #past = new Map<number, Incarnation>();
   /** Those of `#past` that the restart of the server cut off: nobody has fenced them yet. */
@@ -64,11 +69,12 @@ export class PastClients {
   readonly formerLeaseMs: number;
 
   /** `endFence` settles when no fence of the client is under way. */
-  constructor(fs: Filesystem, endFence: (client: number) => Promise<void>, clock: Clock, log: Log) {
+  constructor(fs: Filesystem, endFence: (client: number) => Promise<void>, clock: Clock, boot: Uint8Array, log: Log) {
     this.#fs = fs;
     this.#endFence = endFence;
     this.#clock = clock;
     this.#log = log;
+    this.#boot = hex(boot);
     const records = fs.clientRecords();
     for (const record of records) {
       const { leaseMs, ioMaxMs } = record;
@@ -124,7 +130,8 @@ export class PastClients {
       past.successor?.formers.delete(id);
       past.successor = client;
       await this.#endFence(id); // what cuts off the former incarnation would cut off this one
-      if (this.mayReclaim && this.#returning.has(id)) client.formers.add(id);
+      if (this.mayReclaim && this.#returning.has(id) && past.boot === this.#boot && this.#boot !== '')
+        client.formers.add(id);
       else if (this.#isQuiet(past) || past.connections.includes(connection)) await this.release(id);
     }
   }
@@ -172,13 +179,17 @@ export class PastClients {
     if (this.#returning.delete(id)) this.#returned();
   }
 
-  /** Rule 4. A record that could not be removed is only looked at once more after the next start. */
+  /** Rule 5. A record that could not be removed is only looked at once more after the next start. */
   async ended(client: Client, connections: readonly Connection[]): Promise<void> {
     const { introduction, leaseEndsAt, reach } = client;
     if (client.recorded === undefined) return reach.close();
     const { ioMaxMs } = introduction;
     const [uid] = introduction.credentials;
-    const past = incarnationOf({ ...introduction, uid }, connections, { reach, ioMaxMs, leaseEndsAt });
+    const past = incarnationOf({ ...introduction, uid, boot: new Uint8Array() }, connections, {
+      reach,
+      ioMaxMs,
+      leaseEndsAt,
+    });
     try {
       await client.recorded;
       if (this.#fs.quarantined().has(client.id)) return void this.#past.set(client.id, past);
@@ -238,12 +249,20 @@ export class PastClients {
 }
 
 function incarnationOf(
-  of: Pick<ClientRecord, 'owner' | 'verifier' | 'uid'>,
+  of: Pick<ClientRecord, 'owner' | 'verifier' | 'uid' | 'boot'>,
   connections: readonly Connection[],
   known: Pick<Incarnation, 'reach' | 'ioMaxMs' | 'leaseEndsAt'>,
 ): Incarnation {
   const { uid } = of;
-  return { owner: hex(of.owner), uid, verifier: hex(of.verifier), connections, ...known, successor: undefined };
+  return {
+    owner: hex(of.owner),
+    uid,
+    verifier: hex(of.verifier),
+    boot: hex(of.boot),
+    connections,
+    ...known,
+    successor: undefined,
+  };
 }
 
 /** When a living program has long begun its last access: lease and longest access are over. */

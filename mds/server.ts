@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import type { Filesystem } from '../fs/engine/filesystem.ts';
 import { assert } from '../fs/errors.ts';
 import { Layouts } from '../layout/layouts.ts';
+import { bootId } from './boot.ts';
 import { sendRecall } from './callbacks.ts';
 import { Clients } from './clients.ts';
 import { type Clock, systemClock } from './clock.ts';
@@ -43,6 +44,8 @@ export interface MetadataServerOptions {
   /** How long LAYOUTGET waits for layouts of others. */
   readonly layoutWaitMs?: number;
   readonly fencing?: FencingOptions;
+  /** Which start of the machine this is: what clients wrote and had not committed is only reclaimed in the same one. */
+  readonly boot?: Uint8Array;
   readonly clock?: Clock;
   readonly log?: Log;
 }
@@ -122,6 +125,7 @@ export class MetadataServer {
       },
       clock,
       leaseMs,
+      options.boot ?? bootId(),
       log,
     );
     this.#clock = clock;

@@ -47,6 +47,8 @@ const fileBlocksMax = limits.fileSizeMax / limits.blockSize;
 /** NFS4_OPAQUE_LIMIT (RFC 8881 §3.1) for co_ownerid. A verifier is 8 bytes there; other protocols may want more. */
 const ownerMax = 1024;
 const verifierMax = 64;
+/** A UUID on Linux; other systems may have something else. */
+const bootMax = 64;
 const none = new Uint8Array(0);
 
 export function encodeInode(r: InodeRecord): Uint8Array {
@@ -183,13 +185,14 @@ export function decodeOrphan(key: Uint8Array, value: Uint8Array): OrphanRecord {
 }
 
 export function encodeClient(r: ClientRecord): Uint8Array {
-  writer.begin(6, r.owner.length + r.verifier.length);
+  writer.begin(7, r.owner.length + r.verifier.length + r.boot.length);
   writer.bytes('owner', r.owner, ownerMax, 1);
   writer.bytes('verifier', r.verifier, verifierMax);
   writer.integer('since', r.since);
   writer.integer('uid', r.uid, u32Max);
   writer.integer('leaseMs', r.leaseMs, u32Max);
   writer.integer('ioMaxMs', r.ioMaxMs, u32Max);
+  writer.bytes('boot', r.boot, bootMax);
   return writer.end();
 }
 
@@ -210,6 +213,7 @@ function readClient(clientId: number, f: Fields): ClientRecord {
     uid: f.integer('uid', u32Max, 0, 0),
     leaseMs: f.integer('leaseMs', u32Max, 0, 0),
     ioMaxMs: f.integer('ioMaxMs', u32Max, 0, u32Max),
+    boot: f.bytes('boot', bootMax, 0, none),
   };
 }
 

@@ -86,6 +86,8 @@ export interface ClientRecord {
   readonly leaseMs: number;
   /** Longest time that one of its accesses to the device can take; 2^32 - 1: any time, or not known. */
   readonly ioMaxMs: number;
+  /** The start of the server's machine that it was granted things in; empty: not known. */
+  readonly boot: Uint8Array;
 }
 
 /** `P` ino, fileBlock: blocks granted for writing, not yet part of the file. */

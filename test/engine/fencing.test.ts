@@ -96,6 +96,7 @@ test('a crash on the way leaves what was granted on record, until all is put awa
     uid: 0,
     leaseMs: 0,
     ioMaxMs: 0,
+    boot: new Uint8Array(),
   });
   recorder.mark(1);
   await fs.layouts.quarantine(client, [{ ino, ...whole, access: 'write' }]);

@@ -371,6 +371,7 @@ test('clients and their numbers survive a mount; a number is never given twice',
     uid: 0,
     leaseMs: 0,
     ioMaxMs: 0,
+    boot: new Uint8Array(),
   };
   await lab.fs.putClient(record);
   await lab.fs.layouts.mapForRead(await makeFile(lab.vfs, 'granted'), { offset: 0, length: bs }, first);

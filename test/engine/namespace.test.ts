@@ -439,6 +439,7 @@ test('a read-only mount refuses every change with EROFS and changes nothing', as
         uid: 0,
         leaseMs: 0,
         ioMaxMs: 0,
+        boot: new Uint8Array(),
       }),
   ];
   for (const change of changes) expect(await errnoOfCall(change), String(change)).toBe('EROFS');

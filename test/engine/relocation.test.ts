@@ -364,6 +364,7 @@ describe('clients', () => {
       uid: 0,
       leaseMs: 0,
       ioMaxMs: 0,
+      boot: new Uint8Array(),
     });
     await layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, 3);
     await layouts.quarantine(3, [{ ino, offset: 0, length: 10 * bs, access: 'write' }]);

@@ -123,6 +123,7 @@ describe('nothing in a snapshot changes: EROFS', () => {
       uid: 0,
       leaseMs: 0,
       ioMaxMs: 0,
+      boot: new Uint8Array(),
     });
     const extents = await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     expect(extents.reduce((sum, { length }) => sum + length, 0)).toBe(4 * bs);
@@ -393,6 +394,7 @@ describe('a deleted snapshot', () => {
       uid: 0,
       leaseMs: 0,
       ioMaxMs: 0,
+      boot: new Uint8Array(),
     });
     await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     await vfs.setattr(file, { size: 0 }, root);

@@ -196,6 +196,7 @@ test('what a client commits under the layout that is recalled is in the clone', 
       uid: 0,
       leaseMs: 0,
       ioMaxMs: 0,
+      boot: new Uint8Array(),
     });
     const [extent] = await lab.fs.layouts.mapForWrite(ino, { offset: 0, length: 2 * bs }, client);
     const held = leases.hold(ino, 0, 2 * bs, client);

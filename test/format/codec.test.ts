@@ -59,6 +59,7 @@ const clients: fc.Arbitrary<ClientRecord> = fc.record({
   uid: fc.nat(0xffff_ffff),
   leaseMs: fc.nat(0xffff_ffff),
   ioMaxMs: fc.nat(0xffff_ffff),
+  boot: fc.uint8Array({ maxLength: 64 }),
 });
 const provisional: fc.Arbitrary<ProvisionalRecord> = fc
   .tuple(blocks, safe)
@@ -205,9 +206,10 @@ describe('the bytes are those of docs/format.md', () => {
           uid: 2,
           leaseMs: 90,
           ioMaxMs: 7,
+          boot: Uint8Array.of(5),
         }),
       ),
-    ).toBe('96c40107c4010801025a07');
+    ).toBe('97c40107c4010801025a07c40105');
     expect(hex(codec.encodeProvisional({ device: 0, block: 2, length: 3, clientId: 4 }))).toBe('9400020304');
     expect(hex(codec.encodeHold({ device: 0, length: 2, access: 'write', since: 3 }))).toBe('9400020103');
     const uuid = new Uint8Array(16).fill(0xab);
@@ -270,6 +272,7 @@ const decoders = [
       uid: 0,
       leaseMs: 0,
       ioMaxMs: 0,
+      boot: new Uint8Array(),
     }),
   ],
   [

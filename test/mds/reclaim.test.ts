@@ -248,6 +248,22 @@ describe('RECLAIM_BAD', () => {
     expect(await reclaim(client, ino, claims)).toBe('RECLAIM_BAD');
   });
 
+  test.for([
+    ['another start', Buffer.alloc(16, 2)],
+    ['an unknown start', Buffer.alloc(0)],
+  ] as const)('in %s of the machine, which may have lost what was written', async ([, boot], { rig }) => {
+    await rig.restart({ boot: Buffer.alloc(16, 1) });
+    const { ino, claims } = await writer(rig);
+    await rig.restart({ boot });
+    await rig.restart({ boot: Buffer.alloc(16, 1) });
+    await rig.restart({ boot });
+    const client = await back(rig);
+    await client.call(operations.SEQUENCE, []);
+    expect(client.flags).toBe(0);
+    expect(await reclaim(client, ino, claims)).toMatch(/RECLAIM_BAD|NO_GRACE/);
+    expect(rig.lab.fs.status().blocks).toMatchObject({ provisional: 0, quarantined: 0 });
+  });
+
   test('where the administrator said that it is dead', async ({ rig }) => {
     const { client: former, ino, claims } = await writer(rig);
     await writer(rig, { name: 'b', owner: 'other' });
