@@ -118,7 +118,8 @@ export class Generosity {
 
   /** Rule 5, but for quotas: bytes. */
   #room(): number {
-    const { free, provisional } = this.#server.fs.status().blocks;
+    const { free, provisional, total } = this.#server.fs.status().blocks;
+    if (free < total * serverLimits.scarceShare) return 0;
     const blocks = (free + provisional) * serverLimits.aheadShare - provisional;
     return blockDown(Math.max(0, blocks) * limits.blockSize);
   }

@@ -151,13 +151,16 @@ function unavailable(error: unknown, ino: number): StatusError | undefined {
 /**
  * The stateid of the layout, or undefined when the request came with an open (and so starts afresh, errata 3208). The
  * file must be open in a way that allows as much as the layout does.
- * @throws StatusError BAD_STATEID, OPENMODE
+ * @throws StatusError BAD_STATEID, ADMIN_REVOKED, OPENMODE
  */
 function checkState(request: LayoutRequest, mode: Iomode, { context, client }: SessionCall): StateId | undefined {
   const access = mode === iomode.rw ? 'write' : 'read';
   const open = context.opens.peek(request.stateid, client.id);
   if (open !== undefined && open.ino !== request.ino) {
     throw new StatusError('BAD_STATEID', `the open is of inode ${open.ino}, not ${request.ino}`);
+  }
+  if (client.revoked.has(request.stateid.other)) {
+    throw new StatusError('ADMIN_REVOKED', `the layout of client ${client.id} on inode ${request.ino} was revoked`);
   }
   if (open === undefined && !context.leases.table.holds(client.id, request.ino)) {
     throw new StatusError('BAD_STATEID', `client ${client.id} has no such open, and no layout on inode ${request.ino}`);

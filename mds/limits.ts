@@ -42,6 +42,8 @@ export const serverLimits = {
   aheadMax: 2 ** 27,
   /** Nobody is given more than was asked for when more than this part of what would be free is granted and not committed. */
   aheadShare: 1 / 4,
+  /** With less than this part of the device free, nobody is given more than was asked for. */
+  scarceShare: 1 / 8,
   /** What one grant takes beyond what was asked for, of what its quota, or the filesystem, leaves. */
   aheadQuotaShare: 1 / 16,
   /** Clients remembered to use a file in sequence; about 100 bytes each. Who is forgotten begins small again. */

@@ -178,6 +178,8 @@ describe('fencing', () => {
     expect(await client.statusOf(operations.LAYOUTGET, [ino, stateid, read, 0, block, 0, 64, false])).toBe(
       'ADMIN_REVOKED',
     );
+    const get = [ino, held.stateid, rw, 0, block, block, 64, false] as const;
+    expect(await client.statusOf(operations.LAYOUTGET, [...get])).toBe('ADMIN_REVOKED');
     expect(await client.statusOf(operations.LAYOUTRETURN, [1, ino, held.stateid, any, 0, Infinity, false])).toBe(
       'ADMIN_REVOKED',
     );
