@@ -18,6 +18,7 @@ export type Purpose =
  * - share: blocks become shared; reading them stays right, writing them would change both files.
  * - cache: what is read now is kept, so that nobody may go on writing it.
  * - close: the client holds for writing what it has closed.
+ * - space: the client holds for writing what it did not ask for, and others need the space.
  */
 export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolean {
   switch (purpose.kind) {
@@ -31,13 +32,14 @@ export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolea
     case 'cache':
       return mode === iomode.rw;
     case 'close':
+    case 'space':
       return client === purpose.client && mode === iomode.rw;
     case 'get':
       return client !== purpose.client && excludes(purpose.iomode, mode);
   }
 }
 
-const readersStay: ReadonlySet<BreakReason> = new Set(['extend', 'share', 'cache', 'close']);
+const readersStay: ReadonlySet<BreakReason> = new Set(['extend', 'share', 'cache', 'close', 'space']);
 
 /** The iomodes that can stand in the way of `purpose`, as a recall names them: no more than needed. */
 export function recalledIomode(purpose: Purpose): 2 | 3 {

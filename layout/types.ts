@@ -37,9 +37,10 @@ export type Refused = { readonly kind: 'refused'; readonly status: LayoutStatus;
 
 /**
  * Why an operation breaks layouts; fs/engine/leases.ts says what each means. `close`: a client has closed the file for the
- * last time, and its layouts for writing go with that (RFC 8881 §18.43.3, logr_return_on_close).
+ * last time, and its layouts for writing go with that (RFC 8881 §18.43.3, logr_return_on_close). `space`: others need what
+ * a client was granted for writing without having asked for it.
  */
-export type BreakReason = 'write' | 'remap' | 'unmap' | 'extend' | 'share' | 'cache' | 'close';
+export type BreakReason = 'write' | 'remap' | 'unmap' | 'extend' | 'share' | 'cache' | 'close' | 'space';
 
 export interface GetRequest {
   readonly client: number;

@@ -8,8 +8,10 @@
  * 3. For writing what the file has there already, and the whole file if that is small. It takes no space, but a
  *    fence puts all of it away, so that it counts like space.
  * 4. To who writes in sequence twice as much each time, holes too, up to the next huge page of the file.
- * 5. Space that nobody asked for is given out only while plenty is free: aheadShare and aheadQuotaShare of limits.ts.
+ * 5. Space that nobody asked for is given out only while plenty is free (aheadShare, aheadQuotaShare and scarceShare of
+ *    limits.ts), and asked back before anybody else goes without (SpareGrants).
  */
+import { extentState, type LayoutExtent } from '../fs/engine/leases.ts';
 import { limits } from '../fs/limits.ts';
 import { iomode } from '../layout/types.ts';
 import { blockDown, blockUp } from './blocks.ts';
@@ -24,6 +26,12 @@ type Server = Pick<Context, 'fs' | 'leases' | 'opens'>;
 interface Asker {
   readonly client: number;
   readonly ino: number;
+}
+
+/** What was granted. */
+interface Given {
+  readonly span: Span;
+  readonly extents: readonly LayoutExtent[];
 }
 
 export class Generosity {
@@ -45,8 +53,13 @@ export class Generosity {
     return this.#withoutOwn(wanted, asker, more);
   }
 
-  granted({ iomode: mode }: Wanted, { client, ino }: Asker, span: Span): void {
-    if (mode === iomode.rw) this.#sequences.granted(client, ino, span);
+  granted({ iomode: mode, wishEnd }: Wanted, { client, ino }: Asker, { span, extents }: Given): void {
+    if (mode !== iomode.rw) return;
+    this.#sequences.granted(client, ino, span);
+    const isSpare = extents.some(
+      ({ state, offset, length }) => state === extentState.invalid && offset + length > wishEnd,
+    );
+    if (isSpare) this.#server.leases.spare.add({ client, ino, start: wishEnd, end: span.end });
   }
 
   #isAlone({ iomode: mode }: Wanted, { client, ino }: Asker): boolean {

@@ -271,7 +271,7 @@ async function confirm(
     throw new StatusError('RECALLCONFLICT', `layouts on inode ${ino} were asked back meanwhile`);
   }
   counters.layoutsGranted++;
-  generosity.granted(wanted, { client: call.client.id, ino }, span);
+  generosity.granted(wanted, { client: call.client.id, ino }, { span, extents });
   leases.perform(result.actions);
   return { stateid: result.stateid, segment: result.segment, extents };
 }

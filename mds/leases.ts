@@ -21,6 +21,7 @@ import { Grace } from './grace.ts';
 import { IdleGrants } from './idle-grants.ts';
 import type { Log } from './log.ts';
 import type { BreakStatus } from './protocol/server-status.ts';
+import { SpareGrants } from './spare-grants.ts';
 
 type RecallAction = Extract<Action, { type: 'recall' }>;
 type ReleasedAction = Extract<Action, { type: 'released' }>;
@@ -41,6 +42,7 @@ interface Waiting extends BreakStatus {
 export class LayoutLeases implements Leases {
   readonly table: LayoutTable;
   readonly grace: Grace;
+  readonly spare = new SpareGrants();
   readonly #fs: Pick<Filesystem, 'layouts' | 'status'>;
   readonly #clock: Clock;
   readonly #counters: Counters;
@@ -98,6 +100,26 @@ export class LayoutLeases implements Leases {
     const done = this.awaitBreak(begun.breakId, { ino, offset, length, reason });
     this.perform(begun.actions);
     return { done, release: () => this.endBreak(begun.breakId) };
+  }
+
+  takeBackSpare(ino: number): Promise<void> | undefined {
+    if (this.#closed || this.#failed) return undefined;
+    return this.spare.takeBack(ino, ({ client, ino: of, start, end }) => {
+      return this.recallOwn(client, { ino: of, offset: start, length: end - start }, 'space');
+    });
+  }
+
+  /** Recalls what the client holds there for writing. Settles when nothing of it is left; undefined: there is nothing. */
+  recallOwn(
+    client: number,
+    range: ByteRange & { readonly ino: number },
+    reason: 'close' | 'space',
+  ): Promise<void> | undefined {
+    const begun = this.table.break(this.now, { ...range, reason, client });
+    if (begun === undefined) return undefined;
+    const done = this.awaitBreak(begun.breakId, { ...range, reason }).then(() => this.endBreak(begun.breakId));
+    this.perform(begun.actions);
+    return done;
   }
 
   /** Must be called before the actions that came with the break are performed. */

@@ -14,14 +14,11 @@ export function isReturnedOnClose(mode: Iomode): boolean {
 
 export class ReturnOnClose {
   readonly #opens: Pick<Opens, 'isOpen'>;
-  readonly #leases: Pick<LayoutLeases, 'now' | 'table' | 'awaitBreak' | 'endBreak' | 'perform'>;
+  readonly #leases: Pick<LayoutLeases, 'recallOwn'>;
   /** Under way, so that opening and closing again begins no second one. */
   readonly #recalling = new Set<string>();
 
-  constructor(
-    opens: Pick<Opens, 'isOpen'>,
-    leases: Pick<LayoutLeases, 'now' | 'table' | 'awaitBreak' | 'endBreak' | 'perform'>,
-  ) {
+  constructor(opens: Pick<Opens, 'isOpen'>, leases: Pick<LayoutLeases, 'recallOwn'>) {
     this.#opens = opens;
     this.#leases = leases;
   }
@@ -30,15 +27,9 @@ export class ReturnOnClose {
   closed(ino: number, client: number): void {
     const key = `${client}/${ino}`;
     if (this.#opens.isOpen(ino, client) || this.#recalling.has(key)) return;
-    const whole = { ino, offset: 0, length: Infinity, reason: 'close' } as const;
-    const begun = this.#leases.table.break(this.#leases.now, { ...whole, client });
-    if (begun === undefined) return;
+    const recalled = this.#leases.recallOwn(client, { ino, offset: 0, length: Infinity }, 'close');
+    if (recalled === undefined) return;
     this.#recalling.add(key);
-    const { breakId } = begun;
-    void this.#leases.awaitBreak(breakId, whole).then(() => {
-      this.#recalling.delete(key);
-      this.#leases.endBreak(breakId);
-    });
-    this.#leases.perform(begun.actions);
+    void recalled.then(() => this.#recalling.delete(key));
   }
 }

@@ -33,6 +33,11 @@ export interface LayoutBreak {
 export interface Leases {
   /** undefined: nothing in the way. Otherwise the recall has been decided and nothing was changed. */
   breakLayouts(ino: number, range: ByteRange, reason: BreakReason, client: number | undefined): LayoutBreak | undefined;
+  /**
+   * Something of inode `ino` needs space, or quota, that is used up: asks for what clients were granted on other files beyond
+   * what they had asked for. Settles when that is back, and never rejects. undefined: there is none.
+   */
+  takeBackSpare?(ino: number): Promise<void> | undefined;
 }
 
 /**

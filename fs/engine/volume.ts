@@ -277,6 +277,7 @@ export class Volume {
     if (this.#settles && this.shutdown === undefined) throw new Wait(this.group.sync());
     const leaving = this.#leaving();
     if (leaving !== undefined) throw new Wait(leaving);
+    this.#awaitSpare(ino);
     throw new FsError('ENOSPC', { ino, detail: 'no free blocks on the device' });
   }
 
@@ -331,10 +332,17 @@ export class Volume {
     );
   }
 
+  /** @throws Wait where clients give back what they did not ask for */
+  #awaitSpare(ino: number): void {
+    const spare = this.shutdown === undefined ? this.leases.takeBackSpare?.(ino) : undefined;
+    if (spare !== undefined) throw new Wait(spare);
+  }
+
   /** The quota is used up now. @throws Wait where files that go may make room, FsError EDQUOT */
   noQuota(inode: Pick<Inode, 'ino' | 'quota'>, of: 'blocks' | 'inodes'): never {
     const leaving = this.getsQuota(inode) ? this.#leaving() : undefined;
     if (leaving !== undefined) throw new Wait(leaving);
+    if (of === 'blocks') this.#awaitSpare(inode.ino);
     throw new FsError('EDQUOT', { ino: inode.ino, detail: `the quota of its directory tree has no ${of} left` });
   }
 

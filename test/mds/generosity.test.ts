@@ -267,4 +267,26 @@ describe('space that nobody asked for', () => {
     }
     expect(end).toBeGreaterThan(6 * mib);
   });
+
+  test('is asked back before anybody else goes without', async ({ rig }) => {
+    const client = await rig.client();
+    let file = await client.create('stream');
+    let end = 0;
+    for (let gets = 0; gets < 9; gets++) {
+      const granted = await wish(client, file, rw, end, mib);
+      file = { ...file, stateid: granted.layout };
+      end = granted.to;
+    }
+    const { free, provisional } = rig.lab.fs.status().blocks;
+    expect(provisional).toBeGreaterThan((64 * mib) / block);
+    const other = await client.create('other');
+    const needed = (free + provisional / 2) * block;
+    const growing = client.call(operations.FALLOCATE, [other.stateid, 0, 0, needed], 1);
+    const [recalled, ino, iomode, offset, length, changed] = await client.connection.recall();
+    expect([ino, iomode, offset + length, changed]).toEqual([file.ino, rw, end, false]);
+    expect(rig.server.status().breaks).toMatchObject([{ ino: file.ino, reason: 'space' }]);
+    await client.call(operations.LAYOUTRETURN, [1, ino, recalled, rw, offset, length, false]);
+    await growing;
+    expect(rig.lab.fs.status().blocks.provisional).toBe(offset / block);
+  });
 });

@@ -88,6 +88,7 @@ export class KernelCaches {
         const found = leases.breakLayouts(ino, range, reason, client);
         return found === undefined ? undefined : this.#noted(ino, spanOf(range), found);
       },
+      takeBackSpare: (ino: number) => leases.takeBackSpare?.(ino),
     };
     return this.#leases;
   }
