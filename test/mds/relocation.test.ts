@@ -28,7 +28,7 @@ async function evacuate(rig: Rig, by: RawClient, storage: number, blocks: number
   return rig.lab.fs.job()?.state;
 }
 
-const at = (rig: Rig, storage: number, length: number): string => {
+const bytesAt = (rig: Rig, storage: number, length: number): string => {
   const bytes = Buffer.alloc(length);
   rig.lab.fs.device.read(storage, bytes);
   return bytes.toString('latin1');
@@ -42,7 +42,7 @@ describe('an evacuation', () => {
     const holder = await Holder.of(client, ino, read, 0, 4 * block);
     const { blocks } = rig.lab.fs.status();
     const done = holder.through(evacuate(rig, by, storage, 1), async () => {
-      expect(at(rig, storage, block)).toBe('a'.repeat(block));
+      expect(bytesAt(rig, storage, block)).toBe('a'.repeat(block));
       expect(await placeOf(rig, ino, block)).toBe(storage);
       expect(rig.lab.fs.status().blocks).toMatchObject({ file: blocks.file, freeing: 0, quarantined: 0 });
     });
@@ -117,7 +117,7 @@ describe('an evacuation', () => {
     expect(holder.asked).toEqual([[3, 0, 2, true]]);
     const moved = await placeOf(rig, ino, 0);
     expect(moved).not.toBe(storage);
-    expect(at(rig, moved, 2 * block)).toBe('c'.repeat(2 * block));
+    expect(bytesAt(rig, moved, 2 * block)).toBe('c'.repeat(2 * block));
   });
 
   test('asks the holders of each file that maps the blocks, once', async ({ rig }) => {
