@@ -39,6 +39,8 @@ export class Client implements ReplyShare {
   creating: Session | 'never' | 'running' = 'never';
   /** Its record is in the store, or on its way there. */
   recorded: Promise<void> | undefined;
+  /** `Reach.record`, as it stands there. */
+  recordedProcess = '';
   /** Layout stateids that were revoked, as hex of `other`; not empty: the client is fenced. FREE_STATEID takes them out. */
   readonly revoked = new Set<string>();
   #deviceEpoch = 0;

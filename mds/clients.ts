@@ -68,7 +68,14 @@ export class Clients {
     this.#leaseMs = leaseMs;
     this.#boot = boot;
     this.#log = log;
-    this.past = new PastClients(fs, (client) => state.endFence(client), clock, boot, log);
+    this.past = new PastClients(
+      fs,
+      (client) => state.endFence(client),
+      (client) => this.#processGone(client),
+      clock,
+      boot,
+      log,
+    );
   }
 
   living(): Iterable<Client> {
@@ -218,6 +225,9 @@ export class Clients {
   async record(client: Client): Promise<void> {
     // Where nothing is ever written no block changes hands, and what a client still reaches does not matter.
     if (client.recorded === undefined && this.#fs.status().readOnly) return;
+    const process = client.reach.record;
+    if (client.recordedProcess !== process) client.recorded = undefined;
+    client.recordedProcess = process;
     client.recorded ??= this.#fs
       .putClient({
         clientId: client.id,
@@ -228,6 +238,7 @@ export class Clients {
         leaseMs: this.#leaseMs,
         ioMaxMs: client.introduction.ioMaxMs,
         boot: this.#boot,
+        process: Buffer.from(process),
       })
       .catch((error: unknown) => {
         client.recorded = undefined;

@@ -69,7 +69,14 @@ export class PastClients {
   readonly formerLeaseMs: number;
 
   /** `endFence` settles when no fence of the client is under way. */
-  constructor(fs: Filesystem, endFence: (client: number) => Promise<void>, clock: Clock, boot: Uint8Array, log: Log) {
+  constructor(
+    fs: Filesystem,
+    endFence: (client: number) => Promise<void>,
+    processGone: (client: number) => void,
+    clock: Clock,
+    boot: Uint8Array,
+    log: Log,
+  ) {
     this.#fs = fs;
     this.#endFence = endFence;
     this.#clock = clock;
@@ -79,7 +86,8 @@ export class PastClients {
     for (const record of records) {
       const { leaseMs, ioMaxMs } = record;
       // Its last renewal was before the start of this run.
-      const known = { reach: new Reach(null, () => {}), ioMaxMs, leaseEndsAt: clock.now() + leaseMs };
+      const reach = Reach.ofFormer(Buffer.from(record.process).toString(), () => processGone(record.clientId));
+      const known = { reach, ioMaxMs, leaseEndsAt: clock.now() + leaseMs };
       this.#past.set(record.clientId, incarnationOf(record, [], known));
     }
     const returning = records.filter(({ clientId }) => fs.layouts.granted(clientId).size > 0);
@@ -213,10 +221,16 @@ export class PastClients {
     if (this.#closed) return;
     for (const [id, past] of this.#past) {
       if (!this.#awaitsQuiet(id, past) || !this.#isQuiet(past)) continue;
-      this.release(id).catch((error: unknown) => {
-        this.#log.error({ client: id, error }, 'the quarantine of a client could not be released');
-      });
+      this.letGo(id);
     }
+  }
+
+  /** `release`, in the background. */
+  letGo(id: number): void {
+    if (this.#closed || this.#fs.status().readOnly) return;
+    this.release(id).catch((error: unknown) => {
+      this.#log.error({ client: id, error }, 'the quarantine of a client could not be released');
+    });
   }
 
   /** What the fence of one of them needs to know. */

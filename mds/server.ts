@@ -153,6 +153,8 @@ export class MetadataServer {
     fs.setLeases(leases);
     // Fences that the former run had begun.
     for (const id of clients.past.all.keys()) if (!clients.past.returning.has(id)) fences.cutOff(id);
+    // Nobody comes back for what a process had that is gone, and nobody reaches it.
+    for (const id of clients.past.gone()) if (clients.past.returning.has(id)) clients.past.letGo(id);
   }
 
   /**

@@ -49,6 +49,8 @@ const ownerMax = 1024;
 const verifierMax = 64;
 /** A UUID on Linux; other systems may have something else. */
 const bootMax = 64;
+/** A machine id, a boot id, a namespace and two numbers: about 120 characters. */
+const processMax = 256;
 const none = new Uint8Array(0);
 
 export function encodeInode(r: InodeRecord): Uint8Array {
@@ -185,7 +187,7 @@ export function decodeOrphan(key: Uint8Array, value: Uint8Array): OrphanRecord {
 }
 
 export function encodeClient(r: ClientRecord): Uint8Array {
-  writer.begin(7, r.owner.length + r.verifier.length + r.boot.length);
+  writer.begin(8, r.owner.length + r.verifier.length + r.boot.length + r.process.length);
   writer.bytes('owner', r.owner, ownerMax, 1);
   writer.bytes('verifier', r.verifier, verifierMax);
   writer.integer('since', r.since);
@@ -193,6 +195,7 @@ export function encodeClient(r: ClientRecord): Uint8Array {
   writer.integer('leaseMs', r.leaseMs, u32Max);
   writer.integer('ioMaxMs', r.ioMaxMs, u32Max);
   writer.bytes('boot', r.boot, bootMax);
+  writer.bytes('process', r.process, processMax);
   return writer.end();
 }
 
@@ -214,6 +217,7 @@ function readClient(clientId: number, f: Fields): ClientRecord {
     leaseMs: f.integer('leaseMs', u32Max, 0, 0),
     ioMaxMs: f.integer('ioMaxMs', u32Max, 0, u32Max),
     boot: f.bytes('boot', bootMax, 0, none),
+    process: f.bytes('process', processMax, 0, none),
   };
 }
 

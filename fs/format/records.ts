@@ -88,6 +88,8 @@ export interface ClientRecord {
   readonly ioMaxMs: number;
   /** The start of the server's machine that it was granted things in; empty: not known. */
   readonly boot: Uint8Array;
+  /** The process of this host that it is, in the words of the server; empty: not known. */
+  readonly process: Uint8Array;
 }
 
 /** `P` ino, fileBlock: blocks granted for writing, not yet part of the file. */

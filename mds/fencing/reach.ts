@@ -1,6 +1,7 @@
 import { processName } from '../protocol/process-name.ts';
 import { fencingLimits } from './limits.ts';
 import { PeerProcess } from './peer-process.ts';
+import { lookUp, processRecord } from './process-record.ts';
 
 /** A connection, as far as fencing looks at it. */
 export interface PeerConnection {
@@ -23,13 +24,31 @@ export class Reach {
   readonly #addresses = new Set<string>();
   #last: PeerConnection | undefined;
   #process: PeerProcess | undefined;
+  #record = '';
   #isElsewhere: boolean;
+  /** Of a client of a former run: it was gone when this one began. */
+  #wasGone = false;
 
   /** @param declared what the client says that its process is; null: its accesses are not those of one process. */
   constructor(declared: string | null, onGone: () => void) {
     this.#declared = declared ?? undefined;
     this.#isElsewhere = declared === null;
     this.#onGone = onGone;
+  }
+
+  /** From where a client of a former run came; `record` is what stands on record for it. */
+  static ofFormer(record: string, onGone: () => void): Reach {
+    const reach = new Reach(null, onGone);
+    const found = lookUp(record);
+    const process = typeof found === 'number' ? PeerProcess.open(found) : undefined;
+    // Its number may have become another's between the two looks.
+    const isSame = process !== undefined && lookUp(record) === found;
+    if (isSame) {
+      reach.#process = process;
+      process.onGone(onGone);
+    } else process?.close();
+    reach.#wasGone = found === 'gone';
+    return reach;
   }
 
   /** Each request of the client comes here with its connection. */
@@ -51,14 +70,20 @@ export class Reach {
     return this.#process;
   }
 
+  /** What `ofFormer` takes; empty: nothing can be told from processes. */
+  get record(): string {
+    return this.#record;
+  }
+
   /** The process is gone, and so are its mappings and all that it had begun. */
   get gone(): boolean {
-    return this.#process?.gone === true && [...this.#open].every((connection) => connection.closed);
+    return this.#wasGone || (this.#process?.gone === true && [...this.#open].every((connection) => connection.closed));
   }
 
   close(): void {
     this.#process?.close();
     this.#process = undefined;
+    this.#record = '';
     this.#isElsewhere = true;
   }
 
@@ -67,6 +92,7 @@ export class Reach {
       if (this.#process !== undefined) return;
       this.#process = PeerProcess.open(pid);
       this.#process?.onGone(this.#onGone);
+      this.#record = processRecord(pid);
       if (this.#process !== undefined) return;
     }
     this.close();

@@ -97,6 +97,7 @@ test('a crash on the way leaves what was granted on record, until all is put awa
     leaseMs: 0,
     ioMaxMs: 0,
     boot: new Uint8Array(),
+    process: new Uint8Array(0),
   });
   recorder.mark(1);
   await fs.layouts.quarantine(client, [{ ino, ...whole, access: 'write' }]);

@@ -372,6 +372,7 @@ test('clients and their numbers survive a mount; a number is never given twice',
     leaseMs: 0,
     ioMaxMs: 0,
     boot: new Uint8Array(),
+    process: new Uint8Array(0),
   };
   await lab.fs.putClient(record);
   await lab.fs.layouts.mapForRead(await makeFile(lab.vfs, 'granted'), { offset: 0, length: bs }, first);

@@ -440,6 +440,7 @@ test('a read-only mount refuses every change with EROFS and changes nothing', as
         leaseMs: 0,
         ioMaxMs: 0,
         boot: new Uint8Array(),
+        process: new Uint8Array(0),
       }),
   ];
   for (const change of changes) expect(await errnoOfCall(change), String(change)).toBe('EROFS');

@@ -144,6 +144,7 @@ test('removed at mount, its blocks stay out of reach of clients from before, who
     leaseMs: 0,
     ioMaxMs: 0,
     boot: new Uint8Array(),
+    process: new Uint8Array(0),
   });
   const { ino } = await orphan(lab.vfs);
   const extents = await lab.fs.layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, client);

@@ -365,6 +365,7 @@ describe('clients', () => {
       leaseMs: 0,
       ioMaxMs: 0,
       boot: new Uint8Array(),
+      process: new Uint8Array(0),
     });
     await layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, 3);
     await layouts.quarantine(3, [{ ino, offset: 0, length: 10 * bs, access: 'write' }]);

@@ -124,6 +124,7 @@ describe('nothing in a snapshot changes: EROFS', () => {
       leaseMs: 0,
       ioMaxMs: 0,
       boot: new Uint8Array(),
+      process: new Uint8Array(0),
     });
     const extents = await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     expect(extents.reduce((sum, { length }) => sum + length, 0)).toBe(4 * bs);
@@ -395,6 +396,7 @@ describe('a deleted snapshot', () => {
       leaseMs: 0,
       ioMaxMs: 0,
       boot: new Uint8Array(),
+      process: new Uint8Array(0),
     });
     await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     await vfs.setattr(file, { size: 0 }, root);

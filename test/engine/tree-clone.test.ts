@@ -197,6 +197,7 @@ test('what a client commits under the layout that is recalled is in the clone', 
       leaseMs: 0,
       ioMaxMs: 0,
       boot: new Uint8Array(),
+      process: new Uint8Array(0),
     });
     const [extent] = await lab.fs.layouts.mapForWrite(ino, { offset: 0, length: 2 * bs }, client);
     const held = leases.hold(ino, 0, 2 * bs, client);

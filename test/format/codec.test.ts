@@ -60,6 +60,7 @@ const clients: fc.Arbitrary<ClientRecord> = fc.record({
   leaseMs: fc.nat(0xffff_ffff),
   ioMaxMs: fc.nat(0xffff_ffff),
   boot: fc.uint8Array({ maxLength: 64 }),
+  process: fc.uint8Array({ maxLength: 256 }),
 });
 const provisional: fc.Arbitrary<ProvisionalRecord> = fc
   .tuple(blocks, safe)
@@ -207,9 +208,10 @@ describe('the bytes are those of docs/format.md', () => {
           leaseMs: 90,
           ioMaxMs: 7,
           boot: Uint8Array.of(5),
+          process: Uint8Array.of(9),
         }),
       ),
-    ).toBe('97c40107c4010801025a07c40105');
+    ).toBe('98c40107c4010801025a07c40105c40109');
     expect(hex(codec.encodeProvisional({ device: 0, block: 2, length: 3, clientId: 4 }))).toBe('9400020304');
     expect(hex(codec.encodeHold({ device: 0, length: 2, access: 'write', since: 3 }))).toBe('9400020103');
     const uuid = new Uint8Array(16).fill(0xab);
@@ -273,6 +275,7 @@ const decoders = [
       leaseMs: 0,
       ioMaxMs: 0,
       boot: new Uint8Array(),
+      process: none,
     }),
   ],
   [
