@@ -15,6 +15,7 @@ import {
   serverStatusFromWire,
   setAttrToWire,
 } from '../mds/protocol/index.ts';
+import { BulkReturn } from './bulk-return.ts';
 import { Devices } from './devices.ts';
 import { ClientError, withContext } from './errors.ts';
 import { ClientFile, type OperationOptions } from './file.ts';
@@ -67,6 +68,7 @@ export class Client {
   readonly #counters: Counters = newCounters();
   readonly #session: Session;
   readonly #devices: Devices;
+  readonly #bulk: BulkReturn;
   readonly #paths: Paths;
   readonly #opening: Opening;
   readonly #inodes = new Map<number, OpenInode>();
@@ -80,12 +82,19 @@ export class Client {
     this.counters = this.#counters;
     this.#closed = closed;
     this.#session = new Session(options, {
-      recall: (args) => {
+      recall: (recall) => {
         this.#counters.recalls += 1;
-        const reply = this.#inodes.get(args[1])?.recall(args) ?? 'nomatching';
+        const reply = this.#inodes.get(recall.ino)?.recall(recall) ?? 'nomatching';
         if (reply === 'delay') this.#counters.recallsDelayed += 1;
         return reply;
       },
+      recallAll: (kind, changed) => {
+        this.#counters.recalls += 1;
+        return this.#bulk.recalled(kind, changed);
+      },
+      recallAny: (keep) => this.#keepOnly(keep),
+      available: (ino) => this.#inodes.get(ino)?.available(),
+      devicesChanged: () => this.#devices.forget(),
       putOff: () => {
         this.#counters.recalls += 1;
         this.#counters.recallsDelayed += 1;
@@ -93,6 +102,7 @@ export class Client {
       flagged: (flags) => this.#flagged(flags),
       lost: (why) => {
         this.#devices.forget();
+        this.#bulk.forget();
         for (const inode of this.#inodes.values()) inode.loseSession(why);
       },
       reclaim: async (send) => {
@@ -105,6 +115,7 @@ export class Client {
       quiet: () => [...this.#inodes.values()].every((inode) => inode.quiet),
     });
     this.#devices = new Devices(this.#session, device);
+    this.#bulk = new BulkReturn(this.#session, this.#devices, () => this.#inodes.values());
     this.#paths = new Paths(this.#session);
     this.#opening = new Opening(this.#session, this.#paths);
   }
@@ -136,7 +147,12 @@ export class Client {
   #file(path: string, { open, attr }: Opened, truncated: boolean): ClientFile {
     let inode = this.#inodes.get(attr.ino);
     if (inode === undefined) {
-      const context = { session: this.#session, devices: this.#devices, counters: this.#counters };
+      const context = {
+        session: this.#session,
+        devices: this.#devices,
+        counters: this.#counters,
+        bulk: this.#bulk,
+      };
       inode = new OpenInode(attr.ino, attr.size, context);
       this.#inodes.set(attr.ino, inode);
     } else if (truncated) inode.data.doubtSize();
@@ -305,6 +321,29 @@ export class Client {
   }
 
   /**
+   * Asks layouts back: of one client, of a range of one file, or all. Settles when they are returned, or whoever did not
+   * return them in time is fenced. Takes uid 0, or that of the server.
+   */
+  async recall(
+    what:
+      | { readonly client: number }
+      | { readonly path: string; readonly offset?: number; readonly length?: number }
+      | 'everything',
+    options: OperationOptions = {},
+  ): Promise<void> {
+    const patient = { timeoutMs: clientLimits.recallTimeoutMs, ...options };
+    if (what === 'everything') await this.#session.call(operations.RECALL, [null, null, 0, Infinity], patient);
+    else if ('client' in what) await this.#session.call(operations.RECALL, [what.client, null, 0, Infinity], patient);
+    else {
+      const { path, offset = 0, length = Infinity } = what;
+      await this.#at('recall', path, async () => {
+        const { ino } = await this.#paths.find(path, true, options);
+        await this.#session.call(operations.RECALL, [null, ino, offset, length], patient);
+      });
+    }
+  }
+
+  /**
    * Starts long work on the filesystem and answers its number; `job` says how far it is. Takes uid 0 or that of
    * the server, or for one file the permission to write it.
    */
@@ -445,6 +484,13 @@ export class Client {
       // The flags stay up at the server: the next reply brings us here again.
       if (!(error instanceof ClientError)) throw error;
     }
+  }
+
+  /** The least recently used layouts go (RFC 8881 §20.6); what the program holds itself stays. */
+  #keepOnly(keep: number): void {
+    const held = [...this.#inodes.values()].filter((inode) => inode.hold.stateid !== undefined);
+    const oldestFirst = held.sort((a, b) => a.data.usedAt - b.data.usedAt);
+    for (const inode of oldestFirst.slice(0, Math.max(held.length - keep, 0))) inode.giveUpLayouts();
   }
 
   #stats(attr: Attr): Stats {

@@ -4,7 +4,7 @@ import { FsError } from '../fs/errors.ts';
 import { decodeSuperblock } from '../fs/format/superblock.ts';
 import { sameUuid, uuidToText } from '../fs/format/uuid.ts';
 import { limits } from '../fs/limits.ts';
-import { busAddressFromWire, operations } from '../mds/protocol/index.ts';
+import { busAddressFromWire, deviceChange, operations } from '../mds/protocol/index.ts';
 import type { DmaEngine } from './dma/engine.ts';
 import { openMmapEngine } from './dma/mmap.ts';
 import { ClientError, withContext } from './errors.ts';
@@ -79,6 +79,11 @@ export class Devices {
     return reach;
   }
 
+  /** Device ids of the server are kept here. */
+  get anyKnown(): boolean {
+    return this.#known.size > 0;
+  }
+
   /** Device ids end with the incarnation, and with a fence; the mapping itself stays. */
   forget(): void {
     this.#known.clear();
@@ -94,7 +99,7 @@ export class Devices {
   async #resolve(deviceId: string, wireId: Uint8Array): Promise<Reach> {
     const [uuid, path, kind, size, blockSize, accessWidth, address, generation, key] = await this.#session.call(
       operations.GETDEVICEINFO,
-      [wireId],
+      [wireId, 1 << deviceChange.delete],
     );
     const busAddress = busAddressFromWire(address);
     const info: DeviceInfo = {

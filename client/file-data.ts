@@ -59,11 +59,17 @@ export class FileData {
   #lastWrite = -1;
   #size: number;
   #sizeCurrent = false;
+  #usedAt = 0;
 
   constructor(lease: Lease, counters: Counters, size: number) {
     this.#lease = lease;
     this.#counters = counters;
     this.#size = size;
+  }
+
+  /** When it was last read or written directly, in bytes that the client had moved by then. */
+  get usedAt(): number {
+    return this.#usedAt;
   }
 
   /** Bytes, with what was written here and is not committed yet. */
@@ -142,6 +148,7 @@ export class FileData {
       done += count;
     }
     this.#counters.directBytesRead += done;
+    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
     return done;
   }
 
@@ -161,6 +168,7 @@ export class FileData {
     this.#lastWrite = Math.max(this.#lastWrite, position + length - 1);
     this.#size = Math.max(this.#size, position + length);
     this.#counters.directBytesWritten += length;
+    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
     return length;
   }
 

@@ -68,6 +68,11 @@ export class Grants {
     this.#contendedUntil = performance.now() + clientLimits.contentionHoldMs;
   }
 
+  /** What kept layouts from being had is over. */
+  available(): void {
+    this.#refused.clear();
+  }
+
   /** Makes `need` accessible directly. Answers undefined, or why it cannot be. @throws ClientError */
   acquire(open: OpenState, mode: Iomode, need: ByteRange): Promise<string | undefined> {
     return this.#next(() => this.#acquire(open, mode, need));

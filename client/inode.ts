@@ -1,6 +1,7 @@
 import type { Attr } from '../fs/vfs.ts';
 import { type Iomode, iomode, type RecallReply, type StateId } from '../layout/types.ts';
 import { attrFromWire, operations, setAttrToWire, stateIdFromWire } from '../mds/protocol/index.ts';
+import type { BulkReturn } from './bulk-return.ts';
 import type { Devices } from './devices.ts';
 import { ClientError, type ClientStatus } from './errors.ts';
 import { type Counters, FileData, type Uncommitted } from './file-data.ts';
@@ -11,13 +12,14 @@ import type { OpenState } from './open-state.ts';
 import { type ByteRange, everything, without } from './ranges.ts';
 import { joined, reclaimsOf, type SendReclaim } from './reclaim.ts';
 import { ServerIo } from './server-io.ts';
-import type { RecallArgs, Session } from './session.ts';
+import type { FileRecall, Session } from './session.ts';
 import { exactWindow } from './windows.ts';
 
 export interface InodeContext {
   readonly session: Session;
   readonly devices: Devices;
   readonly counters: Counters;
+  readonly bulk: Pick<BulkReturn, 'active' | 'reconsider'>;
 }
 
 /** A commit that failed so may be tried again; after any other its data is lost, but for what is reclaimed. */
@@ -55,6 +57,8 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   /** C5. */
   #unclaimed: Uncommitted | undefined;
   #failure: ClientError | undefined;
+  /** Recalls that the program's own layouts keep from being answered with all of their range. */
+  readonly #unfinished = new Set<{ readonly range: ByteRange; readonly mode: number }>();
 
   constructor(ino: number, size: number, context: InodeContext) {
     const { session, counters, devices } = context;
@@ -183,7 +187,11 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   async returnLayout(layout: HeldLayout, range: ByteRange): Promise<void> {
     const pieces = layout.within(range, iomode.any);
     this.#drop(layout, range);
-    for (const piece of pieces) await this.release(piece);
+    if (!this.#context.bulk.active) {
+      for (const piece of pieces) await this.release(piece);
+      await this.#finishRecalls();
+    }
+    this.#context.bulk.reconsider();
     await this.#freeRevoked();
     this.#context.session.reconsider();
   }
@@ -243,6 +251,19 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     for (const piece of without(range, held)) await this.hold.return(piece, mode);
   }
 
+  #holdsWithin(range: ByteRange, mode: number): boolean {
+    return [...this.#layouts].some((layout) => layout.within(range, mode).length > 0);
+  }
+
+  /** A recall ends with a return of all that it asked for, though the program gave the last of it back in pieces. */
+  async #finishRecalls(): Promise<void> {
+    for (const recall of this.#unfinished) {
+      if (this.#holdsWithin(recall.range, recall.mode)) continue;
+      this.#unfinished.delete(recall);
+      await this.hold.return(recall.range, recall.mode);
+    }
+  }
+
   /** One commit at a time, and none overtakes another. */
   #inLine<T>(work: () => Promise<T>): Promise<T> {
     const run = this.#commits.then(work);
@@ -275,7 +296,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   // What the server takes away.
 
   /** CB_LAYOUTRECALL. C1. */
-  recall([stateid, , mode, offset, length, changed]: RecallArgs): RecallReply {
+  recall({ stateid, iomode: mode, offset, length, changed }: FileRecall): RecallReply {
     const range = exactWindow({ offset, length });
     const order = this.hold.recalled(stateIdFromWire(stateid));
     if (order !== 'ok') return order;
@@ -285,13 +306,37 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     this.#grants.contended();
     // After the answer, which leaves in this turn.
     queueMicrotask(() => void this.#answerRecall(range, mode).finally(settled));
+    this.#notice(range, mode, changed);
+    return 'ok';
+  }
+
+  /** CB_LAYOUTRECALL of everything. C1. Answers what is to be called when all is returned. */
+  recallAll(changed: boolean): () => void {
+    const settled = this.hold.beginReturn();
+    this.data.cache.remove(everything);
+    this.data.doubtSize();
+    this.#grants.contended();
+    this.#notice(everything, iomode.any, changed);
+    return settled;
+  }
+
+  /** What was written becomes part of the file before all layouts go; what cannot is reported later (C4). */
+  async commitForReturn(): Promise<void> {
+    try {
+      await this.#commitBeforeReturn();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** The program hears that its layouts are asked back. */
+  #notice(range: ByteRange, mode: number, changed: boolean): void {
     for (const layout of this.#layouts) {
       for (const part of layout.within(range, mode)) {
         layout.emit('recall', { ...part, changed });
         if (layout.onRecall === 'return') this.#drop(layout, part);
       }
     }
-    return 'ok';
   }
 
   /**
@@ -303,9 +348,20 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     try {
       await this.#commitBeforeReturn();
       await this.#giveBack(range, mode);
+      if (this.#holdsWithin(range, mode)) this.#unfinished.add({ range, mode });
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** The server wants memory back: all that the library holds of this file goes. */
+  giveUpLayouts(): void {
+    this.release(everything).catch((error: unknown) => this.#fail(error));
+  }
+
+  /** A layout that was refused is to be had: it is asked for again with the next access. */
+  available(): void {
+    this.#grants.available();
   }
 
   /** Some state of this client was revoked: was ours? @throws ClientError of TEST_STATEID */
@@ -329,6 +385,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   #loseLayouts(why: ClientError): Uncommitted | undefined {
     const lost = this.data.takeUncommitted();
     this.hold.forget();
+    this.#unfinished.clear();
     this.data.cache.remove(everything);
     this.data.doubtSize();
     this.revokeLayouts(why);

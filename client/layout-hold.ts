@@ -8,7 +8,7 @@ import {
   status,
   wireLimits,
 } from '../mds/protocol/index.ts';
-import { ClientError } from './errors.ts';
+import { ClientError, type ClientStatus } from './errors.ts';
 import type { Counters } from './file-data.ts';
 import type { OpenState } from './open-state.ts';
 import type { ByteRange } from './ranges.ts';
@@ -23,6 +23,12 @@ export interface Grant {
   /** false: something was given back, recalled or revoked since the request, so some of it may be gone already. */
   intact(): boolean;
 }
+
+/**
+ * Gone at the server already, with the session or with a return that crossed this one; or about to go with all others, since
+ * everything is asked back (RECALLCONFLICT).
+ */
+const isReturnedAnyway: ReadonlySet<ClientStatus> = new Set(['BAD_STATEID', 'STATE_LOST', 'RECALLCONFLICT']);
 
 /**
  * The layout stateid of one file (RFC 8881 §12.5.2): one for all of its segments. It comes with the first LAYOUTGET, its
@@ -42,6 +48,11 @@ export class LayoutHold {
     this.#ino = ino;
     this.#session = session;
     this.#counters = counters;
+  }
+
+  /** A get or a return is on its way. */
+  get busy(): boolean {
+    return this.#getting > 0 || this.#returning > 0;
   }
 
   get stateid(): StateId | undefined {
@@ -141,8 +152,7 @@ export class LayoutHold {
       if (this.#state?.other !== used.other) return;
       this.#state = left === null ? undefined : newest(this.#state, stateIdFromWire(left));
     } catch (error) {
-      // Gone at the server already: with the session, or with a return that crossed this one.
-      if (error instanceof ClientError && (error.status === 'BAD_STATEID' || error.status === 'STATE_LOST')) return;
+      if (error instanceof ClientError && isReturnedAnyway.has(error.status)) return;
       throw error;
     }
   }

@@ -14,6 +14,8 @@ export const clientLimits = {
   callTimeoutMs: 180_000,
   /** A tree copy of 10⁶ files and more; a server that died is found out by its connection. */
   treeCopyTimeoutMs: 4 * 3_600_000,
+  /** Layouts asked back from somebody who returns them bit by bit: four times the longest lease. */
+  recallTimeoutMs: 4 * 3_600_000,
   /** Connecting and making a session at one address. */
   dialTimeoutMs: 10_000,
   /** What the client declares as its longest single DMA: 16 MiB at the slowest BAR seen (40 MB/s uncached) and a pause. */

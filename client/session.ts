@@ -13,7 +13,9 @@ import {
   operations,
   type ReferringCall,
   type RequestOf,
+  recallAnyLayouts,
   type StatusName,
+  type WireStateId,
 } from '../mds/protocol/index.ts';
 import { onAbort } from './abort.ts';
 import { Call, type CallOptions } from './call.ts';
@@ -28,7 +30,17 @@ import { clientLimits } from './limits.ts';
 import type { SendReclaim } from './reclaim.ts';
 import { isSessionGone, Requests } from './requests.ts';
 
-export type RecallArgs = RequestOf<typeof callbacks.CB_LAYOUTRECALL>;
+/** CB_LAYOUTRECALL of one file. */
+export interface FileRecall {
+  readonly ino: number;
+  readonly stateid: WireStateId;
+  readonly iomode: 1 | 2 | 3;
+  readonly offset: number;
+  readonly length: number;
+  readonly changed: boolean;
+}
+
+type RecallArgs = RequestOf<typeof callbacks.CB_LAYOUTRECALL>;
 
 export interface SessionOptions {
   readonly addresses: readonly Address[];
@@ -45,7 +57,15 @@ export interface SessionOptions {
 }
 
 export interface SessionEvents {
-  recall(args: RecallArgs): RecallReply;
+  recall(recall: FileRecall): RecallReply;
+  /** CB_LAYOUTRECALL of everything. */
+  recallAll(kind: 2 | 3, changed: boolean): RecallReply;
+  /** CB_RECALL_ANY: no more layouts than this are to be kept. */
+  recallAny(keep: number): void;
+  /** CB_RECALLABLE_OBJ_AVAIL: what was refused is to be had. */
+  available(ino: number): void;
+  /** CB_NOTIFY_DEVICEID: what is known of devices is out of date. */
+  devicesChanged(): void;
   /** A callback was answered DELAY, since replies that it refers to did not come. */
   putOff(): void;
   /** sr_status_flags of a reply, not 0 (RFC 8881 §18.46.3). */
@@ -392,9 +412,35 @@ export class Session {
   }
 
   #perform(number: number, args: unknown[]): StatusName {
-    if (number !== callbacks.CB_LAYOUTRECALL.number) return 'NOTSUPP';
-    if (!callbacks.CB_LAYOUTRECALL.isRequest(args)) return 'BADXDR';
-    return recallStatus[this.#events.recall(args)];
+    switch (number) {
+      case callbacks.CB_LAYOUTRECALL.number:
+        return callbacks.CB_LAYOUTRECALL.isRequest(args) ? this.#recall(args) : 'BADXDR';
+      case callbacks.CB_RECALL_ANY.number:
+        return callbacks.CB_RECALL_ANY.isRequest(args) ? this.#recallAny(args) : 'BADXDR';
+      case callbacks.CB_RECALLABLE_OBJ_AVAIL.number:
+        if (!callbacks.CB_RECALLABLE_OBJ_AVAIL.isRequest(args)) return 'BADXDR';
+        this.#events.available(args[0]);
+        return 'OK';
+      case callbacks.CB_NOTIFY_DEVICEID.number:
+        if (!callbacks.CB_NOTIFY_DEVICEID.isRequest(args)) return 'BADXDR';
+        this.#events.devicesChanged();
+        return 'OK';
+      default:
+        return 'NOTSUPP';
+    }
+  }
+
+  #recall([kind, ino, stateid, iomode, offset, length, changed]: RecallArgs): StatusName {
+    if (kind !== 1) return recallStatus[this.#events.recallAll(kind, changed)];
+    if (ino === null || stateid === null) return 'INVAL';
+    return recallStatus[this.#events.recall({ ino, stateid, iomode, offset, length, changed })];
+  }
+
+  /** Bits that mean nothing here are INVAL (RFC 8881 §20.6.3). */
+  #recallAny([keep, mask]: RequestOf<typeof callbacks.CB_RECALL_ANY>): StatusName {
+    if (mask !== recallAnyLayouts) return 'INVAL';
+    this.#events.recallAny(keep);
+    return 'OK';
   }
 
   #putOff(): StatusName {

@@ -297,6 +297,10 @@ export class Layouts implements LayoutTable {
     return (this.#registry.file(ino)?.holding(client)?.count ?? 0) > 0;
   }
 
+  hasState(client: number, ino: number): boolean {
+    return this.#registry.known(client, ino) !== undefined;
+  }
+
   held(most = Infinity): readonly HeldLayout[] {
     return this.#registry.held(most);
   }

@@ -279,6 +279,8 @@ export interface LayoutTable {
   holdsAny(client: number): boolean;
   /** Of this file; also what is only reserved, and what is revoked but not fenced yet. */
   holds(client: number, ino: number): boolean;
+  /** The client knows of a layout state on the file, though it may hold nothing and only be asked back still. */
+  hasState(client: number, ino: number): boolean;
   /** Of all clients: for lists, not for decisions. At most `most`. */
   held(most?: number): readonly HeldLayout[];
   /** Of one client, the oldest first. */

@@ -1,10 +1,20 @@
 /** The way from the server to a client: any session of it, over any connection of that (RFC 8881 §2.10.3.1). */
-import type { Action, RecallReply } from '../layout/types.ts';
+import {
+  type Action,
+  type BulkRecallAction,
+  type FileRecallAction,
+  iomode,
+  type RecallReply,
+} from '../layout/types.ts';
 import type { Client } from './client.ts';
 import { stateIdToWire } from './protocol/fields.ts';
-import type { Operation } from './protocol/operation.ts';
-import { callbacks } from './protocol/ops.ts';
+import type { Operation, RequestOf } from './protocol/operation.ts';
+import { callbacks, recallAnyLayouts, returnKind } from './protocol/ops.ts';
 import type { StatusName } from './protocol/status.ts';
+
+export type RecallAction = FileRecallAction | BulkRecallAction;
+/** CB_RECALLABLE_OBJ_AVAIL and CB_RECALL_ANY. */
+export type HintAction = Extract<Action, { type: 'available' | 'recall-any' }>;
 
 /** What a callback is about. */
 export interface Subject {
@@ -31,20 +41,34 @@ export async function callClient<A extends unknown[]>(
 }
 
 /** `unreachable`: nobody took it; the table sends it again, and the deadline of the recall stays. */
-export async function sendRecall(
-  client: Client | undefined,
-  { recallId, stateid, ino, iomode, offset, length, changed }: Extract<Action, { type: 'recall' }>,
-): Promise<RecallReply> {
-  const answer = await callClient(client, { key: `recall ${recallId}`, ino }, callbacks.CB_LAYOUTRECALL, [
-    stateIdToWire(stateid),
-    ino,
-    iomode,
-    offset,
-    length,
-    changed,
-  ]);
+export async function sendRecall(client: Client | undefined, action: RecallAction): Promise<RecallReply> {
+  const key = `recall ${action.recallId}`;
+  const answer =
+    action.type === 'recall'
+      ? await callClient(client, { key, ino: action.ino }, callbacks.CB_LAYOUTRECALL, fileRecall(action))
+      : await callClient(client, { key, ino: undefined }, callbacks.CB_LAYOUTRECALL, bulkRecall(action));
   // Anything that is not an answer to a recall counts as a state that the client does not know.
   return answer === undefined ? 'unreachable' : (recallReplies[answer] ?? 'bad-stateid');
+}
+
+function fileRecall(action: FileRecallAction): RequestOf<typeof callbacks.CB_LAYOUTRECALL> {
+  const { ino, stateid, iomode: mode, offset, length, changed } = action;
+  return [returnKind.file, ino, stateIdToWire(stateid), mode, offset, length, changed];
+}
+
+function bulkRecall({ kind, changed }: BulkRecallAction): RequestOf<typeof callbacks.CB_LAYOUTRECALL> {
+  return [kind, null, null, iomode.any, 0, Infinity, changed];
+}
+
+/** A hint that nothing depends on: it is sent once, whatever the client answers. */
+export function sendHint(client: Client | undefined, hint: HintAction): void {
+  if (hint.type === 'available') {
+    const subject = { key: `available ${hint.ino}`, ino: hint.ino };
+    void callClient(client, subject, callbacks.CB_RECALLABLE_OBJ_AVAIL, [hint.ino]);
+  } else {
+    const subject = { key: `keep ${hint.keep}`, ino: undefined };
+    void callClient(client, subject, callbacks.CB_RECALL_ANY, [hint.keep, recallAnyLayouts]);
+  }
 }
 
 const recallReplies: Partial<Record<StatusName, RecallReply>> = {

@@ -43,6 +43,10 @@ export class Client implements ReplyShare {
   recordedProcess = '';
   /** Layout stateids that were revoked, as hex of `other`; not empty: the client is fenced. FREE_STATEID takes them out. */
   readonly revoked = new Set<string>();
+  /** What it wants to hear of devices: bits 1 << deviceChange, as the last GETDEVICEINFO said. */
+  deviceChanges = 0;
+  /** Its device id from before, as long as it has not been told that it is void. */
+  voidDevice: Uint8Array | undefined;
   #deviceEpoch = 0;
   #deviceKey: Buffer = randomBytes(16);
 

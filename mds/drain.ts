@@ -3,19 +3,20 @@
  * wrote they commit first, since there is nobody to write it through afterwards. Who does not return is fenced when the recall's
  * deadline has passed, as always: what it can reach is put away, and on record for whoever serves the device next.
  */
+import { recallKind } from '../layout/types.ts';
 import type { Clock } from './clock.ts';
 import type { LayoutLeases } from './leases.ts';
 import { TryLater } from './protocol/status.ts';
 import { within } from './within.ts';
 
 export class Drain {
-  readonly #leases: Pick<LayoutLeases, 'now' | 'table' | 'awaitBreak' | 'endBreak' | 'perform'>;
+  readonly #leases: Pick<LayoutLeases, 'now' | 'table' | 'recallAll'>;
   readonly #clock: Clock;
   #begun = false;
   #isStopped = false;
   #stop: () => void = () => {};
 
-  constructor(leases: Pick<LayoutLeases, 'now' | 'table' | 'awaitBreak' | 'endBreak' | 'perform'>, clock: Clock) {
+  constructor(leases: Pick<LayoutLeases, 'now' | 'table' | 'recallAll'>, clock: Clock) {
     this.#leases = leases;
     this.#clock = clock;
   }
@@ -33,11 +34,11 @@ export class Drain {
     });
     const giveUpAt = this.#leases.now + ms;
     // What was reserved when it began is granted in between.
-    for (let held = this.#held(); held.size > 0; held = this.#held()) {
+    for (let held = this.#held(); held.length > 0; held = this.#held()) {
       const left = giveUpAt - this.#leases.now;
       if (left <= 0 || this.#isStopped) return false;
-      const broken = [...held].map((ino) => this.#recall(ino));
-      await within(Promise.race([Promise.all(broken).then(nothing), stopped]), left, this.#clock);
+      const returned = held.map((client) => this.#leases.recallAll(client, recallKind.all, false));
+      await within(Promise.race([Promise.all(returned).then(nothing), stopped]), left, this.#clock);
     }
     return true;
   }
@@ -48,18 +49,10 @@ export class Drain {
     this.#stop();
   }
 
-  #held(): ReadonlySet<number> {
-    return new Set(this.#leases.table.held().map(({ ino }) => ino));
-  }
-
-  async #recall(ino: number): Promise<void> {
-    const whole = { ino, offset: 0, length: Infinity, reason: 'remap' } as const;
-    const begun = this.#leases.table.break(this.#leases.now, { ...whole, client: undefined });
-    if (begun === undefined) return;
-    const broken = this.#leases.awaitBreak(begun.breakId, whole);
-    this.#leases.perform(begun.actions);
-    await broken;
-    this.#leases.endBreak(begun.breakId);
+  /** Clients that hold something. */
+  #held(): readonly number[] {
+    const { table } = this.#leases;
+    return table.holders().filter((client) => table.holdsAny(client));
   }
 }
 

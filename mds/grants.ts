@@ -162,7 +162,7 @@ function checkState(request: LayoutRequest, mode: Iomode, { context, client }: S
   if (client.revoked.has(request.stateid.other)) {
     throw new StatusError('ADMIN_REVOKED', `the layout of client ${client.id} on inode ${request.ino} was revoked`);
   }
-  if (open === undefined && !context.leases.table.holds(client.id, request.ino)) {
+  if (open === undefined && !context.leases.table.hasState(client.id, request.ino)) {
     throw new StatusError('BAD_STATEID', `client ${client.id} has no such open, and no layout on inode ${request.ino}`);
   }
   const allowed = open === undefined ? context.opens.hasOpen(access, request.ino, client.id) : open[access];
@@ -211,7 +211,9 @@ async function reserve(
       own = result.breakId;
       if (call.session.isFull || !(await within(broken, giveUpAt - leases.now, context))) break;
     }
-    throw new TryLater(`layouts of others on inode ${ino} are still out`, false);
+    const willSignal: boolean = own !== undefined && leases.giveUp(own, request.signal);
+    own = undefined;
+    throw new TryLater(`layouts of others on inode ${ino} are still out`, willSignal);
   } finally {
     if (own !== undefined) leases.endBreak(own);
   }
@@ -244,7 +246,7 @@ function trimmed(
   return { start: clearTo(start, wanted.start) === wanted.start ? start : wanted.start, end: clearEnd };
 }
 
-/** Nobody is told yet when there is a layout: to promise nothing is always right (RFC 8881 §18.43.3). */
+/** Nobody knows when there is room again: to promise nothing is always right (RFC 8881 §18.43.3). */
 function refusal({ status, detail }: Refused): StatusError {
   return status === 'LAYOUTTRYLATER' ? new TryLater(detail, false) : new StatusError(status, detail);
 }

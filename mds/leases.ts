@@ -12,8 +12,16 @@
 import type { Filesystem } from '../fs/engine/filesystem.ts';
 import type { BreakReason, ByteRange, FencedSegment, LayoutBreak, Leases } from '../fs/engine/leases.ts';
 import { FsError } from '../fs/errors.ts';
-import { type Action, iomode, type LayoutTable, type RecallReply, type Segment } from '../layout/types.ts';
+import {
+  type Action,
+  type BulkKind,
+  iomode,
+  type LayoutTable,
+  type RecallReply,
+  type Segment,
+} from '../layout/types.ts';
 import { wholeBlocks } from './blocks.ts';
+import type { HintAction, RecallAction } from './callbacks.ts';
 import type { Clock } from './clock.ts';
 import type { Counters } from './counters.ts';
 import type { Fences } from './fencing/fences.ts';
@@ -23,13 +31,16 @@ import type { Log } from './log.ts';
 import type { BreakStatus } from './protocol/server-status.ts';
 import { SpareGrants } from './spare-grants.ts';
 
-type RecallAction = Extract<Action, { type: 'recall' }>;
 type ReleasedAction = Extract<Action, { type: 'released' }>;
+type BulkEndedAction = Extract<Action, { type: 'bulk-ended' }>;
 type FenceAction = Extract<Action, { type: 'fence' }>;
 
 /** The way to the clients. */
 export interface RecallChannel {
   recall(action: RecallAction): Promise<RecallReply>;
+  hint(action: HintAction): void;
+  /** It was asked for everything, and holds nothing: its device ids are void. */
+  devicesVoid(client: number): void;
   /** Its layouts are revoked. */
   revoked(client: number): void;
 }
@@ -51,6 +62,8 @@ export class LayoutLeases implements Leases {
   readonly #fencing: Pick<Fences, 'begin' | 'beginFormer'>;
   readonly #breaks = new Map<number, Waiting>();
   readonly #fences = new Map<number, Promise<void>>();
+  /** Those who wait for the end of a bulk recall, by its number. */
+  readonly #bulks = new Map<number, (() => void)[]>();
   readonly #idle: IdleGrants;
   #armed: { readonly at: number; readonly cancel: () => void } | undefined;
   #closed = false;
@@ -129,6 +142,25 @@ export class LayoutLeases implements Leases {
     });
   }
 
+  /** The get that waits in this break is told to come later. Whether it will be told when. */
+  giveUp(breakId: number, signal: boolean): boolean {
+    this.#breaks.delete(breakId);
+    if (this.#closed) return false;
+    const { kept, actions } = this.table.giveUp(this.now, breakId, signal);
+    this.perform(actions);
+    return kept && signal;
+  }
+
+  /** Everything is asked back from the client; settles when it holds nothing, if need be by its fence, or the server closes. */
+  recallAll(client: number, kind: BulkKind, changed: boolean): Promise<void> {
+    const begun = this.table.recallAll(this.now, client, kind, changed);
+    if (begun === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#bulks.set(begun.recallId, [...(this.#bulks.get(begun.recallId) ?? []), resolve]);
+      this.perform(begun.actions);
+    });
+  }
+
   endBreak(breakId: number): void {
     this.#breaks.delete(breakId);
     if (!this.#closed) this.perform(this.table.endBreak(this.now, breakId));
@@ -136,10 +168,27 @@ export class LayoutLeases implements Leases {
 
   perform(actions: readonly Action[]): void {
     for (const action of actions) {
-      if (action.type === 'recall') void this.#recall(action);
-      else if (action.type === 'fence') this.#beginFence(action);
-      else if (action.type === 'released') this.#letGo(action);
-      else if (action.type === 'broken') this.#wake(action.breakId);
+      switch (action.type) {
+        case 'recall':
+        case 'bulk-recall':
+          void this.#recall(action);
+          break;
+        case 'fence':
+          this.#beginFence(action);
+          break;
+        case 'released':
+          this.#letGo(action);
+          break;
+        case 'broken':
+          this.#wake(action.breakId);
+          break;
+        case 'bulk-ended':
+          this.#bulkEnded(action);
+          break;
+        case 'available':
+        case 'recall-any':
+          this.#channel.hint(action);
+      }
     }
     this.#arm();
   }
@@ -227,7 +276,15 @@ export class LayoutLeases implements Leases {
 
   #wakeAll(): void {
     for (const breakId of this.#breaks.keys()) this.#wake(breakId);
+    for (const waiting of this.#bulks.values()) for (const wake of waiting) wake();
+    this.#bulks.clear();
     this.grace.wakeAll();
+  }
+
+  #bulkEnded({ client, recallId }: BulkEndedAction): void {
+    this.#channel.devicesVoid(client);
+    for (const wake of this.#bulks.get(recallId) ?? []) wake();
+    this.#bulks.delete(recallId);
   }
 
   #letGo({ client, ino, segments }: ReleasedAction): void {

@@ -8,12 +8,13 @@ import type { Filesystem } from '../fs/engine/filesystem.ts';
 import { assert } from '../fs/errors.ts';
 import { Layouts } from '../layout/layouts.ts';
 import { bootId } from './boot.ts';
-import { sendRecall } from './callbacks.ts';
+import { sendHint, sendRecall } from './callbacks.ts';
 import { Clients } from './clients.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Connection, type ConnectionEvents } from './connection.ts';
 import type { Context } from './context.ts';
 import { newCounters } from './counters.ts';
+import { tellOfVoidDevices, voidDevices } from './devices.ts';
 import { answerRequest } from './dispatch.ts';
 import { Drain } from './drain.ts';
 import { Fences } from './fencing/fences.ts';
@@ -46,6 +47,8 @@ export interface MetadataServerOptions {
   readonly fencing?: FencingOptions;
   /** Which start of the machine this is: what clients wrote and had not committed is only reclaimed in the same one. */
   readonly boot?: Uint8Array;
+  /** Segments of all clients from which on those that hold most are asked to keep fewer; for tests. */
+  readonly segmentsHighMark?: number;
   readonly clock?: Clock;
   readonly log?: Log;
 }
@@ -85,7 +88,7 @@ export class MetadataServer {
       recallDeadlineMs: this.#recallDeadlineMs,
       newOther,
       segmentsPerClientMax: serverLimits.segmentsPerClientMax,
-      segmentsHighMark: serverLimits.segmentsHighMark,
+      segmentsHighMark: options.segmentsHighMark ?? serverLimits.segmentsHighMark,
       segmentsMax: serverLimits.segmentsMax,
     });
     const opens = new Opens(fs.vfs, newOther);
@@ -98,10 +101,18 @@ export class MetadataServer {
       fs,
       {
         recall: (action) => sendRecall(clients.find(action.client), action),
+        hint: (action) => sendHint(clients.find(action.client), action),
+        devicesVoid: (id) => {
+          const client = clients.find(id);
+          if (client === undefined) return;
+          voidDevices(client, fs.generation);
+          tellOfVoidDevices(client, table.heldBy(id));
+        },
         revoked: (id) => {
           const client = clients.find(id);
-          for (const { stateid } of table.heldBy(id)) client?.revoked.add(stateid.other);
-          client?.renewDevices();
+          if (client === undefined) return;
+          for (const { stateid } of table.heldBy(id)) client.revoked.add(stateid.other);
+          voidDevices(client, fs.generation);
         },
       },
       fences,

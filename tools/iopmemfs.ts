@@ -10,6 +10,7 @@ import { evacuateCommand } from './commands/evacuate.ts';
 import { mapCommand } from './commands/map.ts';
 import { mountCommand, mountExit } from './commands/mount.ts';
 import { quotaCommand } from './commands/quota.ts';
+import { recallCommand } from './commands/recall.ts';
 import { resizeCommand } from './commands/resize.ts';
 import { serveCommand } from './commands/serve.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
@@ -34,6 +35,7 @@ const command = new Command('iopmemfs')
   .addCommand(quotaCommand())
   .addCommand(tuneCommand())
   .addCommand(clientCommand())
+  .addCommand(recallCommand())
   .addCommand(defragmentCommand())
   .addCommand(evacuateCommand())
   .addCommand(resizeCommand())

@@ -1,9 +1,11 @@
 /** The filesystem as a whole. */
 
+import type { ByteRange } from '../../fs/engine/leases.ts';
 import { nameFromBytes } from '../../fs/name.ts';
 import type { MappedExtent } from '../../fs/vfs.ts';
+import { recallKind } from '../../layout/types.ts';
 import { requireAdministrator } from '../administrator.ts';
-import { inSession, onConnection, type Service } from '../context.ts';
+import { type Context, inSession, onConnection, type Service } from '../context.ts';
 import { attrToWire, busAddressToWire } from '../protocol/fields.ts';
 import { wireLimits } from '../protocol/limits.ts';
 import type { ReplyOf } from '../protocol/operation.ts';
@@ -42,6 +44,16 @@ export const adminServices: readonly Service[] = [
     return [evicted];
   }),
 
+  inSession(operations.RECALL, async ([clientId, ino, offset, length], { context, caller }) => {
+    requireAdministrator(caller);
+    if (clientId !== null && ino !== null) throw new StatusError('INVAL', 'a client or an inode, not both', 'EINVAL');
+    if (clientId !== null && context.clients.find(clientId) === undefined)
+      throw new StatusError('NOENT', `client ${clientId} is not known`);
+    if (ino === null) await recallClients(clientId, context);
+    else await recallFile(ino, { offset, length }, context);
+    return [];
+  }),
+
   inSession(operations.STATFS, async ([ino], { context }) => {
     const s = await context.fs.vfs.statfs(ino ?? undefined);
     return [s.blockSize, s.blocks, s.blocksFree, s.blocksAvailable, s.files, s.filesFree, s.nameMax];
@@ -52,6 +64,18 @@ export const adminServices: readonly Service[] = [
     return [];
   }),
 ];
+
+/** What one client holds, or everybody; settles when nothing of that is held, if need be by fences. */
+async function recallClients(client: number | null, { leases }: Context): Promise<void> {
+  const asked = client === null ? leases.table.holders() : [client];
+  await Promise.all(asked.map((id) => leases.recallAll(id, recallKind.all, false)));
+}
+
+async function recallFile(ino: number, range: ByteRange, { leases }: Context): Promise<void> {
+  const broken = leases.breakLayouts(ino, range, 'write', undefined);
+  await broken?.done;
+  broken?.release();
+}
 
 function extentToWire(extent: MappedExtent): ReplyOf<typeof operations.MAP>[0][number] {
   return [

@@ -4,6 +4,7 @@ import type { BulkKind, StateId } from '../../layout/types.ts';
 import { isOfWholeBlocks } from '../blocks.ts';
 import { inSession, type Service, type SessionCall } from '../context.ts';
 import { deviceIdOf } from '../device-id.ts';
+import { theDevice } from '../devices.ts';
 import { grantLayout } from '../grants.ts';
 import { busAddressToWire, stateIdFromWire, stateIdToWire, type WireTime } from '../protocol/fields.ts';
 import type { ReplyOf } from '../protocol/operation.ts';
@@ -11,9 +12,6 @@ import { operations, returnKind } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
 import { reclaimCommit, requireReclaimed, returnFormer } from '../reclaim.ts';
 import { isReturnedOnClose } from '../return-on-close.ts';
-
-/** A filesystem has one device today; extents name it by this index. */
-const theDevice = 0;
 
 export const layoutServices: readonly Service[] = [
   inSession(operations.LAYOUTGET, async (args, call) => {
@@ -74,11 +72,12 @@ export const layoutServices: readonly Service[] = [
     return [left === undefined ? null : stateIdToWire(left)];
   }),
 
-  inSession(operations.GETDEVICEINFO, ([deviceId], { context, client }) => {
+  inSession(operations.GETDEVICEINFO, ([deviceId, notify], { context, client }) => {
     const { fs } = context;
     const current = deviceIdOf(fs.generation, client, theDevice);
     if (Buffer.compare(deviceId, current) !== 0) throw new StatusError('NOENT', 'no such device, or its id is void');
     const { device } = fs;
+    client.deviceChanges = notify;
     return [
       Buffer.from(fs.uuid.replaceAll('-', ''), 'hex'),
       device.path,

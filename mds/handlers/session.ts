@@ -1,5 +1,8 @@
 /** Clients and sessions: RFC 8881 §18.34 to §18.38, §18.46, §18.50, §18.51. */
+import { seqidAge } from '../../layout/stateid.ts';
+import type { StateId } from '../../layout/types.ts';
 import { inSession, onConnection, type Service, type SessionCall } from '../context.ts';
+import { tellOfVoidDevices } from '../devices.ts';
 import { stateIdFromWire, type WireStateId } from '../protocol/fields.ts';
 import { wireLimits } from '../protocol/limits.ts';
 import { exchangeFlag, operations } from '../protocol/ops.ts';
@@ -49,10 +52,13 @@ export const sessionServices: readonly Service[] = [
     return [];
   }),
 
-  inSession(operations.TEST_STATEID, ([stateids], call) => [stateids.map((wire) => status[stateOf(wire, call)])]),
+  inSession(operations.TEST_STATEID, ([stateids], call) => {
+    const layouts = layoutsOnce(call);
+    return [stateids.map((wire) => status[stateOf(wire, call, layouts)])];
+  }),
 
   inSession(operations.FREE_STATEID, async ([wire], call) => {
-    const state = stateOf(wire, call);
+    const state = stateOf(wire, call, layoutsOnce(call));
     if (state === 'BAD_STATEID') throw new StatusError(state, `client ${call.client.id} has no such state`);
     if (state !== 'ADMIN_REVOKED') throw new StatusError('LOCKS_HELD', 'the state is in use: close or return it');
     await freeRevoked(stateIdFromWire(wire).other, call);
@@ -60,13 +66,26 @@ export const sessionServices: readonly Service[] = [
   }),
 ];
 
-function stateOf(wire: WireStateId, { context, client }: SessionCall): StatusName {
+type LayoutStates = ReadonlyMap<string, StateId>;
+
+/** One look for all stateids of a request, and none where they are of opens. */
+function layoutsOnce({ context, client }: SessionCall): () => LayoutStates {
+  let states: LayoutStates | undefined;
+  return () => {
+    states ??= new Map(context.leases.table.heldBy(client.id).map(({ stateid }) => [stateid.other, stateid]));
+    return states;
+  };
+}
+
+/** `layouts`: those of the client by the `other` of their states. */
+function stateOf(wire: WireStateId, { context, client }: SessionCall, layouts: () => LayoutStates): StatusName {
   const stateid = stateIdFromWire(wire);
   if (client.revoked.has(stateid.other)) return 'ADMIN_REVOKED';
   if (context.opens.peek(stateid, client.id) !== undefined) return 'OK';
-  const layout = context.leases.table.heldBy(client.id).find((held) => held.stateid.other === stateid.other);
-  if (layout === undefined || stateid.seqid > layout.stateid.seqid) return 'BAD_STATEID';
-  return stateid.seqid < layout.stateid.seqid ? 'OLD_STATEID' : 'OK';
+  const held = layouts().get(stateid.other);
+  const age = held === undefined ? undefined : seqidAge(held.seqid, stateid.seqid);
+  if (age === undefined) return 'BAD_STATEID';
+  return age > 0 ? 'OLD_STATEID' : 'OK';
 }
 
 /**
@@ -83,6 +102,7 @@ async function freeRevoked(other: string, { context, client }: SessionCall): Pro
     await fences.end(client.id);
     await context.fs.layouts.releaseQuarantine(client.id);
     context.leases.table.forgetClient(client.id);
+    tellOfVoidDevices(client, context.leases.table.heldBy(client.id));
   }
   client.revoked.delete(other);
   context.leases.table.freeState(client.id, other);

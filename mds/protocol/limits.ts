@@ -53,4 +53,6 @@ export const wireLimits = {
   statusErrorMax: 256,
   /** Fencing providers. */
   statusProvidersMax: 16,
+  /** Changes of devices in one callback; a filesystem has one device, whose id changes with a fence. */
+  deviceChangesMax: 16,
 } as const;

@@ -80,8 +80,15 @@ export const fallocateModes = [
 export const seekWhences = ['data', 'hole'] as const;
 const index = (list: readonly string[]) => Type.Integer({ minimum: 0, maximum: list.length - 1 });
 
-/** layoutreturn_type4 of RFC 8881 §3.3.22. */
+/** layoutreturn_type4 and layoutrecall_type4 of RFC 8881 §3.3.22, §20.3.1. */
 export const returnKind = { file: 1, fsid: 2, all: 3 } as const;
+const ReturnKind = Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3)]);
+const Iomode = Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3)]);
+
+/** notify_deviceid_type4 of RFC 8881 §20.12. GETDEVICEINFO's `notify` has the bit 1 << type of each that is wanted. */
+export const deviceChange = { change: 1, delete: 2 } as const;
+/** RCA4_TYPE_MASK_OTHER_LAYOUT_MIN of RFC 8881 §20.6: layouts of a private type. */
+export const recallAnyLayouts = 1 << 12;
 
 const XattrName = bytes(1, wireLimits.nameMax);
 /** offset, length in bytes of the file. */
@@ -262,23 +269,15 @@ export const operations = {
   LAYOUTRETURN: operation(
     'LAYOUTRETURN',
     51,
-    [
-      Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3)]),
-      orNull(Ino),
-      orNull(WireStateId),
-      U32,
-      U53,
-      Length,
-      Type.Boolean(),
-    ],
+    [ReturnKind, orNull(Ino), orNull(WireStateId), U32, U53, Length, Type.Boolean()],
     [orNull(WireStateId)],
   ),
-  /** device → uuid of the filesystem on it, path on the server's host, kind, size in bytes, block size, access width,
+  /** device, changes to be told of (bits 1 << deviceChange; the last request counts, 0: none) → uuid of the filesystem on it, path on the server's host, kind, size in bytes, block size, access width,
    *  bus address of byte 0 (0: none), generation, key of this client */
   GETDEVICEINFO: operation(
     'GETDEVICEINFO',
     47,
-    [DeviceId],
+    [DeviceId, U32],
     [Uuid, Text, Text, U53, U32, U32, BusAddress, U53, bytes(16, 16)],
     idempotent,
   ),
@@ -308,6 +307,8 @@ export const operations = {
     [Type.Union([U53, bytes(1, wireLimits.ownerMax)])],
     [Type.Array(U53, { maxItems: wireLimits.evictedMax })],
   ),
+  /** client or null (all), inode or null (all that they hold), offset, length: layouts are asked back (uid 0) */
+  RECALL: operation('RECALL', 20007, [orNull(U53), orNull(Ino), U53, Length], []),
   /** hundredths of a percent of the blocks that are kept for root, or null: as it is */
   TUNE: operation('TUNE', 20013, [orNull(U32)], []),
   /** directory, most bytes, most inodes (0: no limit) → in force, inodes counted so far: if not, ask again */
@@ -338,11 +339,29 @@ export type OperationName = keyof typeof operations;
 
 /** What the server asks of a client, over a connection of its session. Answered by a status alone. */
 export const callbacks = {
-  /** layout stateid, ino, iomode (3: any), offset, length, changed: the blocks are about to move (RFC 8881 §20.3) */
+  /**
+   * kind (returnKind); for `file`: ino, layout stateid, iomode (3: any), offset, length; otherwise null, null, 3, 0, max;
+   * changed: the blocks are about to move (RFC 8881 §20.3)
+   */
   CB_LAYOUTRECALL: operation(
     'CB_LAYOUTRECALL',
     5,
-    [WireStateId, Ino, Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3)]), U53, Length, Type.Boolean()],
+    [ReturnKind, orNull(Ino), orNull(WireStateId), Iomode, U53, Length, Type.Boolean()],
+    [],
+  ),
+  /** layouts to keep at most, mask of what is meant: bit 12, layouts (RFC 8881 §20.6) */
+  CB_RECALL_ANY: operation('CB_RECALL_ANY', 8, [U32, U32], []),
+  /** ino: the layout that was refused is to be had (RFC 8881 §20.7) */
+  CB_RECALLABLE_OBJ_AVAIL: operation('CB_RECALLABLE_OBJ_AVAIL', 9, [Ino], []),
+  /** what happened to devices: type (deviceChange), device, at once (RFC 8881 §20.12) */
+  CB_NOTIFY_DEVICEID: operation(
+    'CB_NOTIFY_DEVICEID',
+    14,
+    [
+      Type.Array(Type.Tuple([Type.Union([Type.Literal(1), Type.Literal(2)]), DeviceId, Type.Boolean()]), {
+        maxItems: wireLimits.deviceChangesMax,
+      }),
+    ],
     [],
   ),
 } as const;

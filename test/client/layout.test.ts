@@ -300,7 +300,7 @@ describe('a recall', () => {
     };
     rig.wire.toClient = (frame) => {
       if (frame[0] === frameKind.callback && frame[6] === callbacks.CB_LAYOUTRECALL.number) {
-        const [stateid] = frame[7];
+        const [, , stateid] = frame[7];
         if (Array.isArray(stateid)) stateid[1] = Buffer.alloc(12, 7);
       }
       return 'pass';

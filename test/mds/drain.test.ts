@@ -2,6 +2,7 @@
 import { expect } from 'vitest';
 import { operations } from '../../mds/protocol/ops.ts';
 import { Holder } from './holder.ts';
+import { allRecalled, asked, returnAll } from './other-callbacks.ts';
 import { block } from './recall-table.ts';
 import { leaseMs } from './rig.ts';
 import { test } from './rig-test.ts';
@@ -14,16 +15,17 @@ test('all layouts are asked back, what was written is committed first, and nothi
   const [writer, reader] = [await rig.client({ owner: 'w' }), await rig.client({ owner: 'r' })];
   const one = await writer.create('one', Buffer.alloc(2 * block, 'a'));
   const two = await writer.create('two', Buffer.alloc(2 * block, 'b'));
-  const writing = await Holder.of(writer, one.ino, rw, 0, 4 * block);
-  const reading = await Holder.of(reader, two.ino, read, 0, 2 * block);
+  const held = await writer.layout(one.ino, one.stateid, rw, 0, 4 * block);
+  await reader.layout(two.ino, await reader.open(two.ino), read, 0, 2 * block);
+  const [writing, reading] = [asked(writer), asked(reader)];
 
   const drained = rig.server.drain();
-  await Promise.all([
-    writing.through(drained, (recall) => writing.commit(recall, 2 * block, block, 3 * block - 1)),
-    reading.through(drained),
-  ]);
+  expect([await writing.next(0), await reading.next(0)]).toEqual([allRecalled, allRecalled]);
+  const written = [[2 * block, block]] satisfies [number, number][];
+  await writer.call(operations.LAYOUTCOMMIT, [one.ino, held.stateid, written, 3 * block - 1, null, null], 1);
+  expect([await returnAll(writer), await returnAll(reader)]).toEqual(['OK', 'OK']);
   expect(await drained).toBe(true);
-  expect([writing.asked, reading.asked]).toEqual([[[3, 0, 4, false]], [[3, 0, 2, false]]]);
+  expect([writing.all.length, reading.all.length]).toEqual([1, 1]);
   expect(rig.server.status().layouts).toEqual([]);
 
   await rig.restart();
@@ -53,8 +55,9 @@ test('who does not return is fenced at its deadline: what it can reach is put aw
   const client = await rig.client({ owner: 'c' });
   const { ino, stateid } = await client.create('f', Buffer.alloc(2 * block, 'a'));
   const { extents } = await client.layout(ino, stateid, rw, 0, 2 * block);
+  const { next } = asked(client);
   const drained = rig.server.drain();
-  await client.connection.recall();
+  await next(0);
   // It is there, and says nothing about its layout.
   rig.clock.advance(leaseMs - 1);
   await client.call(operations.SEQUENCE, []);
@@ -76,8 +79,9 @@ test('cut short it leaves what is out on record, and the next run waits for it',
   const { ino, stateid } = await client.create('f', Buffer.alloc(2 * block, 'a'));
   await client.layout(ino, stateid, rw, 0, 2 * block);
   const hurry = new AbortController();
+  const { next } = asked(client);
   const drained = rig.server.drain(hurry.signal);
-  await client.connection.recall();
+  await next(0);
   hurry.abort();
   expect(await drained).toBe(false);
   expect(rig.lab.fs.quarantined().size).toBe(0);

@@ -28,7 +28,7 @@ describe('granting', () => {
     const layout = await client.layout(ino, stateid, rw, 0, 2 * block);
     const [state, , , device, storage] = layout.extents[0] ?? [];
     expect(state).toBe(2);
-    const [, path, , size] = await client.call(operations.GETDEVICEINFO, [device ?? new Uint8Array(16)]);
+    const [, path, , size] = await client.call(operations.GETDEVICEINFO, [device ?? new Uint8Array(16), 0]);
     expect([path, size]).toEqual([rig.lab.fs.device.path, rig.lab.fs.device.size]);
     rig.lab.fs.device.write(storage ?? 0, Buffer.alloc(2 * block, 9));
     expect(
@@ -199,14 +199,14 @@ describe('fencing', () => {
     await client.call(operations.SEQUENCE, []);
     rig.clock.advance(leaseMs / 2);
     await truncated;
-    expect(await client.statusOf(operations.GETDEVICEINFO, [oldDevice])).toBe('NOENT');
+    expect(await client.statusOf(operations.GETDEVICEINFO, [oldDevice, 0])).toBe('NOENT');
     await client.call(operations.FREE_STATEID, [held.stateid]);
     await client.call(operations.SEQUENCE, []);
     expect(client.flags).toBe(0);
     expect(rig.lab.fs.quarantined().size).toBe(0);
-    expect(await client.statusOf(operations.GETDEVICEINFO, [oldDevice])).toBe('NOENT');
+    expect(await client.statusOf(operations.GETDEVICEINFO, [oldDevice, 0])).toBe('NOENT');
     const again = await client.layout(ino, stateid, read, 0, block);
-    await client.call(operations.GETDEVICEINFO, [again.extents[0]?.[3] ?? new Uint8Array(16)]);
+    await client.call(operations.GETDEVICEINFO, [again.extents[0]?.[3] ?? new Uint8Array(16), 0]);
     expect(await client.statusOf(operations.FREE_STATEID, [again.stateid])).toBe('LOCKS_HELD');
     expect(await client.statusOf(operations.FREE_STATEID, [held.stateid])).toBe('BAD_STATEID');
   });

@@ -14,7 +14,17 @@ import type { Operation, RequestOf } from '../../mds/protocol/operation.ts';
 import { callbacks, exchangeFlag, operations } from '../../mds/protocol/ops.ts';
 import { type StatusName, status, statusName } from '../../mds/protocol/status.ts';
 
-export type Recall = RequestOf<typeof callbacks.CB_LAYOUTRECALL>;
+type RecallArgs = RequestOf<typeof callbacks.CB_LAYOUTRECALL>;
+type WireStateId = RequestOf<typeof operations.CLOSE>[0];
+/** CB_LAYOUTRECALL of a file. */
+export type Recall = [
+  stateid: WireStateId,
+  ino: number,
+  iomode: 1 | 2 | 3,
+  offset: number,
+  length: number,
+  changed: boolean,
+];
 
 export class CallFailed extends Error {
   readonly status: string;
@@ -34,6 +44,8 @@ export class RawConnection {
   onRecall: ((recall: Recall) => StatusName) | undefined;
   /** Every callback that came, as it came. */
   readonly callbacks: CallbackFrame[] = [];
+  /** What all callbacks but recalls of files are answered with. */
+  onOther: (operation: number, args: unknown[]) => StatusName = () => 'OK';
   readonly #decoder = new FrameDecoder();
   readonly #replies = new Map<number, (frame: ReplyFrame) => void>();
   readonly #recalls: Recall[] = [];
@@ -108,18 +120,30 @@ export class RawConnection {
     const [, xid, , , , , number, args] = frame;
     this.callbacks.push(frame);
     this.#wakeCallback?.();
-    const operation = callbacks.CB_LAYOUTRECALL;
-    if (number !== operation.number || !operation.isRequest(args)) throw new Error(`bad callback ${number}`);
+    const recall = this.#fileRecall(number, args);
+    if (recall === undefined) {
+      this.answer(xid, this.onOther(number, args));
+      return;
+    }
     const { onRecall } = this;
     if (onRecall !== undefined) {
       // After whoever waits for a reply that came in the same chunk.
-      setImmediate(() => this.answer(xid, onRecall(args)));
+      setImmediate(() => this.answer(xid, onRecall(recall)));
       return;
     }
     const answer = (this.answers.length > 1 ? this.answers.shift() : this.answers[0]) ?? 'OK';
     if (answer !== 'silence') this.answer(xid, answer);
-    this.#recalls.push(args);
+    this.#recalls.push(recall);
     this.#wakeRecall?.();
+  }
+
+  /** undefined: the callback is another one. */
+  #fileRecall(number: number, args: unknown[]): Recall | undefined {
+    const operation = Object.values(callbacks).find((each) => each.number === number);
+    if (operation?.isRequest(args) !== true) throw new Error(`bad callback ${number}`);
+    if (!callbacks.CB_LAYOUTRECALL.isRequest(args)) return undefined;
+    const [, ino, stateid, ...rest]: RecallArgs = args;
+    return ino === null || stateid === null ? undefined : [stateid, ino, ...rest];
   }
 
   /** The reply to a callback. */

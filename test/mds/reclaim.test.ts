@@ -463,16 +463,16 @@ describe('LAYOUTRETURN of the former run', () => {
 test('devices of the former run are void', async ({ rig }) => {
   const { client, layout } = await writer(rig);
   const device = layout.extents[0]?.[3] ?? new Uint8Array();
-  expect(await client.statusOf(operations.GETDEVICEINFO, [device])).toBe('OK');
-  const [key] = (await client.call(operations.GETDEVICEINFO, [device])).slice(8);
+  expect(await client.statusOf(operations.GETDEVICEINFO, [device, 0])).toBe('OK');
+  const [key] = (await client.call(operations.GETDEVICEINFO, [device, 0])).slice(8);
   await rig.restart();
   const again = await back(rig);
-  expect(await again.statusOf(operations.GETDEVICEINFO, [device])).toBe('NOENT');
+  expect(await again.statusOf(operations.GETDEVICEINFO, [device, 0])).toBe('NOENT');
   await complete(again);
   const { ino, stateid } = await again.create('new', Buffer.alloc(block, 1));
   const { extents } = await again.layout(ino, stateid, read, 0, block);
   const current = extents[0]?.[3] ?? new Uint8Array();
-  expect((await again.call(operations.GETDEVICEINFO, [current])).slice(8)).not.toEqual([key]);
+  expect((await again.call(operations.GETDEVICEINFO, [current, 0])).slice(8)).not.toEqual([key]);
 });
 
 test('a file of which a former client only read may be cloned in grace', async ({ rig }) => {

@@ -307,8 +307,8 @@ export class Memory implements Tap, Watcher {
     const args = wire.recalled.get(xid);
     const { holder } = wire;
     if (holder === undefined || !callbacks.CB_LAYOUTRECALL.isRequest(args)) return;
-    const [, ino, mode, offset, length] = args;
-    holder[of] = without(holder[of], [1, ino, null, mode, offset, length]);
+    const [kind, ino, , mode, offset, length] = args;
+    holder[of] = without(holder[of], [kind, ino, null, mode, offset, length]);
   }
 
   #requireFree(holder: Holder, grant: Grant): void {

@@ -163,6 +163,37 @@ describe.runIf(canMount)('map, clone, status', () => {
     expect(await box.run('iopmemfs', 'status', '/')).toMatchObject({ code: 1, stderr: /\(ENOENT\)/ });
   });
 
+  test('recall asks layouts back: of a file, of a client, all', async () => {
+    const [server]: readonly { readonly addresses: readonly string[] }[] = JSON.parse(
+      await box.must('iopmemfs', 'status', '--json'),
+    );
+    const peer = await RawClient.connect(server?.addresses[0] ?? '', { owner: 'holder' });
+    try {
+      const { ino, stateid } = await peer.create('held', Buffer.alloc(8192, 1));
+      peer.connection.onOther = () => 'NOMATCHING_LAYOUT';
+      peer.connection.answers = ['NOMATCHING_LAYOUT'];
+      const recall = async (...args: readonly string[]): Promise<string> => {
+        await peer.layout(ino, stateid, 1, 0, 8192);
+        const said = await box.must('iopmemfs', 'recall', ...args);
+        expect(JSON.parse(await box.must('iopmemfs', 'status', '--json', box.mountPoint))).toMatchObject({
+          layouts: [],
+        });
+        return said;
+      };
+      expect(await recall(box.path('held'))).toBe(`the layouts of /held are given back to ${box.image}\n`);
+      expect(await recall(box.path('held'), '--offset', '0', '--length', '8k', '--json')).toContain('"length": 8192');
+      expect(await recall(box.mountPoint, '--client', String(peer.id))).toMatch(/^all layouts of client \d+ are/);
+      expect(await recall(box.image)).toBe(`all layouts are given back to ${box.image}\n`);
+      const of = await box.run('iopmemfs', 'recall', box.path('held'), '--client', String(peer.id));
+      expect(of).toMatchObject({ code: 1, stderr: /\(EINVAL\)/ });
+      const nobody = await box.run('iopmemfs', 'recall', box.mountPoint, '--client', '4711');
+      expect(nobody).toMatchObject({ code: 1, stderr: /\(ENOENT\)/ });
+      await box.must('iopmemfs', 'client', 'evict', String(peer.id));
+    } finally {
+      await peer.connection.end();
+    }
+  });
+
   test('client evict declares a client dead; what it had is revoked', async () => {
     const [server]: readonly { readonly addresses: readonly string[] }[] = JSON.parse(
       await box.must('iopmemfs', 'status', '--json'),
