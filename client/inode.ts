@@ -208,7 +208,8 @@ export class OpenInode implements LayoutOwner, GrantOwner {
       if (error instanceof ClientError && transient.has(error.status)) this.data.putBack(taken);
       // The session went while it was on its way: it is among what is to be reclaimed.
       else if (this.#unclaimed !== undefined) return await this.#untilReclaimed();
-      throw error;
+      // Revoked before a flag of the server could say so.
+      throw error instanceof ClientError && error.status === 'ADMIN_REVOKED' ? lostWrites(this.ino, error) : error;
     } finally {
       this.#committing = undefined;
     }

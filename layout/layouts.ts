@@ -293,6 +293,11 @@ export class Layouts implements LayoutTable {
     return (this.#registry.client(client)?.segments ?? 0) > 0;
   }
 
+  isRecalled(client: number): boolean {
+    const known = this.#registry.client(client);
+    return known !== undefined && (known.recalls > 0 || known.bulk !== undefined);
+  }
+
   holds(client: number, ino: number): boolean {
     return (this.#registry.file(ino)?.holding(client)?.count ?? 0) > 0;
   }

@@ -1,28 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import type { Reach } from './fencing/reach.ts';
-import type { Credentials } from './protocol/fields.ts';
+import type { Introduction } from './introduction.ts';
 import type { ReplyShare } from './reply-budget.ts';
 import type { Session } from './session.ts';
 
-/** What a client says of itself in EXCHANGE_ID. */
-export interface Introduction {
-  /** co_ownerid: the same after a restart of the client. */
-  readonly owner: Uint8Array;
-  /** co_verifier, 8 bytes: another one after a restart, and after it lost its lease. */
-  readonly verifier: Uint8Array;
-  readonly implementation: string;
-  /** Longest time that one of its accesses to the device can take. */
-  readonly ioMaxMs: number;
-  /** Whom requests without credentials act for. */
-  readonly credentials: Credentials;
-  /** The process that all its accesses to the device end with (docs/protocol.md §4); null: there is none. */
-  readonly process: string | null;
-}
+/** Why all of its layouts were revoked: one was not returned in time, or its lease was over and somebody needed one. */
+export type Revocation = 'recalled' | 'expired' | 'all-expired';
 
 /** One incarnation of a client: an owner with one verifier. Its id is never given to another. */
 export class Client implements ReplyShare {
   readonly id: number;
-  readonly introduction: Introduction;
   readonly reach: Reach;
   readonly sessions = new Map<string, Session>();
   /** Milliseconds of the server's clock; only a request that passed its slot moves it (RFC 8881 §8.3). */
@@ -47,15 +34,27 @@ export class Client implements ReplyShare {
   deviceChanges = 0;
   /** Its device id from before, as long as it has not been told that it is void. */
   voidDevice: Uint8Array | undefined;
+  /** Of `revoked`; `all-expired`: it has no open files either. */
+  revocation: Revocation = 'recalled';
+  #introduction: Introduction;
   #deviceEpoch = 0;
   #deviceKey: Buffer = randomBytes(16);
 
   constructor(id: number, introduction: Introduction, reach: Reach, nextCreation: number, leaseEndsAt: number) {
     this.id = id;
-    this.introduction = introduction;
+    this.#introduction = introduction;
     this.reach = reach;
     this.nextCreation = nextCreation;
     this.leaseEndsAt = leaseEndsAt;
+  }
+
+  get introduction(): Introduction {
+    return this.#introduction;
+  }
+
+  /** Who it is and what it may do stays (RFC 8881 §18.35.4). */
+  update({ implementation, ioMaxMs }: Introduction): void {
+    this.#introduction = { ...this.#introduction, implementation, ioMaxMs };
   }
 
   get fenced(): boolean {

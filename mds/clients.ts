@@ -4,27 +4,28 @@
  *
  * 1. A client exists from EXCHANGE_ID and counts from its first CREATE_SESSION. Only then does it replace the former
  *    incarnation of its owner, for only then it is known that it heard us.
- * 2. An incarnation ends when its lease does, when the next one of its owner is confirmed, or when its process, which is one
- *    of this host, is known to be gone (fencing/). Its files are closed, its
- *    layouts revoked and fenced, before anybody is told.
+ * 2. When its lease ends an incarnation keeps what it has, by courtesy, until somebody needs some of it: then its layouts
+ *    are revoked and fenced without asking it. It ends when the courtesy does (lease-ends.ts), or when the next one of its
+ *    owner is confirmed: its files are closed, its layouts revoked and fenced, before anybody is told.
  * 3. What is left of an incarnation that ended, or that a restart of the server cut off, is in the hands of `PastClients`.
  */
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import type { Filesystem } from '../fs/engine/filesystem.ts';
-import { Client, type Introduction } from './client.ts';
+import { Client } from './client.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import type { ClientFacts } from './fencing/provider.ts';
 import { Reach } from './fencing/reach.ts';
+import { hasVerifier, hex, type Introduction, isSamePrincipal, principalOf, updated } from './introduction.ts';
+import { LeaseEnds, type LeaseTimes } from './lease-ends.ts';
 import { serverLimits } from './limits.ts';
 import type { Log } from './log.ts';
 import { PastClients } from './past-clients.ts';
-import { wireLimits } from './protocol/limits.ts';
 import { StatusError } from './protocol/status.ts';
-import { ReplyBudget } from './reply-budget.ts';
-import { Session, type SessionShape } from './session.ts';
+import type { Session } from './session.ts';
+import { Sessions, type WantedSession } from './sessions.ts';
 
-/** What ends with a client, in other parts of the server. */
+/** What belongs to a client in other parts of the server. */
 export interface ClientState {
   /** Closes its files, revokes and fences its layouts. Settles when the fence holds. @throws FsError ESHUTDOWN */
   end(client: number): Promise<void>;
@@ -34,6 +35,8 @@ export interface ClientState {
   processGone(client: number): void;
   /** It has layouts, open files or a fence under way. */
   busy(client: number): boolean;
+  /** Its lease is over: what it was asked to return is waited for no longer. */
+  lapsed(client: number): void;
 }
 
 interface Ending {
@@ -51,23 +54,37 @@ export class Clients {
   readonly #leaseMs: number;
   readonly #boot: Uint8Array;
   readonly #log: Log;
+  readonly #sessions: Sessions;
+  readonly #leases: LeaseEnds;
   readonly #confirmed = new Map<number, Client>();
   readonly #byOwner = new Map<string, Client>();
   readonly #unconfirmed = new Map<number, Client>();
-  readonly #sessions = new Map<string, Session>();
-  readonly #replies = new ReplyBudget();
+  readonly #unconfirmedByOwner = new Map<string, Client>();
   readonly #ending = new Map<number, Ending>();
   readonly past: PastClients;
-  #cancelTimer: (() => void) | undefined;
+  #cancelQuiet: () => void = () => {};
   #closed = false;
 
-  constructor(fs: Filesystem, state: ClientState, clock: Clock, leaseMs: number, boot: Uint8Array, log: Log) {
+  constructor(fs: Filesystem, state: ClientState, clock: Clock, times: LeaseTimes, boot: Uint8Array, log: Log) {
     this.#fs = fs;
     this.#state = state;
     this.#clock = clock;
-    this.#leaseMs = leaseMs;
+    this.#leaseMs = times.leaseMs;
     this.#boot = boot;
     this.#log = log;
+    this.#sessions = new Sessions(clock);
+    this.#leases = new LeaseEnds(clock, times, {
+      isWorthCourtesy: (client) => state.busy(client.id),
+      lapsed: (client) => {
+        log.info({ client: client.id }, 'lease ended, courtesy begins');
+        state.lapsed(client.id);
+        // What it could have reclaimed is nobody's now.
+        this.past.releaseFormers(client).catch(() => {});
+      },
+      // It rejects only where the server closes or the filesystem shut down, which everybody hears of.
+      expired: (client) => void this.#endAndRelease(client, 'its lease ended').catch(() => {}),
+      forgotten: (client) => this.#forget(client),
+    });
     this.past = new PastClients(
       fs,
       (client) => state.endFence(client),
@@ -86,43 +103,49 @@ export class Clients {
     return this.#confirmed.get(client);
   }
 
-  /** @throws StatusError BADSESSION */
-  session(id: Uint8Array): Session {
-    const session = this.#sessions.get(Buffer.from(id).toString('hex'));
-    if (session === undefined) throw new StatusError('BADSESSION', 'no such session, or it ended with its lease');
-    return session;
+  /** Its lease is over, and nobody has taken from it what it has. */
+  isCourteous(client: number): boolean {
+    const known = this.#confirmed.get(client);
+    return known !== undefined && this.#leases.isCourteous(known);
   }
 
-  /** RFC 8881 §18.35. The same owner with the same verifier is the same client. @throws StatusError DELAY */
-  exchangeId(introduction: Introduction): { readonly client: Client; readonly confirmed: boolean } {
+  /** @throws StatusError BADSESSION */
+  session(id: Uint8Array): Session {
+    return this.#sessions.find(id);
+  }
+
+  /**
+   * The cases of RFC 8881 §18.35.5. `update`: of a client that is known, which changes what it says of itself.
+   * @throws StatusError CLID_INUSE, NOENT, NOT_SAME, PERM, DELAY
+   */
+  exchangeId(introduction: Introduction, update: boolean): { readonly client: Client; readonly confirmed: boolean } {
     const known = this.#byOwner.get(hex(introduction.owner));
-    if (known !== undefined && hex(known.introduction.verifier) === hex(introduction.verifier)) {
-      return { client: known, confirmed: true };
-    }
-    if (this.#confirmed.size + this.#unconfirmed.size >= serverLimits.clientsMax) {
-      throw new StatusError('DELAY', `${serverLimits.clientsMax} clients are known; their leases end in time`);
-    }
-    for (const [id, other] of this.#unconfirmed) {
-      if (hex(other.introduction.owner) === hex(introduction.owner)) this.#unconfirmed.delete(id);
-    }
+    if (update) return { client: updated(known, introduction), confirmed: true };
+    if (known !== undefined && !isSamePrincipal(known, introduction)) this.#requireReplaceable(known);
+    else if (known !== undefined && hasVerifier(known, introduction)) return { client: known, confirmed: true };
+    const replaced = this.#unconfirmedByOwner.get(hex(introduction.owner));
+    if (replaced !== undefined) this.#forget(replaced);
+    this.#requireRoom();
     const leaseEndsAt = this.#clock.now() + this.#leaseMs;
     const id = this.#fs.newClientId();
     const reach = new Reach(introduction.process, () => this.#processGone(id));
     const client = new Client(id, introduction, reach, randomInt(2 ** 32), leaseEndsAt);
     this.#unconfirmed.set(client.id, client);
-    this.#arm();
+    this.#unconfirmedByOwner.set(hex(introduction.owner), client);
+    this.#leases.introduce(client);
     return { client, confirmed: false };
   }
 
   /**
-   * RFC 8881 §18.36. A sequence of its own makes it run once.
-   * @throws StatusError STALE_CLIENTID, SEQ_MISORDERED, DELAY
+   * RFC 8881 §18.36. A sequence of its own makes it run once. `principal`: the uid it comes from, if the request names one.
+   * @throws StatusError STALE_CLIENTID, SEQ_MISORDERED, CLID_INUSE, DELAY
    */
   async createSession(
     clientId: number,
     sequence: number,
-    wanted: Pick<SessionShape, 'slots' | 'callbackSlots'>,
+    wanted: WantedSession,
     connection: Connection,
+    principal: number | undefined,
   ): Promise<Session> {
     const client = this.#confirmed.get(clientId) ?? this.#unconfirmed.get(clientId);
     if (client === undefined) throw new StatusError('STALE_CLIENTID', `client ${clientId} is not known`);
@@ -137,37 +160,32 @@ export class Clients {
     if (client.sessions.size >= serverLimits.sessionsPerClientMax) {
       throw new StatusError('DELAY', `client ${clientId} has ${client.sessions.size} sessions`);
     }
-    const before = client.creating;
-    client.creating = 'running';
-    try {
-      if (!this.#confirmed.has(clientId)) await this.#confirm(client, connection);
-    } catch (error) {
-      client.creating = before;
-      throw error;
-    }
+    if (!this.#confirmed.has(clientId)) await this.#confirmOnce(client, connection, principal);
     client.reach.over(connection); // before it is answered, while the client surely lives
     client.nextCreation = (client.nextCreation + 1) >>> 0;
-    const shape = {
-      id: randomBytes(16),
-      slots: Math.min(Math.max(wanted.slots, 1), wireLimits.slotsMax),
-      callbackSlots: Math.min(Math.max(wanted.callbackSlots, 1), wireLimits.callbackSlotsMax),
-    };
-    const session = new Session(client, shape, this.#clock, this.#replies);
+    const session = this.#sessions.create(client, wanted);
     client.creating = session;
-    client.sessions.set(hex(session.id), session);
-    this.#sessions.set(hex(session.id), session);
     this.renew(client);
     return session;
   }
 
-  destroySession(session: Session): void {
-    this.#sessions.delete(hex(session.id));
-    session.client.sessions.delete(hex(session.id));
+  /** Callbacks of the session may take the connection. @throws StatusError DEADSESSION */
+  bind(session: Session, connection: Connection): void {
+    this.#sessions.bind(session, connection);
+    session.client.reach.over(connection);
+  }
+
+  async destroySession(session: Session): Promise<void> {
+    await this.#sessions.destroy(session);
   }
 
   /** @throws StatusError STALE_CLIENTID, CLIENTID_BUSY */
   async destroyClient(clientId: number): Promise<void> {
-    if (this.#unconfirmed.delete(clientId)) return;
+    const unconfirmed = this.#unconfirmed.get(clientId);
+    if (unconfirmed !== undefined) {
+      this.#forget(unconfirmed);
+      return;
+    }
     const client = this.#confirmed.get(clientId);
     if (client === undefined) throw new StatusError('STALE_CLIENTID', `client ${clientId} is not known`);
     if (client.sessions.size > 0 || client.fenced || this.#state.busy(clientId)) {
@@ -216,9 +234,9 @@ export class Clients {
     else await this.#fs.layouts.releaseQuarantine(id);
   }
 
+  /** A client that was treated with courtesy is active again. One that has ended stays so. */
   renew(client: Client): void {
-    client.leaseEndsAt = this.#clock.now() + this.#leaseMs;
-    this.#arm();
+    if (this.#confirmed.get(client.id) === client) this.#leases.renew(client);
   }
 
   /** Its record is durable when it settles; before that it gets no layout. */
@@ -233,7 +251,7 @@ export class Clients {
         clientId: client.id,
         owner: client.introduction.owner,
         verifier: client.introduction.verifier,
-        uid: client.introduction.credentials[0],
+        uid: principalOf(client.introduction),
         since: Math.floor(Date.now() / 1000),
         leaseMs: this.#leaseMs,
         ioMaxMs: client.introduction.ioMaxMs,
@@ -264,9 +282,9 @@ export class Clients {
   }
 
   unbind(connection: Connection): void {
-    for (const session of this.#sessions.values()) session.unbind(connection);
+    const clients = new Set(this.#sessions.unbind(connection).map(({ client }) => client));
     if (connection.pid !== undefined) {
-      for (const [id, { reach }] of this.#confirmed) if (reach.gone) this.#processGone(id);
+      for (const { id, reach } of clients) if (reach.gone) this.#processGone(id);
       for (const id of this.past.gone()) this.#processGone(id);
     }
     this.past.releaseQuiet();
@@ -275,29 +293,82 @@ export class Clients {
   close(): void {
     this.#closed = true;
     this.past.close();
-    this.#cancelTimer?.();
+    this.#leases.close();
+    this.#cancelQuiet();
     for (const { reach } of this.#confirmed.values()) reach.close();
     for (const { client } of this.#ending.values()) client.reach.close();
+  }
+
+  /** @throws StatusError CLID_INUSE: the principal has changed before it was confirmed, or the owner is in use */
+  async #confirmOnce(client: Client, connection: Connection, principal: number | undefined): Promise<void> {
+    if (principal !== undefined && principal !== principalOf(client.introduction)) {
+      throw new StatusError('CLID_INUSE', `client ${client.id} was introduced by another user`);
+    }
+    const before = client.creating;
+    client.creating = 'running';
+    try {
+      await this.#confirm(client, connection);
+    } catch (error) {
+      client.creating = before;
+      throw error;
+    }
   }
 
   /** Invariants 1 to 3: whatever this owner was before is over now. */
   async #confirm(client: Client, connection: Connection): Promise<void> {
     const owner = hex(client.introduction.owner);
     const former = this.#byOwner.get(owner);
-    if (former !== undefined) await this.#end(former, 'its owner came back as a new incarnation', true);
+    if (former !== undefined) {
+      const isSame = isSamePrincipal(former, client.introduction);
+      if (!isSame) this.#requireReplaceable(former);
+      await this.#end(former, 'its owner came back as a new incarnation', isSame);
+    }
     for (const ending of this.#ending.values()) {
       if (ending.owner !== owner) continue;
-      ending.superseded = true;
+      if (isSamePrincipal(ending.client, client.introduction)) ending.superseded = true;
       await ending.finished;
     }
     await this.past.supersede(client, connection);
-    this.#arm();
+    this.#awaitQuiet();
     if (this.#unconfirmed.get(client.id) !== client) {
       throw new StatusError('STALE_CLIENTID', `client ${client.id} was replaced by a newer incarnation`);
     }
-    this.#unconfirmed.delete(client.id);
+    this.#forget(client);
     this.#confirmed.set(client.id, client);
     this.#byOwner.set(owner, client);
+    this.#sessions.replies.clients = this.#confirmed.size;
+  }
+
+  /** What an incarnation leaves to the next one of its owner is given free when nobody can use it any more. */
+  #awaitQuiet(): void {
+    this.#cancelQuiet();
+    const at = this.past.nextQuietAt();
+    if (this.#closed || at === Infinity) return;
+    this.#cancelQuiet = this.#clock.after(at - this.#clock.now(), () => {
+      this.past.releaseQuiet();
+      this.#awaitQuiet();
+    });
+  }
+
+  /** RFC 8881 §18.35.5, case 3: another user may have the owner only if nothing is lost by it. @throws StatusError CLID_INUSE */
+  #requireReplaceable(client: Client): void {
+    if (this.#leases.isCourteous(client) || (!client.fenced && !this.#state.busy(client.id))) return;
+    throw new StatusError('CLID_INUSE', `the owner is client ${client.id} of another user`);
+  }
+
+  /** @throws StatusError DELAY */
+  #requireRoom(): void {
+    if (this.#confirmed.size + this.#unconfirmed.size < serverLimits.clientsMax) return;
+    if (this.#leases.expireOldest()) return;
+    throw new StatusError('DELAY', `${serverLimits.clientsMax} clients are known; their leases end in time`);
+  }
+
+  /** It is not among the unconfirmed any more. */
+  #forget(client: Client): void {
+    this.#leases.delete(client);
+    this.#unconfirmed.delete(client.id);
+    const owner = hex(client.introduction.owner);
+    if (this.#unconfirmedByOwner.get(owner) === client) this.#unconfirmedByOwner.delete(owner);
   }
 
   /** Invariant 2. */
@@ -318,14 +389,12 @@ export class Clients {
 
   /** Answers the connections that it had. */
   #remove(client: Client): readonly Connection[] {
-    const connections = [...client.sessions.values()].flatMap((session) => [...session.connections]);
-    for (const session of client.sessions.values()) this.#sessions.delete(hex(session.id));
-    client.sessions.clear();
+    this.#leases.delete(client);
     this.#confirmed.delete(client.id);
-    if (this.#byOwner.get(hex(client.introduction.owner)) === client) {
-      this.#byOwner.delete(hex(client.introduction.owner));
-    }
-    return connections;
+    const owner = hex(client.introduction.owner);
+    if (this.#byOwner.get(owner) === client) this.#byOwner.delete(owner);
+    this.#sessions.replies.clients = this.#confirmed.size;
+    return this.#sessions.dropAll(client);
   }
 
   #processGone(id: number): void {
@@ -336,37 +405,9 @@ export class Clients {
     else if (client.reach.gone) this.#endAndRelease(client, 'its process is gone').catch(() => {});
   }
 
-  #arm(): void {
-    if (this.#closed || this.#cancelTimer !== undefined) return;
-    const ends = [...this.#confirmed.values(), ...this.#unconfirmed.values()].map((client) => client.leaseEndsAt);
-    const first = ends.reduce((a, b) => Math.min(a, b), this.past.nextQuietAt());
-    if (first === Infinity) return;
-    this.#cancelTimer = this.#clock.after(first - this.#clock.now(), () => {
-      this.#cancelTimer = undefined;
-      this.#expire();
-      this.past.releaseQuiet();
-      this.#arm();
-    });
-  }
-
-  #expire(): void {
-    const now = this.#clock.now();
-    for (const [id, client] of this.#unconfirmed) {
-      if (client.leaseEndsAt <= now && client.creating !== 'running') this.#unconfirmed.delete(id);
-    }
-    for (const client of this.#confirmed.values()) {
-      // It rejects only where the server closes or the filesystem shut down, which everybody hears of.
-      if (client.leaseEndsAt <= now) this.#endAndRelease(client, 'its lease ended').catch(() => {});
-    }
-  }
-
   /** What it could have reclaimed is nobody's now. */
   async #endAndRelease(client: Client, why: string): Promise<void> {
     await this.#end(client, why);
     await this.past.releaseFormers(client);
   }
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

@@ -10,6 +10,7 @@ import type { Fences } from './fencing/fences.ts';
 import type { Generosity } from './generosity.ts';
 import type { LayoutLeases } from './leases.ts';
 import type { Opens } from './opens.ts';
+import type { Credentials } from './protocol/fields.ts';
 import type { Operation } from './protocol/operation.ts';
 import type { ServerStatus } from './protocol/server-status.ts';
 import { StatusError } from './protocol/status.ts';
@@ -38,6 +39,8 @@ export interface Context {
 export interface ConnectionCall {
   readonly context: Context;
   readonly connection: Connection;
+  /** Those of the request itself; null: it names none. */
+  readonly credentials: Credentials | null;
 }
 
 /** A request that passed its slot. */
@@ -75,6 +78,19 @@ export function onConnection<A, R extends unknown[] | []>(
     operation,
     async run(args, call) {
       return handler(checked(operation, args), call);
+    },
+  };
+}
+
+/** RFC 8881 §13.1: only for a client that asked for a metadata server. */
+export function forPnfs(service: Service): Service {
+  const { operation } = service;
+  return {
+    operation,
+    async run(args, call) {
+      if ('session' in call && call.client.introduction.pnfs) return service.run(args, call);
+      const status = 'session' in call ? 'NOTSUPP' : 'OP_NOT_IN_SESSION';
+      throw new StatusError(status, `${operation.name} is for clients with EXCHGID4_FLAG_USE_PNFS_MDS`);
     },
   };
 }

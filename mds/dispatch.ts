@@ -30,7 +30,8 @@ export async function answerRequest(
 ): Promise<ReplyFrame> {
   context.counters.requests++;
   const [, xid, sessionId] = frame;
-  if (sessionId === null) return reply(xid, await execute(frame, { context, connection }, log), null);
+  if (sessionId === null)
+    return reply(xid, await execute(frame, { context, connection, credentials: frame[8] }, log), null);
   let session: Session;
   try {
     session = context.clients.session(sessionId);
@@ -74,7 +75,7 @@ async function answerOnce(
   if (cacheThis && !session.mayKeep) return failure(new StatusError('DELAY', 'too many replies are kept'), log);
   if (cacheThis && dataAskedFor(operation, args) > serverLimits.cachedReplyMax) return tooBigToCache(log);
   const caller = callerOf(credentials ?? client.introduction.credentials, session);
-  const call: SessionCall = { context, connection, session, client, caller };
+  const call: SessionCall = { context, connection, credentials, session, client, caller };
   const answer = await execute(frame, call, log);
   return cacheThis && sizeAtMost(answer.results) > serverLimits.cachedReplyMax ? tooBigToCache(log) : answer;
 }

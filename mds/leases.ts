@@ -43,6 +43,8 @@ export interface RecallChannel {
   devicesVoid(client: number): void;
   /** Its layouts are revoked. */
   revoked(client: number): void;
+  /** Its lease is over: what somebody needs of it is taken without asking it. */
+  isCourteous(client: number): boolean;
 }
 
 interface Waiting extends BreakStatus {
@@ -171,7 +173,7 @@ export class LayoutLeases implements Leases {
       switch (action.type) {
         case 'recall':
         case 'bulk-recall':
-          void this.#recall(action);
+          this.#askBack(action);
           break;
         case 'fence':
           this.#beginFence(action);
@@ -215,8 +217,13 @@ export class LayoutLeases implements Leases {
 
   /** Everything the client has is revoked; settles when its fence holds. @throws FsError ESHUTDOWN, EIO */
   async clientLost(client: number): Promise<void> {
-    this.perform(this.table.clientLost(this.now, client));
+    this.revoke(client);
     await this.fenceOf(client);
+  }
+
+  /** All layouts of the client are revoked, and it is being fenced. */
+  revoke(client: number): void {
+    this.perform(this.table.clientLost(this.now, client));
   }
 
   /** Settles when no fence of the client is under way. @throws FsError ESHUTDOWN, EIO */
@@ -295,6 +302,11 @@ export class LayoutLeases implements Leases {
   #wake(breakId: number): void {
     this.#breaks.get(breakId)?.wake();
     this.#breaks.delete(breakId);
+  }
+
+  #askBack(action: RecallAction): void {
+    if (this.#channel.isCourteous(action.client)) this.revoke(action.client);
+    else void this.#recall(action);
   }
 
   async #recall(action: RecallAction): Promise<void> {

@@ -15,10 +15,16 @@ export const serverLimits = {
   callbacksQueuedMax: 256,
   /** Callbacks on their way over one connection: all slots of all sessions of one client, and of some that share it. */
   callbacksPerConnectionMax: 1024,
-  /** Connections of all clients; each costs a descriptor and up to 64 KiB of socket buffers. */
-  connectionsMax: 1024,
-  /** Clients known at once, confirmed or not. */
-  clientsMax: 1024,
+  /** Connections of all clients: one each, and a quarter more while they are replaced. Each costs a descriptor (see RLIMIT_NOFILE). */
+  connectionsMax: 20_480,
+  /** Clients known at once, confirmed or not; an idle one with a session costs about 4 KiB. */
+  clientsMax: 16_384,
+  /** Of them not confirmed: a client does that within a round trip, and the oldest makes room for the next. */
+  unconfirmedClientsMax: 1024,
+  /** How long a client whose lease has ended keeps what nobody else needs: a day, as Linux' nfsd. */
+  courtesyMs: 24 * 3_600_000,
+  /** Such clients; the oldest ends when there would be more. */
+  courteousClientsMax: 1024,
   /** A client needs one session, and a second one while it replaces the first. */
   sessionsPerClientMax: 4,
   /**

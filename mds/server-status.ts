@@ -60,7 +60,7 @@ function living(client: Client, context: Context, now: number, quarantined: Read
     id: client.id,
     owner: client.introduction.owner,
     implementation: client.introduction.implementation,
-    state: client.fenced ? 'fenced' : 'active',
+    state: client.fenced ? 'fenced' : context.clients.isCourteous(client.id) ? 'courtesy' : 'active',
     leaseLeftMs: Math.max(0, Math.round(client.leaseEndsAt - now)),
     sessions: sessions.length,
     connections: new Set(sessions.flatMap((session) => [...session.connections])).size,

@@ -42,6 +42,8 @@ export interface MetadataServerOptions {
   readonly leaseMs?: number;
   /** From a recall to the fence of a client that does not return; a lease by default and, but for tests, no less. */
   readonly recallDeadlineMs?: number;
+  /** How long a client whose lease has ended keeps what nobody needs; 0: not at all. */
+  readonly courtesyMs?: number;
   /** How long LAYOUTGET waits for layouts of others. */
   readonly layoutWaitMs?: number;
   readonly fencing?: FencingOptions;
@@ -113,7 +115,10 @@ export class MetadataServer {
           if (client === undefined) return;
           for (const { stateid } of table.heldBy(id)) client.revoked.add(stateid.other);
           voidDevices(client, fs.generation);
+          const expired = opens.countOf(id) > 0 ? 'expired' : 'all-expired';
+          client.revocation = clients.isCourteous(id) ? expired : 'recalled';
         },
+        isCourteous: (client) => clients.isCourteous(client),
       },
       fences,
       clock,
@@ -132,10 +137,13 @@ export class MetadataServer {
           await fences.end(client);
         },
         processGone: (client) => fences.lookAgain(client),
+        lapsed: (client) => {
+          if (table.isRecalled(client)) leases.revoke(client);
+        },
         busy: (client) => opens.countOf(client) > 0 || table.holdsAny(client) || leases.isFencing(client),
       },
       clock,
-      leaseMs,
+      { leaseMs, courtesyMs: options.courtesyMs ?? serverLimits.courtesyMs },
       options.boot ?? bootId(),
       log,
     );

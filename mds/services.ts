@@ -1,5 +1,5 @@
 /** Every operation that the server serves, by number. */
-import type { Service } from './context.ts';
+import { forPnfs, type Service } from './context.ts';
 import { adminServices } from './handlers/admin.ts';
 import { ioServices } from './handlers/io.ts';
 import { jobServices } from './handlers/jobs.ts';
@@ -9,7 +9,15 @@ import { quotaServices } from './handlers/quota.ts';
 import { sessionServices } from './handlers/session.ts';
 
 export const services: ReadonlyMap<number, Service> = new Map(
-  [sessionServices, namespaceServices, ioServices, layoutServices, adminServices, jobServices, quotaServices]
+  [
+    sessionServices,
+    namespaceServices,
+    ioServices,
+    layoutServices.map(forPnfs),
+    adminServices,
+    jobServices,
+    quotaServices,
+  ]
     .flat()
     .map((service) => [service.operation.number, service]),
 );

@@ -49,9 +49,12 @@ export class Session {
     return this.#backChannel?.faulty ?? false;
   }
 
-  /** A connection that ended while it was to be bound is not. */
+  /** It is not being destroyed. */
+  get alive(): boolean {
+    return this.#ending === undefined;
+  }
+
   bind(connection: Connection): void {
-    if (connection.closed) return;
     this.#connections.add(connection);
     this.#backChannel?.bound();
   }
@@ -126,7 +129,6 @@ export class Session {
   #forget(): void {
     for (const slot of this.#slots) this.#budget.account(this.client, -(slot?.keptBytes ?? 0));
     this.#slots.length = 0;
-    this.#connections.clear();
   }
 
   get #host() {

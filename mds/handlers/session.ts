@@ -8,35 +8,47 @@ import { wireLimits } from '../protocol/limits.ts';
 import { exchangeFlag, operations } from '../protocol/ops.ts';
 import { StatusError, type StatusName, status } from '../protocol/status.ts';
 
+/** eia_flags that mean something here (RFC 8881 §18.35); CONFIRMED_R is for answers. */
+const askedFlags =
+  exchangeFlag.USE_NON_PNFS | exchangeFlag.USE_PNFS_MDS | exchangeFlag.USE_PNFS_DS | exchangeFlag.UPD_CONFIRMED_REC_A;
+
 export const sessionServices: readonly Service[] = [
   onConnection(operations.EXCHANGE_ID, (args, { context }) => {
-    const [owner, verifier, , implementation, ioMaxMs, credentials, process] = args;
-    const introduction = { owner, verifier, implementation, ioMaxMs, credentials, process };
-    const { client, confirmed } = context.clients.exchangeId(introduction);
-    const flags = exchangeFlag.USE_PNFS_MDS | (confirmed ? exchangeFlag.CONFIRMED_R : 0);
+    const [owner, verifier, asked, implementation, ioMaxMs, credentials, process] = args;
+    if ((asked & ~askedFlags) !== 0) throw new StatusError('INVAL', `flags 0x${asked.toString(16)}`);
+    const pnfs = (asked & exchangeFlag.USE_PNFS_MDS) !== 0;
+    const introduction = { owner, verifier, implementation, pnfs, ioMaxMs, credentials, process };
+    const update = (asked & exchangeFlag.UPD_CONFIRMED_REC_A) !== 0;
+    const { client, confirmed } = context.clients.exchangeId(introduction, update);
+    const role = client.introduction.pnfs ? exchangeFlag.USE_PNFS_MDS : exchangeFlag.USE_NON_PNFS;
+    const flags = role | (confirmed ? exchangeFlag.CONFIRMED_R : 0);
     const { fs, leaseMs } = context;
     const uuid = Buffer.from(fs.uuid.replaceAll('-', ''), 'hex');
     return [client.id, client.nextCreation, flags >>> 0, uuid, fs.generation, leaseMs, fs.vfs.rootIno];
   }),
 
-  onConnection(operations.CREATE_SESSION, async (args, { context, connection }) => {
+  onConnection(operations.CREATE_SESSION, async (args, { context, connection, credentials }) => {
     const [clientId, sequence, slots, callbackSlots] = args;
+    const { clients } = context;
     const wanted = { slots, callbackSlots };
-    const session = await context.clients.createSession(clientId, sequence, wanted, connection);
-    session.bind(connection);
+    const session = await clients.createSession(clientId, sequence, wanted, connection, credentials?.[0]);
+    // A retry is answered as it was, also when the session has been destroyed since.
+    if (session.alive) clients.bind(session, connection);
     const { id, slotCount, callbackSlotCount } = session;
     return [id, slotCount, callbackSlotCount, wireLimits.frameMax, wireLimits.dataMax];
   }),
 
   onConnection(operations.BIND_CONN_TO_SESSION, ([id], { context, connection }) => {
-    const session = context.clients.session(id);
-    session.client.reach.over(connection);
-    session.bind(connection);
+    context.clients.bind(context.clients.session(id), connection);
     return [];
   }),
 
-  onConnection(operations.DESTROY_SESSION, ([id], { context }) => {
-    context.clients.destroySession(context.clients.session(id));
+  onConnection(operations.DESTROY_SESSION, async ([id], call) => {
+    const { clients } = call.context;
+    const session = clients.session(id);
+    // It would wait for itself.
+    if ('session' in call && call.session === session) throw new StatusError('INVAL', 'sent within the session itself');
+    await clients.destroySession(session);
     return [];
   }),
 
@@ -60,7 +72,8 @@ export const sessionServices: readonly Service[] = [
   inSession(operations.FREE_STATEID, async ([wire], call) => {
     const state = stateOf(wire, call, layoutsOnce(call));
     if (state === 'BAD_STATEID') throw new StatusError(state, `client ${call.client.id} has no such state`);
-    if (state !== 'ADMIN_REVOKED') throw new StatusError('LOCKS_HELD', 'the state is in use: close or return it');
+    if (state !== 'ADMIN_REVOKED' && state !== 'EXPIRED')
+      throw new StatusError('LOCKS_HELD', 'the state is in use: close or return it');
     await freeRevoked(stateIdFromWire(wire).other, call);
     return [];
   }),
@@ -80,7 +93,7 @@ function layoutsOnce({ context, client }: SessionCall): () => LayoutStates {
 /** `layouts`: those of the client by the `other` of their states. */
 function stateOf(wire: WireStateId, { context, client }: SessionCall, layouts: () => LayoutStates): StatusName {
   const stateid = stateIdFromWire(wire);
-  if (client.revoked.has(stateid.other)) return 'ADMIN_REVOKED';
+  if (client.revoked.has(stateid.other)) return client.revocation === 'recalled' ? 'ADMIN_REVOKED' : 'EXPIRED';
   if (context.opens.peek(stateid, client.id) !== undefined) return 'OK';
   const held = layouts().get(stateid.other);
   const age = held === undefined ? undefined : seqidAge(held.seqid, stateid.seqid);

@@ -32,7 +32,13 @@ import { WireServerStatus } from './server-status.ts';
 const orNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
 /** eir_flags of EXCHANGE_ID (RFC 8881 §18.35). */
-export const exchangeFlag = { USE_PNFS_MDS: 0x0002_0000, CONFIRMED_R: 0x8000_0000 } as const;
+export const exchangeFlag = {
+  USE_NON_PNFS: 0x0001_0000,
+  USE_PNFS_MDS: 0x0002_0000,
+  USE_PNFS_DS: 0x0004_0000,
+  UPD_CONFIRMED_REC_A: 0x4000_0000,
+  CONFIRMED_R: 0x8000_0000,
+} as const;
 
 /** OPEN4_SHARE_ACCESS of RFC 8881 §18.16. */
 export const shareAccess = { read: 1, write: 2, both: 3 } as const;

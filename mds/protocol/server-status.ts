@@ -6,7 +6,7 @@ import { bytes, Ino, Length, stateIdFromWire, stateIdToWire, Text, U32, U53, Wir
 import { wireLimits } from './limits.ts';
 
 export const clientStates = ['active', 'fenced', 'expired', 'returning', 'courtesy', 'reclaiming'] as const;
-/** From before a restart: `returning`: not back yet; `reclaiming`: back, and RECLAIM_COMPLETE is still to come. */
+/** From before a restart: `returning`: not back yet; `reclaiming`: back, and RECLAIM_COMPLETE is still to come. `courtesy`: its lease is over, and nobody needs what it has. */
 export type ClientState = (typeof clientStates)[number];
 
 export interface ClientStatus {

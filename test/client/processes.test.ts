@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { describe, expect } from 'vitest';
-import { n, readAll, root } from '../support/filesystem.ts';
+import { n, readAll, root, withHandle } from '../support/filesystem.ts';
 import { test as base, type ClientRig, pattern, until } from './rig.ts';
 
 const typescript = fileURLToPath(new URL('../support/typescript.mjs', import.meta.url));
@@ -114,7 +114,10 @@ describe('with a short lease', () => {
     await writer.ask({ write: 0, length: 8192, seed: 1 });
     expect(await writer.ask({ writeSync: 10 }), 'it holds a layout').toEqual({ bytesWritten: 1 });
     writer.child.kill('SIGSTOP');
-    await until('the server gave it up', () => rig.server.status().clients.every(({ state }) => state !== 'active'));
+    await until('the end of its lease', () => rig.server.status().clients.every(({ state }) => state === 'courtesy'));
+    const { ino } = await rig.lab.vfs.lookup(rig.lab.vfs.rootIno, n('data'), root);
+    const { vfs } = rig.lab;
+    await withHandle(vfs, ino, 2, (handle) => vfs.write(handle, 0, pattern(4096, 2), root));
     // First in its queue when it goes on, before anything from the server.
     writer.send({ writeSync: 20 });
     writer.send({ sync: true });
@@ -123,7 +126,6 @@ describe('with a short lease', () => {
     expect(await writer.answer()).toEqual({ status: 'WRITE_LOST' });
     expect(await writer.ask({ write: 0, length: 8192, seed: 3 })).toMatchObject({ bytesWritten: 8192 });
     expect(await writer.ask({ sync: true })).toEqual({});
-    const { ino } = await rig.lab.vfs.lookup(rig.lab.vfs.rootIno, n('data'), root);
     expect((await readAll(rig.lab.vfs, ino)).equals(pattern(8192, 3))).toBe(true);
   });
 });

@@ -3,7 +3,7 @@ import { describe, expect } from 'vitest';
 import { connect } from '../../client/index.ts';
 import { type Frame, frameKind, operations } from '../../mds/protocol/index.ts';
 import { MetadataServer } from '../../mds/server.ts';
-import { Lab, n, readAll, root, writeFile } from '../support/filesystem.ts';
+import { Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { pattern, statusOf, test, until } from './rig.ts';
 
 const isRequest = (frame: Frame, operation: { readonly number: number }): boolean =>
@@ -110,9 +110,9 @@ describe('the lease', () => {
 
     rig.wire.down = true;
     rig.wire.cut();
-    await until('the server gave the client up', () =>
-      rig.server.status().clients.every(({ state }) => state !== 'active'),
-    );
+    const administrator = await rig.connect({ address: rig.directAddress });
+    await administrator.evict(before ?? 0);
+    await administrator.close();
     rig.wire.heal();
 
     const failed: unknown = await file.sync().catch((error: unknown) => error);
@@ -127,6 +127,47 @@ describe('the lease', () => {
     expect(active[0]?.id).not.toBe(before);
   });
 
+  test('ended without anybody else in need: everything is as it was', async ({ rig }) => {
+    const client = await rig.connect();
+    const file = await client.open('data', 'w+');
+    const content = pattern(8192, 1);
+    await file.write(content, 0, 8192, 0);
+    rig.wire.down = true;
+    rig.wire.cut();
+    await until('the courtesy', () => rig.server.status().clients[0]?.state === 'courtesy');
+    expect(await statusOf(() => file.writeSync(content, 0, 1, 0))).toBe('NOT_CACHED');
+    rig.wire.heal();
+
+    await file.sync();
+    expect(rig.server.status().clients).toMatchObject([{ state: 'active' }]);
+    expect((await readAll(rig.lab.vfs, file.ino)).equals(content)).toBe(true);
+  });
+
+  test('ended, and somebody needed the file: uncommitted writes are reported by name, the client goes on as it was', async ({
+    rig,
+  }) => {
+    const client = await rig.connect();
+    const file = await client.open('data', 'w+');
+    const content = pattern(8192, 1);
+    await file.write(content, 0, 8192, 0);
+    const before = rig.server.status().clients[0]?.id;
+    rig.wire.down = true;
+    rig.wire.cut();
+    await until('the courtesy', () => rig.server.status().clients[0]?.state === 'courtesy');
+    const { vfs } = rig.lab;
+    await withHandle(vfs, file.ino, 2, (handle) => vfs.write(handle, 0, pattern(4096, 2), root));
+    expect(rig.server.status().clients).toMatchObject([{ id: before, state: 'fenced' }]);
+    rig.wire.heal();
+
+    // Said by the commit, or by the look at what was revoked, whichever comes first.
+    expect(await statusOf(file.sync())).toBe('WRITE_LOST');
+    await file.write(content, 0, 8192, 0);
+    await file.sync();
+    expect((await readAll(rig.lab.vfs, file.ino)).equals(content)).toBe(true);
+    await until('the end of the fence', () => rig.server.status().clients[0]?.state === 'active');
+    expect(rig.server.status().clients).toMatchObject([{ id: before }]);
+  });
+
   test('lost: a layout of the program that answers for itself bars the client until it is returned', async ({
     rig,
   }) => {
@@ -138,9 +179,9 @@ describe('the lease', () => {
     rig.wire.cut();
     await revoked;
     expect(layout.live).toBe(false);
-    await until('the server gave the client up', () =>
-      rig.server.status().clients.every(({ state }) => state !== 'active'),
-    );
+    const administrator = await rig.connect({ address: rig.directAddress });
+    await administrator.evict(rig.server.status().clients[0]?.id ?? 0);
+    await administrator.close();
     rig.wire.heal();
 
     await until('the client knows', () => client.state === 'barred');

@@ -52,7 +52,7 @@ async function another(rig: Rig, client: RawClient): Promise<RawConnection> {
 
 /** Over the connection given, since that of the client may be gone. */
 async function flags(client: RawClient, connection: RawConnection, seqid: number): Promise<number | undefined> {
-  const frame = await connection.request([0, connection.nextXid(), client.session, 7, seqid, false, 53, [], null]);
+  const frame = await connection.request([0, connection.nextXid(), client.session, 6, seqid, false, 53, [], null]);
   return frame[5]?.[0];
 }
 

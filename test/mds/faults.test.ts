@@ -12,7 +12,7 @@ import { MetadataServer } from '../../mds/server.ts';
 import { errnoOfCall } from '../support/filesystem.ts';
 import { ManualClock } from './manual-clock.ts';
 import { RawClient } from './raw-client.ts';
-import { leaseMs } from './rig.ts';
+import { endMs, leaseMs } from './rig.ts';
 import { test } from './rig-test.ts';
 
 const block = 4096;
@@ -168,7 +168,7 @@ test('a read-only filesystem gives layouts for reading, and ends clients without
     const reader = await RawClient.connect(address);
     const open = await reader.open(ino, 1);
     expect((await reader.layout(ino, open, 1, 0, block)).segment).toEqual([1, 0, block]);
-    clock.advance(leaseMs);
+    clock.advance(endMs);
     await rig.until('the end of the client', () => server.status().layouts.length === 0);
     expect(server.status().clients).toEqual([]);
     await reader.connection.end();

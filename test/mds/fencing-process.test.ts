@@ -88,6 +88,8 @@ async function other(use: (child: ChildProcess) => Promise<void>): Promise<void>
 
 const inode = async ({ lab }: Rig): Promise<number> => (await lab.vfs.lookup(lab.vfs.rootIno, n('data'), root)).ino;
 
+test.override({ options: { courtesyMs: 0 } });
+
 describe('a client that is killed', () => {
   test('is over at once: nobody waits for its lease, and its blocks are free', async ({ rig, peer }) => {
     const { blocks } = rig.lab.fs.status();
@@ -197,7 +199,7 @@ describe('what stands on record for a process', () => {
 });
 
 describe('a client that is stopped', () => {
-  test.override({ options: { fencing: { timed: true } } });
+  test.override({ options: { courtesyMs: 0, fencing: { timed: true } } });
 
   test('is alive: its blocks stay out of use, whatever the time', async ({ rig, peer }) => {
     const holder = await peer();

@@ -65,7 +65,7 @@ class HookLab {
     body: (lab: HookLab) => Promise<void>,
     more: MetadataServerOptions['fencing'] = {},
   ): Promise<void> {
-    const rig = await Rig.start();
+    const rig = await Rig.start({ courtesyMs: 0 });
     const logged: string[] = [];
     const lab = new HookLab(rig, rig.lab.dir, join(rig.lab.dir, 'hook'), logged);
     try {
@@ -85,7 +85,7 @@ class HookLab {
   restart(more: MetadataServerOptions['fencing'] = {}): Promise<void> {
     const note = (fields: object, message: string) => this.logged.push(`${message} ${JSON.stringify(fields)}`);
     const log = { info: note, warn: note, error: note };
-    return this.rig.restart({ fencing: { hook: this.path, ...more }, log });
+    return this.rig.restart({ courtesyMs: 0, fencing: { hook: this.path, ...more }, log });
   }
 
   file(name: string): string {
@@ -396,8 +396,10 @@ describe('a restart in the middle of a fence', () => {
 });
 
 describe('the timed fence (RFC 5663 §2.3.8)', () => {
+  test.override({ options: { courtesyMs: 0 } });
+
   describe('when it is asked for', () => {
-    test.override({ options: { fencing: { timed: true } } });
+    test.override({ options: { courtesyMs: 0, fencing: { timed: true } } });
 
     test('holds when lease and longest access are over, not before', async ({ rig }) => {
       const { client } = await holder(rig, 'a');
@@ -428,7 +430,7 @@ describe('the timed fence (RFC 5663 §2.3.8)', () => {
 
     test('counts from the start of the server for a client of a former run', async ({ rig }) => {
       const { client } = await holder(rig, 'a');
-      await rig.restart({ fencing: { timed: true } });
+      await rig.restart({ courtesyMs: 0, fencing: { timed: true } });
       rig.clock.advance(leaseMs);
       await rig.until('the end of grace', () => rig.server.status().graceLeftMs === 0);
       await rig.until('the attempt', () => rig.server.status().fences[0]?.retryMs === ioMaxMs);
@@ -484,7 +486,7 @@ describe('keys', () => {
 
   async function withKeys(use: (rig: Rig, keys: Keys) => Promise<void>): Promise<void> {
     const keys = new Keys();
-    const rig = await Rig.start({ fencing: { keyOwners: [keys] } });
+    const rig = await Rig.start({ courtesyMs: 0, fencing: { keyOwners: [keys] } });
     try {
       await use(rig, keys);
     } finally {
@@ -543,7 +545,7 @@ describe('keys', () => {
             },
           }),
       });
-      const server = new MetadataServer(fs, { leaseMs, clock: rig.clock, fencing: { keyOwners: [keys] } });
+      const server = new MetadataServer(fs, { leaseMs, courtesyMs: 0, clock: rig.clock, fencing: { keyOwners: [keys] } });
       try {
         const address = await server.listen(`unix:${join(rig.lab.dir, 'posted.sock')}`);
         const client = await RawClient.connect(address);

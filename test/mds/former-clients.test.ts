@@ -3,7 +3,7 @@ import { describe, expect } from 'vitest';
 import { operations } from '../../mds/protocol/ops.ts';
 import { n, root, writeFile } from '../support/filesystem.ts';
 import { introduction } from './raw-client.ts';
-import { leaseMs, type Rig } from './rig.ts';
+import { endMs, leaseMs, type Rig } from './rig.ts';
 import { test } from './rig-test.ts';
 
 const block = 4096;
@@ -29,7 +29,7 @@ async function isReused({ lab }: Rig, at: number): Promise<boolean> {
 
 async function endGrace(rig: Rig): Promise<void> {
   rig.clock.advance(leaseMs);
-  await rig.until('the end of grace', () => rig.server.status().graceLeftMs === 0);
+  await rig.until('the end of grace', () => rig.server.status().clients.every(({ state }) => state !== 'returning'));
 }
 
 describe('after a restart', () => {
@@ -116,7 +116,7 @@ describe('after a restart', () => {
   test('a client that holds nothing when its lease ends leaves no record', async ({ rig }) => {
     const { client, ino, layout } = await holder(rig, read);
     await client.returnLayout(ino, layout.stateid);
-    rig.clock.advance(leaseMs);
+    rig.clock.advance(endMs);
     await rig.until('the end of the record', () => rig.lab.fs.clientRecords().length === 0);
     expect(rig.lab.fs.layouts.granted(client.id).size).toBe(0);
   });
@@ -182,7 +182,7 @@ describe('EVICT', () => {
 
   test('frees what an expired client had', async ({ rig }) => {
     const { client } = await holder(rig, rw);
-    rig.clock.advance(leaseMs);
+    rig.clock.advance(endMs);
     await rig.until('the quarantine', () => rig.lab.fs.quarantined().has(client.id));
     const admin = await rig.client({ owner: 'admin' });
     await admin.call(operations.EVICT, [client.id]);

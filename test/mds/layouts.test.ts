@@ -2,7 +2,7 @@ import { describe, expect } from 'vitest';
 import { stateIdFromWire } from '../../mds/protocol/fields.ts';
 import { operations, returnKind } from '../../mds/protocol/ops.ts';
 import { sequenceFlag } from '../../mds/protocol/status.ts';
-import { leaseMs } from './rig.ts';
+import { endMs, leaseMs } from './rig.ts';
 import { test } from './rig-test.ts';
 
 const read = 1;
@@ -211,11 +211,11 @@ describe('fencing', () => {
     expect(await client.statusOf(operations.FREE_STATEID, [held.stateid])).toBe('BAD_STATEID');
   });
 
-  test('a lease that ends takes layouts, opens and sessions with it', async ({ rig }) => {
+  test('a client that ends takes layouts, opens and sessions with it', async ({ rig }) => {
     const client = await rig.client();
     const { ino, stateid } = await client.create('a', Buffer.alloc(block, 5));
     await client.layout(ino, stateid, rw, 0, block);
-    rig.clock.advance(leaseMs);
+    rig.clock.advance(endMs);
     await rig.until('the quarantine', () => (rig.lab.fs.quarantined().get(client.id) ?? 0) > 0);
     expect(await client.statusOf(operations.SEQUENCE, [])).toBe('BADSESSION');
     await rig.until('the fence', () => rig.server.status().layouts.length === 0);

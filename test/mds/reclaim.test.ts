@@ -7,7 +7,7 @@ import { mountedVfs, withCoherence } from '../../tools/lib/coherence.ts';
 import { KernelCaches } from '../../tools/lib/kernel-caches.ts';
 import { n, root, writeFile } from '../support/filesystem.ts';
 import type { RawClient } from './raw-client.ts';
-import { leaseMs, type Rig } from './rig.ts';
+import { endMs, leaseMs, type Rig } from './rig.ts';
 import { test } from './rig-test.ts';
 
 const block = 4096;
@@ -230,7 +230,7 @@ describe('RECLAIM_BAD', () => {
 
   test('for a client whose lease ended before the restart (RFC 8881 §8.4.3)', async ({ rig }) => {
     const { client, ino, claims } = await writer(rig);
-    rig.clock.advance(leaseMs);
+    rig.clock.advance(endMs);
     await rig.until('the quarantine', () => rig.lab.fs.quarantined().has(client.id));
     await writer(rig, { name: 'b', owner: 'other' });
     await rig.crash();

@@ -1,7 +1,7 @@
 /** What becomes of layouts when their file is closed (RFC 8881 §18.43.3, logr_return_on_close). */
 import { expect } from 'vitest';
 import { operations } from '../../mds/protocol/ops.ts';
-import { leaseMs } from './rig.ts';
+import { endMs, leaseMs } from './rig.ts';
 import { test } from './rig-test.ts';
 
 const read = 1;
@@ -80,11 +80,11 @@ test('a layout that is kept over the close is no leave to ask for more', async (
   expect(await get(held.stateid)).toBe('OK');
 });
 
-test('the end of the lease takes the layouts with the opens', async ({ rig }) => {
+test('the end of its client takes the layouts with the opens', async ({ rig }) => {
   const client = await rig.client();
   const { ino, stateid } = await client.create('a', Buffer.alloc(block));
   const held = await client.layout(ino, stateid, read, 0, block);
-  rig.clock.advance(leaseMs);
+  rig.clock.advance(endMs);
   await rig.until('its end', () => rig.server.status().layouts.length === 0);
   expect(await client.statusOf(operations.TEST_STATEID, [[held.stateid]])).toBe('BADSESSION');
 });

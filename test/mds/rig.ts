@@ -1,11 +1,14 @@
 /** A server over a real filesystem, on a Unix socket, with time in the hands of the test. */
 import { join } from 'node:path';
+import { serverLimits } from '../../mds/limits.ts';
 import { MetadataServer, type MetadataServerOptions } from '../../mds/server.ts';
 import { Lab } from '../support/filesystem.ts';
 import { ManualClock } from './manual-clock.ts';
 import { type Identity, RawClient, RawConnection } from './raw-client.ts';
 
 export const leaseMs = 10_000;
+/** After this a silent client has ended, courtesy included. */
+export const endMs = leaseMs + serverLimits.courtesyMs;
 
 export class Rig {
   lab: Lab;

@@ -3,7 +3,7 @@ import type { RequestFrame } from '../../mds/protocol/frame.ts';
 import { operations } from '../../mds/protocol/ops.ts';
 import { sequenceFlag, status } from '../../mds/protocol/status.ts';
 import { introduction, type RawClient } from './raw-client.ts';
-import { leaseMs } from './rig.ts';
+import { endMs, leaseMs } from './rig.ts';
 import { test } from './rig-test.ts';
 
 const block = 4096;
@@ -164,7 +164,7 @@ describe('clients (RFC 8881 §18.35, §18.36)', () => {
     const { ino, stateid } = await old.create('a', Buffer.alloc(block));
     await old.layout(ino, stateid, 2, 0, 4 * block);
     await old.connection.end();
-    rig.clock.advance(leaseMs);
+    rig.clock.advance(endMs);
     await rig.until('the quarantine', () => rig.lab.fs.quarantined().has(old.id));
     await rig.client({ owner: 'o', verifier: '1' });
     await rig.client({ owner: 'stranger', verifier: '2' });
