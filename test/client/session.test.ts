@@ -216,6 +216,23 @@ describe('a server that restarts', () => {
     expect(rig.lab.fs.status().blocks).toMatchObject({ quarantined: 0 });
   });
 
+  test('takes what was written to a file that shares its blocks, and leaves the clone alone', async ({ rig }) => {
+    const client = await rig.connect({ owner: 'the same' });
+    const file = await client.open('data', 'w+');
+    const content = pattern(20_000, 6);
+    await file.write(content, 0, content.length, 0);
+    await file.sync();
+    await client.clone('data', 'copy');
+    const over = pattern(5000, 7);
+    expect(await file.write(over, 0, over.length, 3000)).toMatchObject({ path: 'direct' });
+    await rig.restartServer();
+    await file.sync();
+    const expected = Buffer.from(content);
+    over.copy(expected, 3000);
+    expect((await readAll(rig.lab.vfs, file.ino)).equals(expected)).toBe(true);
+    expect((await readAll(rig.lab.vfs, (await client.stat('copy')).ino)).equals(content)).toBe(true);
+  });
+
   test('keeps a sync waiting that was on its way, also where its connection breaks while it reclaims', async ({
     rig,
   }) => {
