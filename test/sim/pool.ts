@@ -27,6 +27,7 @@ export interface PoolOptions {
   readonly onOutcome: (outcome: Outcome) => boolean;
 }
 
+/** @throws Error: the simulation does not start */
 export async function runPool(options: PoolOptions): Promise<void> {
   const pool = new Pool(options);
   const count = Math.max(1, Math.min(options.jobs, Math.ceil(options.seeds / atOnce)));
@@ -55,8 +56,10 @@ class Pool {
     const child = fork(fileURLToPath(new URL('./worker.ts', import.meta.url)), args, { serialization: 'advanced' });
     this.#children.add(child);
     let running = this.#order(child);
+    let hasStarted = false;
     return new Promise((resolve, reject) => {
       child.on('message', (outcome: Outcome) => {
+        hasStarted = true;
         running.shift();
         this.#take(outcome);
         if (running.length === 0 && !this.#enough) running = this.#order(child);
@@ -65,6 +68,7 @@ class Pool {
       child.on('exit', (code, signal) => {
         this.#children.delete(child);
         const [seed] = running;
+        if (code === 1 && !hasStarted) reject(new Error('a process of the simulation does not start'));
         if (seed !== undefined && !this.#enough) this.#take(deadly(seed, `its process ended: ${signal ?? code}`));
         resolve();
       });
