@@ -24,8 +24,8 @@ import {
 import type { Random } from '../exercise/random.ts';
 import { names, usedBytes } from './content.ts';
 import { sectorSize } from './dma.ts';
+import type { Grant } from './held-grants.ts';
 import { loop } from './loop.ts';
-import type { Grant } from './memory.ts';
 import { connect, type Socket } from './network.ts';
 
 type WireState = RequestOf<typeof operations.CLOSE>[0];

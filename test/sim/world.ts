@@ -6,8 +6,6 @@ import { connect } from '../../client/index.ts';
 import { formatFilesystem, openFilesystem } from '../../fs/engine/engine.ts';
 import type { Filesystem } from '../../fs/engine/filesystem.ts';
 import { newUuid } from '../../fs/format/uuid.ts';
-import { checkFilesystem } from '../../fs/fsck/check.ts';
-import { problemText } from '../../fs/fsck/problem.ts';
 import type { Log } from '../../mds/log.ts';
 import { MetadataServer } from '../../mds/server.ts';
 import { mountedVfs, withCoherence } from '../../tools/lib/coherence.ts';
@@ -16,6 +14,7 @@ import type { Random } from '../exercise/random.ts';
 import { MemoryDevice } from '../support/crash-recorder.ts';
 import { registerOf } from './content.ts';
 import { sectorSize } from './dma.ts';
+import { fsck, settle } from './ending.ts';
 import { History } from './history.ts';
 import { directAccess, Kernel } from './kernel.ts';
 import { Liar } from './liar.ts';
@@ -362,45 +361,13 @@ class World {
     const waited = await this.#until('the server', isUp);
     const server = this.#server;
     if (waited !== undefined || server === undefined) return waited ?? 'no server';
-    const { mds, fs, local, process } = server;
-    const failed = await this.#do('the end', process, async () => {
-      await this.#loop.sleep(10 * leaseMs, process);
-      const admin = await connect(this.#addressOf('admin'), {
-        owner: 'admin',
-        uid: 0,
-        gid: 0,
-        groups: [],
-        device: 'none',
-      });
-      for (const { id, owner } of mds.status().clients) {
-        if (Buffer.from(owner).toString() !== 'admin') await admin.evict(id).catch(() => undefined);
-      }
-      const program = new LocalProgram(local, this.#surroundings);
-      await program.readAll();
-      await admin.close();
-      await this.#loop.sleep(10 * leaseMs, process);
-      const { blocks } = fs.status();
-      if (blocks.quarantined + blocks.provisional > 0) {
-        throw new Error(`left behind: ${blocks.quarantined} blocks in quarantine, ${blocks.provisional} provisional`);
-      }
-      const { breaks, layouts } = mds.status();
-      if (breaks.length + layouts.length > 0)
-        throw new Error(`left behind: ${breaks.length} breaks, ${layouts.length} layouts`);
-      await mds.close();
-      await fs.close();
-    });
-    return failed ?? this.#do('fsck', this.#loop.world, () => this.#fsck());
-  }
-
-  async #fsck(): Promise<void> {
-    const device = new MemoryDevice(this.#memory.bytes);
-    const { problems } = await checkFilesystem({
-      device,
-      store: this.#disk.records,
-      onPass: () => {},
-      onProblem: () => {},
-    });
-    if (problems.length > 0) throw new Error(`fsck: ${problems.map(problemText).join('; ')}`);
+    const pause = (): Promise<void> => this.#loop.sleep(10 * leaseMs, server.process);
+    const program = new LocalProgram(server.local, this.#surroundings);
+    const address = this.#addressOf('admin');
+    const settled = (): Promise<void> => settle({ ...server, address, pause, look: () => program.readAll() });
+    const failed = await this.#do('the end', server.process, settled);
+    const check = (): Promise<void> => fsck(this.#memory.bytes, this.#disk);
+    return failed ?? this.#do('fsck', this.#loop.world, check);
   }
 
   /** Runs `task` as a process and the loop until it is over. Answers what went wrong. */
