@@ -20,6 +20,7 @@ import {
   type RequestOf,
   type StatusName,
   status,
+  statusName,
 } from '../../mds/protocol/index.ts';
 import type { Random } from '../exercise/random.ts';
 import { names, usedBytes } from './content.ts';
@@ -47,6 +48,8 @@ const replyMs = 500;
 
 export interface LiarOptions {
   readonly owner: string;
+  /** It never lets its lease end, and never gives back what it is asked for. */
+  readonly stubborn: boolean;
   readonly random: Random;
   readonly engine: DmaEngine;
   /** What it was granted and has not given back, by its own word. */
@@ -65,16 +68,18 @@ export class Liar {
   #rootIno = 1;
   #seqid = 0;
   #xid = 0;
-  #verifier = 0;
+  #verifier: number;
   #answer: Answer = 'OK';
 
   constructor(options: LiarOptions) {
     this.#options = options;
+    this.#verifier = options.random.below(2 ** 30);
   }
 
   async step(): Promise<void> {
-    const { random } = this.#options;
+    const { random, stubborn } = this.#options;
     if (this.#session === null) return this.#begin();
+    if (stubborn) return this.#hold();
     if (random.oneIn(6)) this.#answer = random.pick(answers);
     const steps: readonly [() => unknown, ...(() => unknown)[]] = [
       () => this.#open(),
@@ -94,6 +99,15 @@ export class Liar {
     await random.pick(steps)();
   }
 
+  async #hold(): Promise<void> {
+    if (this.#opens.size < names.length) await this.#open();
+    await this.#get();
+    await this.#call(operations.SEQUENCE, []);
+    this.#touch();
+    // A new incarnation begins anew.
+    if (this.#options.reach().length === 0) this.#break();
+  }
+
   async #begin(): Promise<void> {
     this.#break();
     const socket = connect({ port: 1 });
@@ -106,10 +120,13 @@ export class Liar {
     socket.on('close', () => {
       if (this.#socket === socket) this.#lost();
     });
-    const { owner, random } = this.#options;
+    await Promise.race([new Promise((resolve) => socket.once('connect', resolve)), loop().sleep(replyMs)]);
+    const { owner, random, stubborn } = this.#options;
+    if (stubborn) this.#answer = random.pick(['DELAY', 'OK', 'silence']);
     // A new verifier is its word that it reaches nothing any more; the same one is not.
     if (random.oneIn(2)) this.#verifier++;
-    const verifier = Buffer.alloc(8, this.#verifier);
+    const verifier = Buffer.alloc(8);
+    verifier.writeUInt32LE(this.#verifier);
     const known = await this.#call(operations.EXCHANGE_ID, [
       Buffer.from(owner),
       verifier,
@@ -268,6 +285,8 @@ export class Liar {
       loop().after(replyMs, () => settle(undefined));
       this.#socket?.write(bytes);
     });
+    const answered = reply === undefined ? 'nothing' : (statusName(reply[2]) ?? reply[2]);
+    this.#options.say(`  ${this.#options.owner} asks ${operation.name}: ${answered}`);
     if (reply === undefined || reply[2] === status.BADSESSION || reply[2] === status.SEQ_MISORDERED) this.#break();
     const results = reply?.[3];
     return reply?.[2] === status.OK && operation.isReply(results) ? results : undefined;

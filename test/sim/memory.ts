@@ -9,7 +9,15 @@
  */
 import type { DmaEngine } from '../../client/dma/engine.ts';
 import { iomode } from '../../layout/types.ts';
-import { callbacks, type Frame, FrameDecoder, frameKind, operations, status } from '../../mds/protocol/index.ts';
+import {
+  callbacks,
+  type Frame,
+  FrameDecoder,
+  frameKind,
+  operations,
+  ProtocolError,
+  status,
+} from '../../mds/protocol/index.ts';
 import { Copies, sectorSize } from './dma.ts';
 import {
   type Grant,
@@ -34,6 +42,8 @@ class Holder {
   readonly owner: string;
   clientId: number | undefined;
   verifier = '';
+  /** The verifier of its last session. */
+  confirmed = '';
   /** What it may touch by its own word: granted, and no return sent. */
   may: Grant[] = [];
   /** What the server has to keep for it: granted, and no return arrived. */
@@ -168,7 +178,7 @@ export class Memory implements Tap, Watcher {
   sent(from: Socket, chunk: Uint8Array): void {
     const wire = this.#wire(from);
     const toServer = from.process !== this.#server;
-    const frames = (toServer ? wire.toServer : wire.toClient).push(chunk);
+    const frames = framesIn(toServer ? wire.toServer : wire.toClient, chunk);
     wire.framesOf.set(chunk, frames);
     for (const frame of frames) {
       if (frame[0] === frameKind.request) this.#asking(wire, from.process, frame[6], frame[7]);
@@ -247,7 +257,12 @@ export class Memory implements Tap, Watcher {
     } else if (number === operations.FREE_STATEID.number && operations.FREE_STATEID.isRequest(args)) {
       holder.kept = withoutState(holder, holder.kept, args[0]);
     } else if (number === operations.CREATE_SESSION.number) {
-      for (const other of this.#holders.values()) if (other.owner === holder.owner) this.#lift(other);
+      // Only another verifier says that nothing of the former incarnation reaches the device any more.
+      for (const other of this.#holders.values()) {
+        const isFormer = other === holder ? holder.confirmed !== holder.verifier : other.verifier !== holder.verifier;
+        if (other.owner === holder.owner && isFormer) this.#lift(other);
+      }
+      holder.confirmed = holder.verifier;
     } else if (number === operations.EVICT.number && operations.EVICT.isRequest(args)) {
       for (const other of this.#holders.values()) if (other.clientId === args[0]) this.#lift(other);
     }
@@ -336,6 +351,16 @@ export class Memory implements Tap, Watcher {
   #violated(what: string): void {
     this.#say(`VIOLATION ${what}`);
     this.violation ??= new Violation(`at ${this.#loop.now.toFixed(3)} ms: ${what}`);
+  }
+}
+
+/** None in what is no message: the server closes the connection. */
+function framesIn(decoder: FrameDecoder, chunk: Uint8Array): readonly Frame[] {
+  try {
+    return decoder.push(chunk);
+  } catch (error) {
+    if (error instanceof ProtocolError) return [];
+    throw error;
   }
 }
 

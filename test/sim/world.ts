@@ -29,7 +29,7 @@ import { type Scene, sceneOf } from './scene.ts';
 /** Virtual ms. */
 const leaseMs = 1000;
 const runMsMax = 600_000;
-const waitMsMax = 10 * leaseMs;
+const waitMsMax = 8 * leaseMs;
 
 export interface Outcome {
   readonly seed: number;
@@ -145,10 +145,12 @@ class World {
     this.#scheduleFault();
     this.#watchWaits();
     const failure =
-      (await this.#until('the programs', () => this.#clients.every(({ steps }) => steps <= 0))) ??
-      (await this.#end()) ??
-      this.#history.check();
+      (await this.#until('the programs', () => this.#isDone)) ?? (await this.#end()) ?? this.#history.check();
     return failure;
+  }
+
+  get #isDone(): boolean {
+    return this.#loop.now >= this.#scene.stubbornMs && this.#clients.every(({ steps }) => steps <= 0);
   }
 
   async #format(): Promise<void> {
@@ -261,6 +263,7 @@ class World {
     });
     const liar = new Liar({
       owner,
+      stubborn: this.#scene.stubbornMs > 0 && owner === 'liar-0',
       random: this.#random,
       engine: this.#memory.engineOf(program),
       reach: () => this.#memory.reachOf(program),
