@@ -26,6 +26,7 @@ import {
   type Refused,
   type ReturnRequest,
   type ReturnResult,
+  type Segment,
   type StateId,
 } from './types.ts';
 
@@ -316,6 +317,10 @@ export class Layouts implements LayoutTable {
 
   heldOn(client: number, ino: number): HeldLayout | undefined {
     return this.#registry.heldOn(client, ino);
+  }
+
+  reservedOn(client: number, ino: number): readonly Segment[] {
+    return this.#registry.reservedOn(client, ino);
   }
 
   holders(): readonly number[] {

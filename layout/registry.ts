@@ -6,8 +6,9 @@ import { type Holding, LeaseClient } from './holding.ts';
 import { Pressure } from './pressure.ts';
 import type { Range } from './ranges.ts';
 import { type BulkRecall, Recalls } from './recalls.ts';
+import { toSegment } from './segments.ts';
 import { Table } from './table.ts';
-import type { Action, HeldLayout, LayoutOptions } from './types.ts';
+import type { Action, HeldLayout, LayoutOptions, Segment } from './types.ts';
 
 /** The files and clients of a table, found by number, with what all events need of them. */
 export class Registry {
@@ -174,6 +175,11 @@ export class Registry {
     const file = this.#files.get(ino);
     const holding = file?.holding(client);
     return holding === undefined ? undefined : file?.listing(holding);
+  }
+
+  reservedOn(client: number, ino: number): readonly Segment[] {
+    const holding = this.#files.get(ino)?.holding(client);
+    return holding === undefined ? [] : [...holding.grants].map(({ reserved }) => toSegment(reserved.iomode, reserved));
   }
 
   holders(): readonly number[] {

@@ -289,6 +289,8 @@ export interface LayoutTable {
   heldBy(client: number): readonly HeldLayout[];
   /** Of one client on one file. */
   heldOn(client: number, ino: number): HeldLayout | undefined;
+  /** What is reserved for gets of the client that are not confirmed yet. */
+  reservedOn(client: number, ino: number): readonly Segment[];
   /** Clients that hold something. */
   holders(): readonly number[];
 }

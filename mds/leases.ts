@@ -20,7 +20,7 @@ import {
   type RecallReply,
   type Segment,
 } from '../layout/types.ts';
-import { wholeBlocks } from './blocks.ts';
+import { wholeBlocks, without } from './blocks.ts';
 import type { HintAction, RecallAction } from './callbacks.ts';
 import type { Clock } from './clock.ts';
 import type { Counters } from './counters.ts';
@@ -195,10 +195,14 @@ export class LayoutLeases implements Leases {
     this.#arm();
   }
 
-  /** Uncommitted blocks below `segments`, which the client does not hold any more, go back to free space. */
+  /**
+   * Uncommitted blocks below `segments`, which the client does not hold any more, go back to free space: but for those that
+   * another get of it may be about to grant.
+   */
   releaseProvisional(client: number, ino: number, segments: readonly Segment[]): void {
-    for (const { iomode: mode, offset, length } of segments) {
-      if (mode !== iomode.rw) continue;
+    const reserved = this.table.reservedOn(client, ino).filter((segment) => segment.iomode === iomode.rw);
+    const free = segments.filter((segment) => segment.iomode === iomode.rw).flatMap((each) => without(each, reserved));
+    for (const { offset, length } of free) {
       Promise.resolve(this.#fs.layouts.releaseProvisional(ino, { offset, length }, client)).catch((error: unknown) => {
         this.#log.error({ client, ino, offset, length, error }, 'provisional blocks could not be released');
       });
