@@ -241,7 +241,10 @@ function trimmed(
           own,
           sparesOwn: false,
         });
-  const clearEnd = clearTo(wanted.needEnd, end);
+  const need = { start: wanted.start, end: wanted.needEnd };
+  // Who has to wait keeps others from no more than what it needs.
+  if (clearTo(need.start, need.end) < need.end) return need;
+  const clearEnd = clearTo(need.end, end);
   if (clearEnd === wanted.start) throw new TryLater(`others have layouts on inode ${ino}, or wait for them`, false);
   return { start: clearTo(start, wanted.start) === wanted.start ? start : wanted.start, end: clearEnd };
 }

@@ -185,6 +185,23 @@ describe('others', () => {
     ]);
   });
 
+  test('who waits keeps nobody from what it only wishes for', async ({ rig }) => {
+    const [one, two, three] = [
+      await rig.client({ owner: 'one' }),
+      await rig.client({ owner: 'two' }),
+      await rig.client({ owner: 'three' }),
+    ];
+    const { ino, stateid } = await allocated(one, 'a', 64 * mib);
+    await one.layout(ino, stateid, rw, 8 * mib, mib);
+    const open = await two.open(ino);
+    const waiting = wish(two, { ino, stateid: open }, rw, 8 * mib, 32 * mib, mib);
+    const [recalled] = await one.connection.recall();
+    const { segment } = await three.layout(ino, await three.open(ino), rw, 16 * mib, mib);
+    expect(segment).toEqual([rw, 16 * mib, mib]);
+    await one.returnLayout(ino, recalled);
+    expect(await waiting).toMatchObject({ from: 8 * mib, to: 9 * mib });
+  });
+
   test('readers do not keep each other from the whole file', async ({ rig }) => {
     const [one, two] = [await rig.client({ owner: 'one' }), await rig.client({ owner: 'two' })];
     const file = await allocated(one, 'a', 64 * mib);
