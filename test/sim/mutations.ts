@@ -316,6 +316,6 @@ export const mutations: readonly Mutation[] = [
     name: 'client-keeps-layouts-of-a-lost-session',
     breaks: 'layouts are gone with the session (C4)',
     module: 'client/inode.ts',
-    changes: [['this.data.cache.remove(everything);', '']],
+    changes: [['this.#unfinished.clear();\n    this.data.cache.remove(everything);', 'this.#unfinished.clear();']],
   },
 ];
