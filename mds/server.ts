@@ -188,10 +188,12 @@ export class MetadataServer {
 
   status(): ServerStatus {
     const { clients } = this.#context;
+    const now = this.#clock.now();
     return serverStatus(this.#context, {
-      now: this.#clock.now(),
+      now,
       startedAt: this.#startedAt,
-      graceEndsAt: clients.past.returning.size > 0 ? this.#graceEndsAt : this.#startedAt,
+      // It is over when the fences at its end hold.
+      graceEndsAt: clients.past.returning.size > 0 ? Math.max(this.#graceEndsAt, now + 1) : this.#startedAt,
       addresses: this.#listeners.map((listener) => listener.address),
     });
   }
