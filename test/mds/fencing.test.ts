@@ -545,7 +545,12 @@ describe('keys', () => {
             },
           }),
       });
-      const server = new MetadataServer(fs, { leaseMs, courtesyMs: 0, clock: rig.clock, fencing: { keyOwners: [keys] } });
+      const server = new MetadataServer(fs, {
+        leaseMs,
+        courtesyMs: 0,
+        clock: rig.clock,
+        fencing: { keyOwners: [keys] },
+      });
       try {
         const address = await server.listen(`unix:${join(rig.lab.dir, 'posted.sock')}`);
         const client = await RawClient.connect(address);
