@@ -12,7 +12,8 @@ import {
   recallOfMany,
   recallOfOne,
 } from './leases/leases.ts';
-import { growthTable, pairsTable, recallsTable } from './leases/report.ts';
+import { growthTable, layoutTable, pairsTable, recallsTable } from './leases/report.ts';
+import { tableRows } from './leases/table.ts';
 import { bindfs, peers } from './lib/peers.ts';
 import { inPlace } from './lib/place.ts';
 import { programs, selectPrograms } from './lib/programs.ts';
@@ -173,6 +174,7 @@ async function leases(options: LeasesCommand): Promise<void> {
       recalls: [...(await recallOfOne(common)), ...(await each(options.holders, (n) => recallOfMany(common, n)))],
       clients: await each(options.clients, (n) => growthOfClients(common, n)),
       segments: await each(options.segments, (n) => growthOfSegments(common, n)),
+      table: tableRows(Math.max(...numbers(options.segments))),
     };
     if (options.json === true) {
       printJson({ ...machine(), rounds: common.rounds, ...measured });
@@ -182,6 +184,7 @@ async function leases(options: LeasesCommand): Promise<void> {
     print(recallsTable(measured.recalls));
     print(growthTable('clients, a segment each', measured.clients));
     print(growthTable('segments', measured.segments));
+    print(layoutTable(measured.table));
   });
 }
 

@@ -1,6 +1,7 @@
 import Table from 'cli-table3';
 import { times } from '../lib/report.ts';
 import type { GrowthResult, PairsResult, RecallResult } from './leases.ts';
+import type { TableRow } from './table.ts';
 
 export function pairsTable(results: readonly PairsResult[]): string {
   const table = tableOf([
@@ -15,6 +16,16 @@ export function pairsTable(results: readonly PairsResult[]): string {
     const ratio = times(ours.pairsPerSecond / echo.pairsPerSecond);
     const rates = [ours, echo].map(({ pairsPerSecond }) => `${(pairsPerSecond / 1000).toFixed(1)} k pairs/s`);
     table.push([title, ...rates, ratio, microseconds(ours.serverCpu), microseconds(echo.serverCpu)]);
+  }
+  return table.toString();
+}
+
+/** The layout table alone, in this process. */
+export function layoutTable(rows: readonly TableRow[]): string {
+  const table = tableOf(['segments held', 'clients', 'files', 'get, confirm, return', 'bytes of each']);
+  for (const { segments, clients, files, pairMicroseconds, bytesPerSegment } of rows) {
+    const weight = bytesPerSegment === undefined ? 'node --expose-gc' : bytesPerSegment.toFixed(0);
+    table.push([String(segments), String(clients), files, `${pairMicroseconds.toFixed(2)} µs`, weight]);
   }
   return table.toString();
 }
