@@ -88,14 +88,15 @@ interface Token {
 /** By tag; undefined: not used here. */
 const tokens: readonly (Token | undefined)[] = Array.from({ length: 256 }, (_, tag) => tokenOf(tag));
 
+function skip(bytes: number): Token {
+  return { bytes, length: 0, elements: 0, isArray: false };
+}
+
+function sized(length: 1 | 2 | 4, isArrayTag = false): Token {
+  return { bytes: 0, length, elements: 0, isArray: isArrayTag };
+}
+
 function tokenOf(tag: number): Token | undefined {
-  const skip = (bytes: number): Token => ({ bytes, length: 0, elements: 0, isArray: false });
-  const sized = (length: 1 | 2 | 4, isArrayTag = false): Token => ({
-    bytes: 0,
-    length,
-    elements: 0,
-    isArray: isArrayTag,
-  });
   if (tag <= 0x7f || tag >= 0xe0 || tag === 0xc0 || tag === 0xc2 || tag === 0xc3) return skip(0);
   if (tag >= 0x90 && tag <= 0x9f) return { bytes: 0, length: 0, elements: tag & 0x0f, isArray: true };
   if (tag >= 0xa0 && tag <= 0xbf) return skip(tag & 0x1f);

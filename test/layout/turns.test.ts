@@ -92,14 +92,14 @@ test('a writer is served though readers keep coming, and though each of its trie
   expect(waiting.length).toBeLessThan(3);
 });
 
-describe('memory is short (RFC 8881 §20.6)', () => {
-  function crowded() {
-    const lab = new Lab({ segmentsHighMark: 16, segmentsMax: 24 });
-    for (let ino = 1; ino <= 12; ino++) lab.grant(1, read, 0, 10, { ino });
-    for (let ino = 1; ino <= 4; ino++) lab.grant(2, read, 0, 10, { ino });
-    return lab;
-  }
+function crowded() {
+  const lab = new Lab({ segmentsHighMark: 16, segmentsMax: 24 });
+  for (let ino = 1; ino <= 12; ino++) lab.grant(1, read, 0, 10, { ino });
+  for (let ino = 1; ino <= 4; ino++) lab.grant(2, read, 0, 10, { ino });
+  return lab;
+}
 
+describe('memory is short (RFC 8881 §20.6)', () => {
   test('above the high mark those who hold most are asked to keep fewer, others are not', () => {
     const lab = crowded();
     const { actions } = expectKind(lab.get(3, read, 0, 10), 'reserved');

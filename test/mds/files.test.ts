@@ -2,7 +2,7 @@ import { describe, expect } from 'vitest';
 import { attrFromWire, setAttrToWire } from '../../mds/protocol/fields.ts';
 import { operations } from '../../mds/protocol/ops.ts';
 import { serverStatusFromWire } from '../../mds/protocol/server-status.ts';
-import { root } from '../support/filesystem.ts';
+import { root as superuser } from '../support/filesystem.ts';
 import { test } from './rig-test.ts';
 
 const block = 4096;
@@ -76,9 +76,9 @@ describe('names', () => {
     await client.call(operations.OPEN, [[0, emptied.ino], 3, true, false]);
     const crashed = await rig.lab.afterCrash();
     try {
-      const sizeOf = async (ino: number): Promise<number> => (await crashed.vfs.getattr(ino, root)).size;
+      const sizeOf = async (ino: number): Promise<number> => (await crashed.vfs.getattr(ino, superuser)).size;
       expect([await sizeOf(cut.ino), await sizeOf(copied.ino), await sizeOf(emptied.ino)]).toEqual([10, 10, 0]);
-      expect((await crashed.vfs.getattr(punched.ino, root)).blocks).toBe((3 * block) / 512);
+      expect((await crashed.vfs.getattr(punched.ino, superuser)).blocks).toBe((3 * block) / 512);
     } finally {
       await crashed.remove();
     }

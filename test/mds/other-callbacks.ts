@@ -4,10 +4,10 @@ import type { RawClient } from './raw-client.ts';
 /** What the client was asked by callbacks that are no recalls of files. */
 export function asked(client: RawClient, answer: 'OK' | 'NOMATCHING_LAYOUT' | 'DELAY' = 'OK') {
   const all: unknown[][] = [];
-  let wake: () => void = () => {};
+  let wake: (() => void) | undefined;
   client.connection.onOther = (operation, args) => {
     all.push([operation, ...args]);
-    wake();
+    wake?.();
     return answer;
   };
   const next = async (nth: number): Promise<unknown[]> => {
