@@ -96,6 +96,8 @@ export function commit(
   v.requireWritable();
   requireFile(inode);
   requireUnprotected(inode);
+  // All behind the end is being cut off, what is mapped there from now on too.
+  v.cutting.requireNone(inode.ino);
   const last = request.lastWriteOffset;
   if (
     last !== undefined &&
@@ -130,7 +132,10 @@ export function commit(
     if (isStaged) commitStaged(v, inode, from, to, client);
     else commitBlocks(v, inode, from, to, client);
   }
-  if (grew && !isStaged) v.tailOwners.set(inode.ino, client);
+  const end = Math.floor(size / bs);
+  if (!isStaged && (grew || written.some(({ from, to }) => from <= end && end < to))) {
+    v.tailOwners.set(inode.ino, client);
+  }
   inode.size = size;
   const now = v.clock.now();
   const mtime = request.mtimeNs === undefined ? now : timespecOf(request.mtimeNs);

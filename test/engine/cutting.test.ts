@@ -7,6 +7,7 @@ import { GatedStore } from '../meta/gated-store.ts';
 import { CrashRecorder } from '../support/crash-recorder.ts';
 import { errnoOfCall, type Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { bs, list, makeDir, makeFile, makeScattered, pattern, test } from './fixture.ts';
+import { client, commit, dma, giveBack, grantWrite } from './layout-steps.ts';
 import { reaped, takeSnapshot, withLeases } from './trees.ts';
 
 const { O_RDWR, O_TRUNC } = constants;
@@ -229,6 +230,25 @@ test('layouts are recalled first, and granted when it has gone', async () => {
     expect(write.map(({ state }) => state)).toEqual([2, 0]);
     await punched;
     await vfs.release(handle);
+  });
+});
+
+test('what a client commits meanwhile behind the old end stays', async () => {
+  await withLeases(async (lab, leases) => {
+    const { vfs } = lab;
+    const ino = await makeScattered(vfs, 'f', 400);
+    dma(lab.fs, await grantWrite(lab, ino, 900, 1), 900 * bs, pattern(bs, 7));
+    const held = leases.hold(ino, 900 * bs, bs, client);
+    const cut = vfs.setattr(ino, { size: bs }, root);
+    const { size } = await commit(lab, ino, 900 * bs, bs, 901 * bs - 1);
+    expect(size).toBe(901 * bs);
+    await cut;
+    leases.giveBack(held);
+    await giveBack(lab, ino);
+    const expected = Buffer.concat([pattern(bs, 0), Buffer.alloc(899 * bs), pattern(bs, 7)]);
+    expect((await readAll(vfs, ino)).equals(expected)).toBe(true);
+    await lab.remount();
+    expect((await readAll(lab.vfs, ino)).equals(expected)).toBe(true);
   });
 });
 

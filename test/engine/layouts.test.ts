@@ -407,6 +407,23 @@ describe('what one client did not commit', () => {
     expect((await readAll(lab.vfs, ino)).equals(expected)).toBe(true);
   });
 
+  test('does not show either where the file has come to end in a block that was provided behind its end', async ({
+    lab,
+  }) => {
+    const ino = await makeFile(lab.vfs, 'f');
+    const extents = await grantWrite(lab, ino, 1, 1);
+    await lab.vfs.setattr(ino, { size: bs + 100 }, root);
+    dma(lab.fs, extents, bs, Buffer.concat([Buffer.alloc(100, 1), Buffer.alloc(bs - 100)]));
+    await commit(lab, ino, bs, bs, bs + 99);
+    dma(lab.fs, extents, bs + 100, Buffer.alloc(50, 0xee));
+    await giveBack(lab, ino);
+    dma(lab.fs, await grantWrite(lab, ino, 2, 1, other), 2 * bs, pattern(bs));
+    await commit(lab, ino, 2 * bs, bs, 3 * bs - 1, other);
+    await giveBack(lab, ino, other);
+    const expected = Buffer.concat([Buffer.alloc(bs), Buffer.alloc(100, 1), Buffer.alloc(bs - 100), pattern(bs)]);
+    expect((await readAll(lab.vfs, ino)).equals(expected)).toBe(true);
+  });
+
   test('is not committed by a request that had to wait until the client was fenced', async ({ lab }) => {
     const ino = await makeFile(lab.vfs, 'f');
     dma(lab.fs, await grantWrite(lab, ino, 0, 1), 0, pattern(bs));
