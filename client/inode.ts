@@ -314,7 +314,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   /** CB_LAYOUTRECALL of everything. C1. Answers what is to be called when all is returned. */
   recallAll(changed: boolean): () => void {
     const settled = this.hold.beginReturn();
-    this.data.cache.remove(everything);
+    this.data.leave(everything);
     this.data.doubtSize();
     this.#grants.contended();
     this.#notice(everything, iomode.any, changed);

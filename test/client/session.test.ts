@@ -259,6 +259,24 @@ describe('a server that restarts', () => {
     expect((await client.stat('data')).size).toBe(content.length);
   });
 
+  test('reclaims too what was about to be committed as everything was asked back', async ({ rig }) => {
+    const client = await rig.connect({ owner: 'the same' });
+    const file = await client.open('data', 'w+');
+    const content = pattern(20_000, 8);
+    await file.write(content, 0, content.length, 0);
+    rig.wire.toServer = (frame) => (isRequest(frame, operations.LAYOUTCOMMIT) ? 'hold' : 'pass');
+    const admin = await rig.connect({ address: rig.directAddress });
+    const recalled = admin.recall('everything').catch(() => undefined);
+    await until('the commit to be on its way', () =>
+      rig.wire.sent.some((frame) => isRequest(frame, operations.LAYOUTCOMMIT)),
+    );
+    rig.wire.toServer = () => 'pass';
+    await rig.restartServer();
+    await file.sync();
+    expect((await readAll(rig.lab.vfs, file.ino)).equals(content)).toBe(true);
+    await recalled;
+  });
+
   test('keeps what was written through a second restart', async ({ rig }) => {
     const client = await rig.connect({ owner: 'the same' });
     const file = await client.open('data', 'w+');
