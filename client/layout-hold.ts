@@ -8,6 +8,7 @@ import {
   status,
   wireLimits,
 } from '../mds/protocol/index.ts';
+import { commitsOf } from './commits.ts';
 import { ClientError, type ClientStatus } from './errors.ts';
 import type { Counters } from './file-data.ts';
 import type { OpenState } from './open-state.ts';
@@ -105,8 +106,17 @@ export class LayoutHold {
     this.#epoch += 1;
   }
 
-  /** LAYOUTCOMMIT. Answers the new size if it changed. @throws ClientError with the status of the reply */
+  /** LAYOUTCOMMIT, in several if need be. Answers the new size if it changed. @throws ClientError with the status of the reply */
   async commit(ranges: readonly ByteRange[], lastWriteOffset: number | undefined): Promise<number | null> {
+    if (ranges.length <= wireLimits.commitRangesMax) return await this.#commit(ranges, lastWriteOffset ?? null);
+    let size: number | null = null;
+    const ascending = ranges.toSorted((a, b) => a.offset - b.offset);
+    for (const part of commitsOf(ascending, lastWriteOffset))
+      size = (await this.#commit(part.ranges, part.last)) ?? size;
+    return size;
+  }
+
+  async #commit(ranges: readonly ByteRange[], lastWriteOffset: number | null): Promise<number | null> {
     if (this.#state === undefined) throw new ClientError('STATE_LOST', 'no layout is held on the file');
     const [size] = await this.#session.call(
       operations.LAYOUTCOMMIT,
@@ -114,7 +124,7 @@ export class LayoutHold {
         this.#ino,
         stateIdToWire(this.#state),
         ranges.map(({ offset, length }): [number, number] => [offset, length]),
-        lastWriteOffset ?? null,
+        lastWriteOffset,
         null,
         null,
       ],

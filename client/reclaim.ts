@@ -2,10 +2,11 @@
  * What was written under layouts of a server that has restarted (docs/protocol.md §4): the new incarnation of this client
  * says where it lies, before anything else, and it becomes part of the file.
  */
-import { operations, type RequestOf, wireLimits } from '../mds/protocol/index.ts';
+import type { operations, RequestOf } from '../mds/protocol/index.ts';
+import { commitsOf } from './commits.ts';
 import type { Uncommitted } from './file-data.ts';
 import { LayoutCache, type Written } from './layout-cache.ts';
-import { endOf, everything } from './ranges.ts';
+import { everything } from './ranges.ts';
 
 export type ReclaimArgs = RequestOf<typeof operations.LAYOUTCOMMIT>;
 
@@ -23,19 +24,14 @@ export function joined(parts: readonly (Uncommitted | undefined)[]): Uncommitted
   };
 }
 
-/** In ascending order, and no request larger than the protocol allows: each names the last byte written of its own ranges. */
 export function* reclaimsOf(ino: number, { written, lastWriteOffset }: Uncommitted): Generator<ReclaimArgs> {
-  const pieces = inOrder(written);
-  for (let from = 0; from < pieces.length; from += wireLimits.commitRangesMax) {
-    const some = pieces.slice(from, from + wireLimits.commitRangesMax);
-    const last = some.findLast(({ offset }) => offset <= lastWriteOffset);
-    const lastHere = last === undefined ? null : Math.min(lastWriteOffset, endOf(last) - 1);
-    const claims = some.map(({ offset, length, place }): [number, number, number] => [
+  for (const { ranges, last } of commitsOf(inOrder(written), lastWriteOffset)) {
+    const claims = ranges.map(({ offset, length, place }): [number, number, number] => [
       offset,
       length,
       place.storageOffset,
     ]);
-    yield [ino, null, [], lastHere, null, claims];
+    yield [ino, null, [], last, null, claims];
   }
 }
 

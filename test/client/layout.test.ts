@@ -1,7 +1,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { describe, expect } from 'vitest';
 import type { Layout, RecallNotice } from '../../client/index.ts';
-import { callbacks, type Frame, frameKind, operations, status } from '../../mds/protocol/index.ts';
+import { callbacks, type Frame, frameKind, operations, status, wireLimits } from '../../mds/protocol/index.ts';
 import { readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { type ClientRig, pattern, statusOf, test, until } from './rig.ts';
 
@@ -49,6 +49,22 @@ describe('a layout for a program with an engine of its own', () => {
     await layout.return();
     expect([layout.live, layout.segments, layout.ranges]).toEqual([false, [], []]);
     expect(rig.server.status().layouts).toEqual([]);
+  });
+
+  test('more ranges than one request takes are committed in several', async ({ rig }) => {
+    const client = await rig.connect();
+    const file = await client.open('data', 'w+');
+    const count = wireLimits.commitRangesMax + 10;
+    const layout = await file.layout({ offset: 0, length: 2 * count * block, iomode: 'RW' });
+    const ranges = Array.from({ length: count }, (_, i) => ({ offset: 2 * i * block, length: block }));
+    for (const { offset } of ranges) await dma(rig, layout, offset, pattern(block, offset / block));
+    await layout.commit(ranges, { lastWriteOffset: (2 * count - 1) * block - 1 });
+    await layout.return();
+    const content = await readAll(rig.lab.vfs, file.ino);
+    expect(content).toHaveLength((2 * count - 1) * block);
+    expect(
+      ranges.filter(({ offset }) => !content.subarray(offset, offset + block).equals(pattern(block, offset / block))),
+    ).toEqual([]);
   });
 
   test('what its engine wrote is part of the file after commit', async ({ rig }) => {
