@@ -16,6 +16,8 @@ export class BulkReturn {
   readonly #inodes: () => Iterable<OpenInode>;
   #kind: 2 | 3 | undefined;
   #committed = false;
+  /** With a layout when the question came. They get no others before the return; what others get after it stays. */
+  #held: readonly OpenInode[] = [];
   #settled: (() => void)[] = [];
 
   constructor(session: Session, devices: Devices, inodes: () => Iterable<OpenInode>) {
@@ -37,6 +39,7 @@ export class BulkReturn {
     if (held.length === 0 && !this.#devices.anyKnown) return 'nomatching';
     this.#kind = kind;
     this.#committed = false;
+    this.#held = held;
     this.#settled = held.map((inode) => inode.recallAll(changed));
     // After the answer, which leaves in this turn.
     queueMicrotask(() => {
@@ -59,6 +62,7 @@ export class BulkReturn {
   /** The session, or all that was granted, is gone. */
   forget(): void {
     this.#kind = undefined;
+    this.#held = [];
     for (const settled of this.#settled.splice(0)) settled();
   }
 
@@ -68,7 +72,7 @@ export class BulkReturn {
         urgent: true,
         stateful: true,
       });
-      for (const inode of this.#inodes()) inode.hold.forget();
+      for (const inode of this.#held) inode.hold.forget();
       this.#devices.forget();
     } catch (error) {
       // What was not returned the server fences, and flags tell.

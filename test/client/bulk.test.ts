@@ -1,5 +1,6 @@
 /** What the library does when everything is asked back, or part of it. */
 import { describe, expect } from 'vitest';
+import { frameKind, operations } from '../../mds/protocol/index.ts';
 import { readAll, writeFile } from '../support/filesystem.ts';
 import { test as base, pattern, until } from './rig.ts';
 
@@ -22,6 +23,27 @@ base('everything is asked back: what was written is committed, then one return g
   expect((await read.readFile()).equals(content)).toBe(true);
   expect((await written.readFile()).equals(content)).toBe(true);
   expect(rig.server.status().clients.map(({ state }) => state)).toEqual(['active', 'active']);
+});
+
+base('what is granted before the reply to that return is here stays', async ({ rig }) => {
+  const content = pattern(4 * block, 1);
+  const client = await rig.connect();
+  const [first, next] = [await client.open('first', 'w+'), await client.open('next', 'w+')];
+  await first.write(content, 0, content.length, 0);
+  const returns = (): readonly number[] =>
+    rig.wire.sent.flatMap((frame) =>
+      frame[0] === frameKind.request && frame[6] === operations.LAYOUTRETURN.number ? [frame[1]] : [],
+    );
+  rig.wire.toClient = (frame) => (frame[0] === frameKind.reply && returns().includes(frame[1]) ? 'hold' : 'pass');
+  const admin = await rig.connect({ address: rig.directAddress });
+  await admin.recall('everything');
+  expect(await next.write(content, 0, content.length, 0)).toMatchObject({ path: 'direct' });
+  expect(rig.wire.held.toClient).toBe(1);
+  rig.wire.heal();
+  await until('the reply', () => client.counters.recalls === 1 && rig.wire.held.toClient === 0);
+  await client.stat('first');
+  await next.sync();
+  expect((await readAll(rig.lab.vfs, next.ino)).equals(content)).toBe(true);
 });
 
 base('a layout of the program that answers by itself is waited for', async ({ rig }) => {
