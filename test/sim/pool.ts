@@ -89,12 +89,12 @@ class Pool {
 
   #take(outcome: Outcome): void {
     this.#early.set(outcome.seed, outcome);
-    for (let next = this.#early.get(this.#awaited); next !== undefined; next = this.#early.get(this.#awaited)) {
+    while (!this.#enough) {
+      const next = this.#early.get(this.#awaited);
+      if (next === undefined) return;
       this.#early.delete(this.#awaited++);
-      if (this.#enough) return;
       this.#enough = this.#options.onOutcome(next);
     }
-    if (!this.#enough) return;
     for (const child of this.#children) child.kill();
   }
 }
