@@ -2,12 +2,23 @@
  * What happens to the blocks of a fenced client, in slices. Until all of it is durable its layouts stand in the way of
  * everybody else (mds/leases.ts), and what was granted to it stays on record: so a crash on the way begins it anew.
  */
+import { EXTENT_SHARED } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import type { Access } from '../space/space.ts';
 import { zeroPastEnd } from './data.ts';
 import type { Extent } from './extents.ts';
 import { isCow } from './file-flags.ts';
-import { BlockQueue, blocksOf, byShares, placement, quarantineProvisional, replaceBlocks } from './file-space.ts';
+import {
+  BlockQueue,
+  blocksOf,
+  byShares,
+  isUnwritten,
+  markBlocks,
+  placement,
+  quarantineProvisional,
+  replaceBlocks,
+  unmapBlocks,
+} from './file-space.ts';
 import { grantsOf } from './grants.ts';
 import { dropSomeHolds, holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
@@ -119,10 +130,10 @@ function* reachOf(v: Volume, ino: number, extent: Extent, access: Access): Gener
     return;
   }
   const provided = v.provisional.get(ino);
-  for (const { fileBlock, block, length, mark, isOwn } of byShares(v, extent)) {
+  for (const { fileBlock, block, length, mark, isAlone } of byShares(v, extent)) {
     for (const part of provided?.cover(fileBlock, fileBlock + length) ?? [{ fileBlock, block: undefined, length }]) {
       const at = { fileBlock: part.fileBlock, block: block + part.fileBlock - fileBlock, length: part.length, mark };
-      yield { ...at, access: isOwn && part.block === undefined ? 'write' : 'read' };
+      yield { ...at, access: isAlone && part.block === undefined ? 'write' : 'read' };
     }
   }
 }
@@ -177,11 +188,16 @@ function zeroTail(v: Volume, segment: FencedSegment): void {
   if (firstOf(segment) <= end && end < endOf(segment)) zeroPastEnd(v, inode, Infinity);
 }
 
-/** The data goes to new blocks; the old ones, which are held, go to quarantine. */
+/**
+ * The data goes to new blocks; the old ones, which are held, go to quarantine. Where there is no room they stay in the
+ * file, as if they were shared with the client: what is written there from now on goes to other blocks.
+ */
 function moveAway(v: Volume, inode: Inode, extent: Extent): void {
   const pieces = v.space.allocate(extent.length, placement(v, inode, extent.fileBlock, extent.length));
-  if (pieces === undefined) return;
-  replaceBlocks(v, inode, extent, new BlockQueue(pieces));
+  const [from, to] = [extent.fileBlock, extent.fileBlock + extent.length];
+  if (pieces !== undefined) replaceBlocks(v, inode, extent, new BlockQueue(pieces));
+  else if (isUnwritten(extent)) unmapBlocks(v, inode, from, to);
+  else markBlocks(v, inode, from, to, (flags) => flags | EXTENT_SHARED);
 }
 
 /** Of the blocks provided for the file from file block `at` on, those of the client; answers where to go on. */

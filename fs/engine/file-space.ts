@@ -173,20 +173,28 @@ export function isUnwritten(extent: Extent): boolean {
 export interface SharedPart extends Extent {
   /** Files that map these blocks. */
   readonly shares: number;
-  /** No other file does, now and after a crash: they may be written in place. */
+  /** No other file does, now and after a crash. */
+  readonly isAlone: boolean;
+  /** And no fenced client could write over what is written: they may be written in place. */
   readonly isOwn: boolean;
 }
 
-/** The pieces of an extent that other files map too, and those that are this file's alone. */
+/**
+ * The pieces of an extent that other files map too, and those that are this file's alone. What a fenced client may still
+ * write to is marked as shared (fencing.ts).
+ */
 export function* byShares(v: Volume, extent: Extent): Generator<SharedPart> {
   if ((extent.mark & EXTENT_SHARED) === 0) {
-    yield { ...extent, shares: 1, isOwn: true };
+    yield { ...extent, shares: 1, isAlone: true, isOwn: true };
     return;
   }
   for (const { count, ...range } of v.space.sharesIn(extent)) {
-    for (const { block, length, waits } of v.unsharing.cut(range)) {
-      const fileBlock = extent.fileBlock + block - extent.block;
-      yield { fileBlock, block, length, mark: extent.mark, shares: count, isOwn: count === 1 && !waits };
+    for (const { waits, ...settled } of v.unsharing.cut(range)) {
+      const isAlone = count === 1 && !waits;
+      for (const { block, length, isWritable } of v.space.writersIn(settled)) {
+        const fileBlock = extent.fileBlock + block - extent.block;
+        yield { fileBlock, block, length, mark: extent.mark, shares: count, isAlone, isOwn: isAlone && !isWritable };
+      }
     }
   }
 }

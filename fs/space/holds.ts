@@ -54,9 +54,18 @@ export class Holds {
 
   /** The range cut into pieces that are held by somebody and pieces that are not. */
   cut(range: BlockRange): readonly Piece<boolean>[] {
+    return this.#cut(range, (holders) => holders.length > 0);
+  }
+
+  /** The same by who may write it. */
+  cutByWriters(range: BlockRange): readonly Piece<boolean>[] {
+    return this.#cut(range, (holders) => holders.some(({ access }) => access === 'write'));
+  }
+
+  #cut(range: BlockRange, by: (holders: Holders) => boolean): readonly Piece<boolean>[] {
     if (this.empty) return [{ start: range.block, length: range.length, value: false }];
     const pieces = this.#holders.slice(range.block, range.length);
-    return pieces.map(({ start, length, value }) => ({ start, length, value: value.length > 0 }));
+    return pieces.map(({ start, length, value }) => ({ start, length, value: by(value) }));
   }
 
   /** Makes the device `blocks` long. Nobody holds what goes. */

@@ -339,6 +339,13 @@ export class Space {
     return role.role === 'file' && role.count > 1;
   }
 
+  /** The range cut into pieces that a fenced client may still write to and pieces that none may. */
+  writersIn(range: BlockRange): Iterable<BlockRange & { readonly isWritable: boolean }> {
+    return this.#holds
+      .cutByWriters(range)
+      .map(({ start, length, value }) => ({ block: start, length, isWritable: value }));
+  }
+
   roleOf(block: number): Role {
     return this.#roles.get(block);
   }

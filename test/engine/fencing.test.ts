@@ -1,9 +1,10 @@
 /** What a fenced client could reach of files with many extents is put away, and given back, a few at a time. */
 import { expect, vi } from 'vitest';
 import type { Filesystem } from '../../fs/engine/filesystem.ts';
+import { extentState } from '../../fs/engine/leases.ts';
 import type { limits } from '../../fs/limits.ts';
 import { CrashRecorder } from '../support/crash-recorder.ts';
-import { readAll, writeFile } from '../support/filesystem.ts';
+import { errnoOfCall, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { bs, makeFile, makeScattered, pattern, test } from './fixture.ts';
 
 const client = 7;
@@ -80,6 +81,50 @@ test('a long extent is copied in parts, which follow each other', async ({ lab, 
   expect(longestStep(seen)).toBeLessThanOrEqual(most);
   expect((await readAll(vfs, ino)).equals(pattern(300 * bs))).toBe(true);
   expect(await lab.fs.map(ino)).toHaveLength(1);
+});
+
+test('without room for the copy the blocks stay in the file, and what is written to them goes elsewhere', async ({
+  lab,
+  vfs,
+}) => {
+  const content = pattern(4 * bs);
+  const ino = await writeFile(vfs, 'f', content);
+  const write = (data: Uint8Array): Promise<number> =>
+    withHandle(vfs, ino, 2, (handle) => vfs.write(handle, 0, data, root));
+  const { layouts } = lab.fs;
+  const granted = await layouts.mapForWrite(ino, { offset: 0, length: 4 * bs }, client);
+  const filler = await makeFile(vfs, 'filler');
+  await withHandle(vfs, filler, 2, (handle) =>
+    vfs.fallocate(handle, 'allocate', 0, lab.fs.status().blocks.free * bs, root),
+  );
+  await layouts.quarantine(client, [{ ino, offset: 0, length: 4 * bs, access: 'write' }]);
+  expect(putAway(lab.fs)).toBe(4);
+  expect((await readAll(vfs, ino)).equals(content)).toBe(true);
+  expect(await errnoOfCall(() => write(pattern(bs, 2)))).toBe('ENOSPC');
+
+  await withHandle(vfs, filler, 2, (handle) => vfs.fallocate(handle, 'punch', 0, 8 * bs, root));
+  const other = await layouts.mapForWrite(ino, { offset: bs, length: bs }, client + 1);
+  expect(other.map(({ state }) => state)).toEqual([extentState.read, extentState.invalid]);
+  await layouts.releaseProvisional(ino, { offset: bs, length: bs }, client + 1);
+  expect(await write(pattern(bs, 2))).toBe(bs);
+  const [first] = await lab.fs.map(ino);
+  expect(first?.storageOffset).not.toBe(granted[0]?.storageOffset);
+  expect((await readAll(vfs, ino)).equals(Buffer.concat([pattern(bs, 2), content.subarray(bs)]))).toBe(true);
+  expect(lab.fs.status().blocks.quarantined).toBe(1);
+});
+
+test('without room for the copy what was only preallocated is taken out of the file', async ({ lab, vfs }) => {
+  const ino = await makeFile(vfs, 'f');
+  await withHandle(vfs, ino, 2, (handle) => vfs.fallocate(handle, 'allocate', 0, 4 * bs, root));
+  const { layouts } = lab.fs;
+  await layouts.mapForWrite(ino, { offset: 0, length: 4 * bs }, client);
+  const filler = await makeFile(vfs, 'filler');
+  await withHandle(vfs, filler, 2, (handle) =>
+    vfs.fallocate(handle, 'allocate', 0, lab.fs.status().blocks.free * bs, root),
+  );
+  await layouts.quarantine(client, [{ ino, offset: 0, length: 4 * bs, access: 'write' }]);
+  expect(lab.fs.status().blocks.quarantined).toBe(4);
+  expect((await readAll(vfs, ino)).equals(Buffer.alloc(4 * bs))).toBe(true);
 });
 
 test('a crash on the way leaves what was granted on record, until all is put away', async () => {
