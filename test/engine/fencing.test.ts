@@ -5,7 +5,7 @@ import { extentState } from '../../fs/engine/leases.ts';
 import type { limits } from '../../fs/limits.ts';
 import { CrashRecorder } from '../support/crash-recorder.ts';
 import { errnoOfCall, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
-import { bs, makeFile, makeScattered, pattern, test } from './fixture.ts';
+import { bs, clientRecord, makeFile, makeScattered, pattern, test } from './fixture.ts';
 
 const client = 7;
 const extents = 100;
@@ -133,17 +133,7 @@ test('a crash on the way leaves what was granted on record, until all is put awa
   const ino = await makeScattered(fs.vfs, 'f', 20);
   const content = await readAll(fs.vfs, ino);
   await fs.layouts.mapForWrite(ino, { offset: 0, length: 40 * bs }, client);
-  await fs.putClient({
-    clientId: client,
-    owner: Buffer.from('a'),
-    verifier: Buffer.from('b'),
-    since: 1,
-    uid: 0,
-    leaseMs: 0,
-    ioMaxMs: 0,
-    boot: new Uint8Array(),
-    process: new Uint8Array(0),
-  });
+  await fs.putClient(clientRecord(client));
   recorder.mark(1);
   await fs.layouts.quarantine(client, [{ ino, ...whole, access: 'write' }]);
   const seen = new Set<number>();

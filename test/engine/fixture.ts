@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { test as base, expect } from 'vitest';
+import type { ClientRecord } from '../../fs/format/records.ts';
 import type { Attr, Caller, Handle, Vfs } from '../../fs/vfs.ts';
 import { Lab, n, root, withHandle } from '../support/filesystem.ts';
 
@@ -16,6 +17,19 @@ export const test = base.extend<{ lab: Lab; vfs: Vfs }>({
     }
   },
   vfs: async ({ lab }, use) => use(lab.vfs),
+});
+
+/** Of a client whose accesses are over at once, and that no process is known of. */
+export const clientRecord = (clientId: number): ClientRecord => ({
+  clientId,
+  owner: Buffer.from('owner'),
+  verifier: Buffer.alloc(8, 1),
+  since: 5,
+  uid: 0,
+  leaseMs: 0,
+  ioMaxMs: 0,
+  boot: new Uint8Array(0),
+  process: new Uint8Array(0),
 });
 
 /** The inode at a path from the root, as root sees it. */

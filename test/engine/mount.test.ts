@@ -16,7 +16,7 @@ import { readBinding } from '../../fs/meta/binding.ts';
 import { openLevelStore } from '../../fs/meta/level-store.ts';
 import type { MetaStore } from '../../fs/meta/store.ts';
 import { errnoOfCall, Lab, n, readAll, root, writeFile } from '../support/filesystem.ts';
-import { bs, makeFile, pattern, test } from './fixture.ts';
+import { bs, clientRecord, makeFile, pattern, test } from './fixture.ts';
 
 /** Runs `use` on the device of an unmounted lab. */
 async function onDevice<T>(lab: Lab, use: (device: BarDevice) => T | Promise<T>): Promise<T> {
@@ -363,25 +363,14 @@ describe('formatting', () => {
 
 test('clients and their numbers survive a mount; a number is never given twice', async ({ lab }) => {
   const first = lab.fs.newClientId();
-  const record = {
-    clientId: first,
-    owner: Buffer.from('owner'),
-    verifier: Buffer.alloc(8, 1),
-    since: 5,
-    uid: 0,
-    leaseMs: 0,
-    ioMaxMs: 0,
-    boot: new Uint8Array(),
-    process: new Uint8Array(0),
-  };
-  await lab.fs.putClient(record);
+  await lab.fs.putClient(clientRecord(first));
   await lab.fs.layouts.mapForRead(await makeFile(lab.vfs, 'granted'), { offset: 0, length: bs }, first);
   const crashed = await lab.afterCrash();
   expect(crashed.fs.newClientId()).toBeGreaterThan(first);
   await crashed.remove();
   await lab.remount();
   const [found] = lab.fs.clientRecords();
-  expect(found).toMatchObject({ clientId: first, since: 5 });
+  expect(found).toMatchObject({ clientId: first, since: clientRecord(first).since });
   expect(Buffer.from(found?.owner ?? []).toString()).toBe('owner');
   const second = lab.fs.newClientId();
   expect(second).toBeGreaterThan(first);

@@ -4,7 +4,7 @@ import { limits } from '../../fs/limits.ts';
 import type { MetaStore, StoreEntry, StoreOp } from '../../fs/meta/store.ts';
 import { nameFromBytes, nameFromText } from '../../fs/name.ts';
 import { alice, errnoOfCall, n, root, writeFile } from '../support/filesystem.ts';
-import { at, Gate, list, makeDir, makeFile, test } from './fixture.ts';
+import { at, clientRecord, Gate, list, makeDir, makeFile, test } from './fixture.ts';
 
 /** Pages of a listing come only when the test says so; each shows the store as it was when the listing began. */
 class SlowListing implements MetaStore {
@@ -430,18 +430,7 @@ test('a read-only mount refuses every change with EROFS and changes nothing', as
     () => vfs.open(file, 2, root),
     () => vfs.access(file, 2, root),
     () => lab.fs.cloneFile(file, top, n('new'), root),
-    () =>
-      lab.fs.putClient({
-        clientId: 1,
-        owner: Buffer.from('o'),
-        verifier: Buffer.alloc(8),
-        since: 1,
-        uid: 0,
-        leaseMs: 0,
-        ioMaxMs: 0,
-        boot: new Uint8Array(),
-        process: new Uint8Array(0),
-      }),
+    () => lab.fs.putClient(clientRecord(1)),
   ];
   for (const change of changes) expect(await errnoOfCall(change), String(change)).toBe('EROFS');
   const handle = await vfs.open(file, 0, root);

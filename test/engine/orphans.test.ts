@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import type { Vfs } from '../../fs/vfs.ts';
 import { errnoOfCall, type Lab, n, readAll, readRange, root, writeFile } from '../support/filesystem.ts';
-import { bs, makeDir, pattern, test } from './fixture.ts';
+import { bs, clientRecord, makeDir, pattern, test } from './fixture.ts';
 
 /** An open file of 10 blocks without a name. */
 async function orphan(vfs: Vfs) {
@@ -135,17 +135,7 @@ test('removed at mount, its blocks stay out of reach of clients from before, who
   lab,
 }) => {
   const client = lab.fs.newClientId();
-  await lab.fs.putClient({
-    clientId: client,
-    owner: Buffer.from('c'),
-    verifier: Buffer.alloc(8),
-    since: 1,
-    uid: 0,
-    leaseMs: 0,
-    ioMaxMs: 0,
-    boot: new Uint8Array(),
-    process: new Uint8Array(0),
-  });
+  await lab.fs.putClient(clientRecord(client));
   const { ino } = await orphan(lab.vfs);
   const extents = await lab.fs.layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, client);
   await lab.remount();

@@ -8,7 +8,7 @@ import type { MappedExtent } from '../../fs/vfs.ts';
 import { Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { DyingDevice } from './dying-device.ts';
 import { FakeLeases } from './fake-leases.ts';
-import { bs, makeFile, pattern, test } from './fixture.ts';
+import { bs, clientRecord, makeFile, pattern, test } from './fixture.ts';
 
 /** Runs a job to its end. */
 async function finished(fs: Filesystem, request: JobRequest): Promise<JobStatus> {
@@ -356,17 +356,7 @@ describe('clients', () => {
   test('blocks that a fenced client may reach cannot be given up; the job says who it is', async ({ lab }) => {
     const ino = await writeFile(lab.vfs, 'f', pattern(10 * bs));
     const { layouts } = lab.fs;
-    await lab.fs.putClient({
-      clientId: 3,
-      owner: Buffer.from('x'),
-      verifier: Buffer.alloc(8),
-      since: 0,
-      uid: 0,
-      leaseMs: 0,
-      ioMaxMs: 0,
-      boot: new Uint8Array(),
-      process: new Uint8Array(0),
-    });
+    await lab.fs.putClient(clientRecord(3));
     await layouts.mapForWrite(ino, { offset: 0, length: 10 * bs }, 3);
     await layouts.quarantine(3, [{ ino, offset: 0, length: 10 * bs, access: 'write' }]);
     const all = { kind: 'evacuate', offset: 0, length: 100 * bs, retire: false } as const;

@@ -2,7 +2,7 @@
 import { describe, expect } from 'vitest';
 import type { Caller, Vfs } from '../../fs/vfs.ts';
 import { alice, bob, errnoOfCall, Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
-import { at, bs, list, makeDir, makeFile, pattern, test } from './fixture.ts';
+import { at, bs, clientRecord, list, makeDir, makeFile, pattern, test } from './fixture.ts';
 import { deleteSnapshot, describeTree, makeTree, reaped, takeSnapshot, until, withLeases } from './trees.ts';
 
 const O_RDWR = 2;
@@ -115,17 +115,7 @@ describe('nothing in a snapshot changes: EROFS', () => {
   test('layouts for reading are granted', async ({ lab, vfs }) => {
     const { copy } = await snapped(vfs);
     const client = lab.fs.newClientId();
-    await lab.fs.putClient({
-      clientId: client,
-      owner: Buffer.from('c'),
-      verifier: Buffer.alloc(8),
-      since: 1,
-      uid: 0,
-      leaseMs: 0,
-      ioMaxMs: 0,
-      boot: new Uint8Array(),
-      process: new Uint8Array(0),
-    });
+    await lab.fs.putClient(clientRecord(client));
     const extents = await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     expect(extents.reduce((sum, { length }) => sum + length, 0)).toBe(4 * bs);
     lab.fs.layouts.forgetGrant(copy, client);
@@ -387,17 +377,7 @@ describe('a deleted snapshot', () => {
   }) => {
     const { file, copy } = await snapped(vfs);
     const client = lab.fs.newClientId();
-    await lab.fs.putClient({
-      clientId: client,
-      owner: Buffer.from('c'),
-      verifier: Buffer.alloc(8),
-      since: 1,
-      uid: 0,
-      leaseMs: 0,
-      ioMaxMs: 0,
-      boot: new Uint8Array(),
-      process: new Uint8Array(0),
-    });
+    await lab.fs.putClient(clientRecord(client));
     await lab.fs.layouts.mapForRead(copy, { offset: 0, length: 4 * bs }, client);
     await vfs.setattr(file, { size: 0 }, root);
     await deleteSnapshot(vfs, 'd', 's');

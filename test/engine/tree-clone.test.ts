@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import { INODE_COW } from '../../fs/format/records.ts';
 import { alice, bob, errnoOfCall, Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
-import { at, bs, list, makeDir, makeFile, pattern, test } from './fixture.ts';
+import { at, bs, clientRecord, list, makeDir, makeFile, pattern, test } from './fixture.ts';
 import { describeTree, makeTree, reaped, until, withLeases } from './trees.ts';
 
 /** How many inodes the copy under way had taken, each time that others got their turn, while `work` went on. */
@@ -188,17 +188,7 @@ test('what a client commits under the layout that is recalled is in the clone', 
     const dir = await makeTree(vfs, 'd', 1, 1);
     const { ino } = await at(vfs, 'd/d0/f0');
     const client = lab.fs.newClientId();
-    await lab.fs.putClient({
-      clientId: client,
-      owner: Buffer.from('c'),
-      verifier: Buffer.alloc(8),
-      since: 1,
-      uid: 0,
-      leaseMs: 0,
-      ioMaxMs: 0,
-      boot: new Uint8Array(),
-      process: new Uint8Array(0),
-    });
+    await lab.fs.putClient(clientRecord(client));
     const [extent] = await lab.fs.layouts.mapForWrite(ino, { offset: 0, length: 2 * bs }, client);
     const held = leases.hold(ino, 0, 2 * bs, client);
     const clone = lab.fs.cloneTree(dir, vfs.rootIno, n('c'), root);

@@ -1,8 +1,7 @@
 import { fc, test } from '@fast-check/vitest';
 import { expect } from 'vitest';
-import { Layouts } from '../../layout/layouts.ts';
 import { type Action, type Iomode, recallKind, type Segment, type StateId } from '../../layout/types.ts';
-import { read, rw } from './lab.ts';
+import { newLayouts, read, rw } from './lab.ts';
 import { bytesOf, clients, deadlineMs, type Span } from './ledger.ts';
 
 const files = [1, 2, 3] as const;
@@ -12,7 +11,12 @@ const files = [1, 2, 3] as const;
  * iomode, the set of bytes it was told of. It knows nothing of how the table keeps them.
  */
 class Bench {
-  readonly layouts: Layouts;
+  readonly layouts = newLayouts({
+    recallDeadlineMs: deadlineMs,
+    segmentsPerClientMax: 100,
+    segmentsHighMark: 1000,
+    segmentsMax: 2000,
+  });
   now = 0;
   readonly held = new Map<string, Set<number>>();
   readonly #stateids = new Map<string, StateId>();
@@ -23,17 +27,6 @@ class Bench {
   readonly #fenced = new Set<number>();
   readonly #waiting = new Map<number, { readonly client: number; readonly ino: number }>();
   readonly sentAway = new Set<string>();
-
-  constructor() {
-    let others = 0;
-    this.layouts = new Layouts({
-      recallDeadlineMs: deadlineMs,
-      newOther: () => (++others).toString(16).padStart(24, '0'),
-      segmentsPerClientMax: 100,
-      segmentsHighMark: 1000,
-      segmentsMax: 2000,
-    });
-  }
 
   bytes(client: number, ino: number, iomode: Iomode): Set<number> {
     const key = `${client}/${ino}/${iomode}`;

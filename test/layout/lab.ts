@@ -43,6 +43,19 @@ export function only<K extends Action['type']>(actions: readonly Action[], type:
   return first;
 }
 
+/** A table whose stateids are numbered. */
+export function newLayouts(options: Partial<LayoutOptions>): Layouts {
+  let others = 0;
+  return new Layouts({
+    recallDeadlineMs: deadlineMs,
+    newOther: () => (++others).toString(16).padStart(24, '0'),
+    segmentsPerClientMax: 1000,
+    segmentsHighMark: 10_000,
+    segmentsMax: 20_000,
+    ...options,
+  });
+}
+
 /** A table with the shortest way to say who asks for what. Every client's newest stateid is remembered, on file 1. */
 export class Lab {
   readonly layouts: Layouts;
@@ -50,15 +63,7 @@ export class Lab {
   readonly #stateids = new Map<string, StateId>();
 
   constructor(options: Partial<LayoutOptions> = {}) {
-    let others = 0;
-    this.layouts = new Layouts({
-      recallDeadlineMs: deadlineMs,
-      newOther: () => (++others).toString(16).padStart(24, '0'),
-      segmentsPerClientMax: 1000,
-      segmentsHighMark: 10_000,
-      segmentsMax: 20_000,
-      ...options,
-    });
+    this.layouts = newLayouts(options);
   }
 
   stateid(client: number, ino = 1): StateId | undefined {

@@ -1,27 +1,20 @@
 import { fc, test } from '@fast-check/vitest';
 import { expect } from 'vitest';
-import { Layouts } from '../../layout/layouts.ts';
 import type { BreakReason, Iomode, RecallReply, StateId } from '../../layout/types.ts';
-import { read, rw } from './lab.ts';
+import { newLayouts, read, rw } from './lab.ts';
 import { bytesOf, clients, deadlineMs, fileBytes, Ledger, type Span, type Wanted } from './ledger.ts';
 
 /** The table under test and what an observer wrote down beside it. Every step checks all that must be true. */
 class Bench {
-  readonly layouts: Layouts;
+  readonly layouts = newLayouts({
+    recallDeadlineMs: deadlineMs,
+    segmentsPerClientMax: 100,
+    segmentsHighMark: 1000,
+    segmentsMax: 2000,
+  });
   readonly ledger = new Ledger();
   now = 0;
   readonly #stateids = new Map<number, StateId>();
-
-  constructor() {
-    let others = 0;
-    this.layouts = new Layouts({
-      recallDeadlineMs: deadlineMs,
-      newOther: () => (++others).toString(16).padStart(24, '0'),
-      segmentsPerClientMax: 100,
-      segmentsHighMark: 1000,
-      segmentsMax: 2000,
-    });
-  }
 
   get(client: number, iomode: Iomode, { offset, length }: Span, forgets: boolean, own?: number): void {
     const span = { offset, length };

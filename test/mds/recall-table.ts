@@ -90,3 +90,16 @@ export const table = {
 } as const satisfies Record<string, Row>;
 
 export type OperationName = keyof typeof table;
+
+/** What a content is after an operation. */
+export const over = (offset: number, data: Buffer) => (before: Buffer) => {
+  const after = Buffer.alloc(Math.max(before.length, offset + data.length));
+  before.copy(after);
+  data.copy(after, offset);
+  return after;
+};
+export const cutTo = (size: number) => (before: Buffer) => {
+  const after = Buffer.alloc(size);
+  before.copy(after);
+  return after;
+};

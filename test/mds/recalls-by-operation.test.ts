@@ -3,7 +3,7 @@ import { describe, expect } from 'vitest';
 import { createKind, fallocateModes, operations, renameModes } from '../../mds/protocol/ops.ts';
 import { Holder } from './holder.ts';
 import type { RawClient } from './raw-client.ts';
-import { block, fileSize, type OperationName, type Row, rwBlocks, table } from './recall-table.ts';
+import { block, cutTo, fileSize, type OperationName, over, type Row, rwBlocks, table } from './recall-table.ts';
 import type { Rig } from './rig.ts';
 import { test } from './rig-test.ts';
 
@@ -75,17 +75,6 @@ interface Operation {
   readonly prepare?: (place: Place) => Promise<unknown>;
 }
 
-const over = (offset: number, data: Buffer) => (before: Buffer) => {
-  const after = Buffer.alloc(Math.max(before.length, offset + data.length));
-  before.copy(after);
-  data.copy(after, offset);
-  return after;
-};
-const cutTo = (size: number) => (before: Buffer) => {
-  const after = Buffer.alloc(size);
-  before.copy(after);
-  return after;
-};
 const without = (offset: number, length: number) => (before: Buffer) =>
   Buffer.concat([before.subarray(0, offset), before.subarray(offset + length)]);
 const withZeros = (offset: number, length: number) => (before: Buffer) =>

@@ -6,7 +6,7 @@ import { operations } from '../../mds/protocol/ops.ts';
 import { serverStatusFromWire } from '../../mds/protocol/server-status.ts';
 import { Holder } from '../mds/holder.ts';
 import { RawClient } from '../mds/raw-client.ts';
-import { block, fileSize, type OperationName, type Row, rwBlocks, table } from '../mds/recall-table.ts';
+import { block, cutTo, fileSize, type OperationName, over, type Row, rwBlocks, table } from '../mds/recall-table.ts';
 import { canMount, Sandbox } from './sandbox.ts';
 
 let box: Sandbox;
@@ -74,17 +74,6 @@ const copy = (from: 'file' | 'other', at: number, to: 'file' | 'other', toAt: nu
   python(`a, b = os.open(${from}, os.O_RDONLY), os.open(${to}, os.O_RDWR)
 assert os.copy_file_range(a, b, ${length}, ${at}, ${toAt}) == ${length}`);
 
-const over = (offset: number, data: Buffer) => (before: Buffer) => {
-  const after = Buffer.alloc(Math.max(before.length, offset + data.length));
-  before.copy(after);
-  data.copy(after, offset);
-  return after;
-};
-const cutTo = (size: number) => (before: Buffer) => {
-  const after = Buffer.alloc(size);
-  before.copy(after);
-  return after;
-};
 const x = (length: number): Buffer => Buffer.alloc(length, 'x');
 
 interface Operation {
