@@ -192,8 +192,15 @@ export async function openFilesystem(options: OpenOptions & { readonly clock?: C
   const warmUp = options.warmUp === true ? new WarmUp(volume.store) : undefined;
   if (readOnly) return new Engine(volume, mounted, loaded.clients, warmUp);
   resumeCuts(volume, loaded);
+  forgetStrayGrants(volume, loaded.clients);
   await reapOrphans(volume, loaded.orphans);
   return new Engine(volume, mounted, await keepClients(volume, loaded.clients), warmUp);
+}
+
+/** Made for a client that ended meanwhile, and a crash came before they were forgotten: no such grant has left the server. */
+function forgetStrayGrants(volume: Volume, clients: readonly ClientRecord[]): void {
+  const known = new Set(clients.map(({ clientId }) => clientId));
+  for (const client of volume.grants.keys()) if (!known.has(client)) forgetGrants(volume, client);
 }
 
 /** What was being cut when the filesystem went down; of a file without a name all goes. */

@@ -2,7 +2,7 @@
 import { expect } from 'vitest';
 import type { MetaStore } from '../../fs/meta/store.ts';
 import { n, root, writeFile } from '../support/filesystem.ts';
-import { bs, makeFile, pattern, test } from './fixture.ts';
+import { bs, clientRecord, makeFile, pattern, test } from './fixture.ts';
 
 const client = 7;
 const all = { offset: 0, length: 4 * bs };
@@ -10,6 +10,7 @@ const all = { offset: 0, length: 4 * bs };
 test('a grant survives a crash as soon as it is answered, with the strongest access', async ({ lab }) => {
   const shown = await writeFile(lab.vfs, 'shown', pattern(4 * bs));
   const changed = await writeFile(lab.vfs, 'changed', pattern(4 * bs));
+  await lab.fs.putClient(clientRecord(client));
   await lab.fs.layouts.mapForRead(shown, all, client);
   await lab.fs.layouts.mapForRead(changed, all, client);
   await lab.fs.layouts.mapForWrite(changed, all, client);
@@ -53,6 +54,7 @@ test('what is on record already is granted again without a write', async ({ lab 
 test('it is forgotten when that is said, when the client is put away, and with its file', async ({ lab }) => {
   const files = [await makeFile(lab.vfs, 'a'), await makeFile(lab.vfs, 'b'), await makeFile(lab.vfs, 'c')];
   const [a = 0, b = 0, c = 0] = files;
+  for (const each of [client, client + 1]) await lab.fs.putClient(clientRecord(each));
   for (const ino of files) await lab.fs.layouts.mapForRead(ino, all, client);
   for (const ino of [a, b]) await lab.fs.layouts.mapForRead(ino, all, client + 1);
   lab.fs.layouts.forgetGrant(a, client);

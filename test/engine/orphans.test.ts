@@ -146,3 +146,13 @@ test('removed at mount, its blocks stay out of reach of clients from before, who
   await lab.fs.layouts.releaseQuarantine(client);
   expect(lab.fs.status().blocks).toMatchObject({ quarantined: 0, free: 10 });
 });
+
+test('removed at mount, nothing of it waits for a client that had ended before the grant was on record', async ({
+  lab,
+}) => {
+  const { ino } = await orphan(lab.vfs);
+  await lab.fs.layouts.mapForRead(ino, { offset: 0, length: 10 * bs }, 9);
+  await lab.remount();
+  expect(lab.fs.status().blocks).toMatchObject({ file: 0, quarantined: 0 });
+  expect(lab.fs.layouts.granted(9).size).toBe(0);
+});

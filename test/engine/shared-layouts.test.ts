@@ -7,7 +7,7 @@ import { type BreakReason, extentState, type LayoutExtent } from '../../fs/engin
 import type { FallocateMode } from '../../fs/vfs.ts';
 import { errnoOfCall, Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { FakeLeases } from './fake-leases.ts';
-import { bs, makeDir, makeFile, pattern, test } from './fixture.ts';
+import { bs, clientRecord, makeDir, makeFile, pattern, test } from './fixture.ts';
 import {
   afterCrash,
   client,
@@ -477,6 +477,7 @@ describe('a fence', () => {
   });
 
   test('of a client of a former run does the same', async ({ lab }) => {
+    await lab.fs.putClient(clientRecord(client));
     const { ino, clone } = await pair(lab);
     const before = await places(lab, ino);
     const mine = await grantWrite(lab, ino, 0, 2);
