@@ -78,7 +78,7 @@ export class Grace {
   }
 }
 
-/** Layouts for reading are in nobody's way who only reads, or shares blocks. */
+/** Layouts for reading are in nobody's way who only reads, shares blocks or adds space. */
 function inTheWayOf(reason: BreakReason): Access {
-  return reason === 'cache' || reason === 'share' ? 'write' : 'read';
+  return reason === 'cache' || reason === 'share' || reason === 'extend' ? 'write' : 'read';
 }

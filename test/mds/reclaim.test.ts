@@ -475,11 +475,12 @@ test('devices of the former run are void', async ({ rig }) => {
   expect((await again.call(operations.GETDEVICEINFO, [current, 0])).slice(8)).not.toEqual([key]);
 });
 
-test('a file of which a former client only read may be cloned in grace', async ({ rig }) => {
+test('a file of which a former client only read may be cloned in grace, and get longer', async ({ rig }) => {
   const client = await rig.client({ owner: 'w', verifier: '1' });
-  const { ino, stateid } = await client.create('a', Buffer.alloc(block, 1));
+  const { ino, stateid } = await client.create('a', Buffer.alloc(100, 1));
   await client.layout(ino, stateid, read, 0, block);
   await rig.restart();
+  await rig.lab.vfs.setattr(ino, { size: 200 }, root);
   await rig.lab.fs.cloneFile(ino, rig.lab.vfs.rootIno, n('b'), root);
   expect(rig.server.status()).toMatchObject({ graceLeftMs: leaseMs, breaks: [] });
   await writeFile(rig.lab.vfs, 'c', Buffer.alloc(block));
