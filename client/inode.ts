@@ -2,6 +2,7 @@ import type { Attr } from '../fs/vfs.ts';
 import { type Iomode, iomode, type RecallReply, type StateId } from '../layout/types.ts';
 import { attrFromWire, operations, setAttrToWire, stateIdFromWire } from '../mds/protocol/index.ts';
 import type { BulkReturn } from './bulk-return.ts';
+import type { FileRecall } from './callbacks.ts';
 import type { Devices } from './devices.ts';
 import { ClientError, type ClientStatus } from './errors.ts';
 import { type Counters, FileData, type Uncommitted } from './file-data.ts';
@@ -12,7 +13,7 @@ import type { OpenState } from './open-state.ts';
 import { type ByteRange, everything, without } from './ranges.ts';
 import { joined, reclaimsOf, type SendReclaim } from './reclaim.ts';
 import { ServerIo } from './server-io.ts';
-import type { FileRecall, Session } from './session.ts';
+import type { Session } from './session.ts';
 import { exactWindow } from './windows.ts';
 
 export interface InodeContext {

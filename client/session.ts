@@ -1,25 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { RecallReply } from '../layout/types.ts';
 import {
   type Address,
-  type CallbackFrame,
   type Credentials,
-  callbacks,
-  digestOf,
   exchangeFlag,
   formatAddress,
   type Operation,
   operations,
-  type ReferringCall,
-  type RequestOf,
-  recallAnyLayouts,
-  type StatusName,
-  type WireStateId,
 } from '../mds/protocol/index.ts';
 import { onAbort } from './abort.ts';
 import { Call, type CallOptions } from './call.ts';
-import { CallbackSlots } from './callback-slots.ts';
+import { type CallbackEvents, Callbacks } from './callbacks.ts';
 import { leaseNow } from './clock.ts';
 import { Connection } from './connection.ts';
 import { dial } from './dial.ts';
@@ -29,18 +20,6 @@ import { LeaseKeeper } from './lease-keeper.ts';
 import { clientLimits } from './limits.ts';
 import type { SendReclaim } from './reclaim.ts';
 import { isSessionGone, Requests } from './requests.ts';
-
-/** CB_LAYOUTRECALL of one file. */
-export interface FileRecall {
-  readonly ino: number;
-  readonly stateid: WireStateId;
-  readonly iomode: 1 | 2 | 3;
-  readonly offset: number;
-  readonly length: number;
-  readonly changed: boolean;
-}
-
-type RecallArgs = RequestOf<typeof callbacks.CB_LAYOUTRECALL>;
 
 export interface SessionOptions {
   readonly addresses: readonly Address[];
@@ -56,18 +35,7 @@ export interface SessionOptions {
   readonly callTimeoutMs: number;
 }
 
-export interface SessionEvents {
-  recall(recall: FileRecall): RecallReply;
-  /** CB_LAYOUTRECALL of everything. */
-  recallAll(kind: 2 | 3, changed: boolean): RecallReply;
-  /** CB_RECALL_ANY: no more layouts than this are to be kept. */
-  recallAny(keep: number): void;
-  /** CB_RECALLABLE_OBJ_AVAIL: what was refused is to be had. */
-  available(ino: number): void;
-  /** CB_NOTIFY_DEVICEID: what is known of devices is out of date. */
-  devicesChanged(): void;
-  /** A callback was answered DELAY, since replies that it refers to did not come. */
-  putOff(): void;
+export interface SessionEvents extends CallbackEvents {
   /** sr_status_flags of a reply, not 0 (RFC 8881 §18.46.3). */
   flagged(flags: number): void;
   /** All state of this incarnation is gone on the server: opens, layouts, devices. */
@@ -98,14 +66,6 @@ type State =
   | { readonly kind: 'barred'; readonly why: ClientError }
   | { readonly kind: 'closed'; readonly why: ClientError };
 
-const recallStatus: Record<RecallReply, StatusName> = {
-  ok: 'OK',
-  nomatching: 'NOMATCHING_LAYOUT',
-  delay: 'DELAY',
-  'bad-stateid': 'BAD_STATEID',
-  unreachable: 'DELAY',
-};
-
 /**
  * The client's side of a session (RFC 8881 §2.10), over one connection at a time.
  *
@@ -128,7 +88,7 @@ export class Session {
   #verifier = randomBytes(8);
   #clientId = 0;
   #sessionId: Uint8Array | undefined;
-  #callbackSlots = new CallbackSlots(0);
+  #callbacks: Callbacks | undefined;
   #server: ServerIdentity | undefined;
   /** What was to be reclaimed has been, and RECLAIM_COMPLETE is said: in this session. */
   #isPrepared = false;
@@ -284,7 +244,7 @@ export class Session {
     const socket = await dial(address, clientLimits.dialTimeoutMs, this.#ending.signal);
     const connection = new Connection(socket, formatAddress(address), {
       reply: (frame) => this.#requests.reply(frame),
-      callback: (frame) => this.#callback(frame),
+      callback: (frame) => (this.#sessionId === undefined ? undefined : this.#callbacks?.answer(frame)) ?? 'BADSESSION',
     });
     const forget = onAbort(this.#ending.signal, () => connection.destroy());
     void connection.closed.then(forget);
@@ -339,7 +299,7 @@ export class Session {
       [clientId, sequence, clientLimits.slotsWanted, clientLimits.callbackSlots],
       clientLimits.dialTimeoutMs,
     );
-    this.#callbackSlots = new CallbackSlots(callbackSlots);
+    this.#callbacks = new Callbacks(sessionId, callbackSlots, this.#requests, this.#events);
     this.#clientId = clientId;
     this.#sessionId = sessionId;
     this.#server = { uuid, rootIno, dataMax };
@@ -392,64 +352,6 @@ export class Session {
       this.#unbar = resolve;
       this.#ending.signal.addEventListener('abort', () => resolve(), { once: true });
     });
-  }
-
-  #callback([, , sessionId, slot, seqid, referring, number, args]: CallbackFrame): Promise<StatusName> | StatusName {
-    if (!this.#isOurs(sessionId)) return 'BADSESSION';
-    const run = () => this.#obey(referring, number, args);
-    return this.#callbackSlots.answer({ slot, seqid, digest: digestOf([number, args]) }, run);
-  }
-
-  /** What the callback refers to comes first (RFC 8881 §2.10.6.3): at once where it is here, so that no two are exchanged. */
-  #obey(referring: readonly ReferringCall[], number: number, args: unknown[]): Promise<StatusName> | StatusName {
-    const calls = referring
-      .filter(([session]) => this.#isOurs(session))
-      .map(([, slot, seqid]): { slot: number; seqid: number } => ({ slot, seqid }));
-    if (!this.#requests.isAwaiting(calls)) return this.#perform(number, args);
-    return this.#requests
-      .untilAnswered(calls, clientLimits.referringWaitMs)
-      .then((answered) => (answered ? this.#perform(number, args) : this.#putOff()));
-  }
-
-  #perform(number: number, args: unknown[]): StatusName {
-    switch (number) {
-      case callbacks.CB_LAYOUTRECALL.number:
-        return callbacks.CB_LAYOUTRECALL.isRequest(args) ? this.#recall(args) : 'BADXDR';
-      case callbacks.CB_RECALL_ANY.number:
-        return callbacks.CB_RECALL_ANY.isRequest(args) ? this.#recallAny(args) : 'BADXDR';
-      case callbacks.CB_RECALLABLE_OBJ_AVAIL.number:
-        if (!callbacks.CB_RECALLABLE_OBJ_AVAIL.isRequest(args)) return 'BADXDR';
-        this.#events.available(args[0]);
-        return 'OK';
-      case callbacks.CB_NOTIFY_DEVICEID.number:
-        if (!callbacks.CB_NOTIFY_DEVICEID.isRequest(args)) return 'BADXDR';
-        this.#events.devicesChanged();
-        return 'OK';
-      default:
-        return 'NOTSUPP';
-    }
-  }
-
-  #recall([kind, ino, stateid, iomode, offset, length, changed]: RecallArgs): StatusName {
-    if (kind !== 1) return recallStatus[this.#events.recallAll(kind, changed)];
-    if (ino === null || stateid === null) return 'INVAL';
-    return recallStatus[this.#events.recall({ ino, stateid, iomode, offset, length, changed })];
-  }
-
-  /** Bits that mean nothing here are INVAL (RFC 8881 §20.6.3). */
-  #recallAny([keep, mask]: RequestOf<typeof callbacks.CB_RECALL_ANY>): StatusName {
-    if (mask !== recallAnyLayouts) return 'INVAL';
-    this.#events.recallAny(keep);
-    return 'OK';
-  }
-
-  #putOff(): StatusName {
-    this.#events.putOff();
-    return 'DELAY';
-  }
-
-  #isOurs(sessionId: Uint8Array): boolean {
-    return this.#sessionId !== undefined && Buffer.compare(sessionId, this.#sessionId) === 0;
   }
 
   /** A reply said that the session is gone; the connection goes with it, and the next one makes another. */
