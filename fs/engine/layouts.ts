@@ -85,7 +85,7 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
  * Blocks the client wrote become the file's (RFC 8881 §18.42), in place of shared ones where they lie over such: the size
  * grows to the last byte written and never shrinks, the modification time never goes back. Blocks past the end of the
  * file stay provisional.
- * @throws FsError EINVAL (the last byte lies outside the ranges), EFBIG, EROFS, ENOSPC and EDQUOT (a `cow` file); Wait
+ * @throws FsError EINVAL (the last byte lies outside the ranges, or these are not of whole blocks), EFBIG, EROFS, ENOSPC and EDQUOT (a `cow` file); Wait
  */
 export function commit(
   v: Volume,
@@ -99,18 +99,15 @@ export function commit(
   // All behind the end is being cut off, what is mapped there from now on too.
   v.cutting.requireNone(inode.ino);
   const last = request.lastWriteOffset;
-  if (
-    last !== undefined &&
-    !request.ranges.some((range) => last >= range.offset && last < range.offset + range.length)
-  ) {
-    throw new FsError('EINVAL', {
-      ino: inode.ino,
-      client,
-      detail: `last write at ${last} outside the committed ranges`,
-    });
-  }
+  const refuse = (detail: string): never => {
+    throw new FsError('EINVAL', { ino: inode.ino, client, detail });
+  };
+  if (last !== undefined && !request.ranges.some(({ offset, length }) => last >= offset && last < offset + length))
+    refuse(`last write at ${last} outside the committed ranges`);
   const size = last === undefined ? inode.size : Math.max(inode.size, last + 1);
   if (size > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, client });
+  const partial = request.ranges.find((range) => !isOfWholeBlocks(range, size));
+  if (partial !== undefined) refuse(`a commit of ${partial.length} bytes at ${partial.offset}, a part of a block`);
   const written = request.ranges
     .map(({ offset, length }) => ({
       from: Math.floor(offset / bs),
@@ -142,6 +139,15 @@ export function commit(
   if (isBefore(inode.mtime, mtime)) inode.mtime = isBefore(now, mtime) ? now : mtime;
   changed(v, inode, now);
   return { size: grew ? size : undefined };
+}
+
+/**
+ * Half a block cannot be committed (RFC 5663 §2.3): the rest of it would be whatever was there before. Past the end of the file
+ * there is no rest that anybody sees.
+ */
+function isOfWholeBlocks({ offset, length }: ByteRange, size: number): boolean {
+  const end = offset + length;
+  return offset % bs === 0 && (end % bs === 0 || end >= size);
 }
 
 /** The client gave the range back, which it held for writing: what it did not commit there is gone, and free once the group is durable. */

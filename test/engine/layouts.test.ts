@@ -219,6 +219,22 @@ describe('a commit', () => {
     await giveBack(lab, ino);
   });
 
+  test('EINVAL for a part of a block that is not the last of the file, and nothing is committed', async ({ lab }) => {
+    const ino = await makeFile(lab.vfs, 'f');
+    await lab.vfs.setattr(ino, { size: 8 * bs }, root);
+    await grantWrite(lab, ino, 0, 8);
+    for (const [offset, length] of [
+      [100, 2 * bs - 100],
+      [bs, bs + 1],
+      [2 * bs, 10],
+    ] as const)
+      expect(await errnoOfCall(() => commit(lab, ino, offset, length))).toBe('EINVAL');
+    expect((await lab.vfs.getattr(ino, root)).blocks).toBe(0);
+    expect(await commit(lab, ino, 7 * bs, bs + 10, 8 * bs + 9)).toEqual({ size: 8 * bs + 10 });
+    expect((await lab.vfs.getattr(ino, root)).blocks).toBe(bs / 512);
+    await giveBack(lab, ino);
+  });
+
   test('of blocks provided to somebody else takes none of them', async ({ lab }) => {
     const ino = await makeFile(lab.vfs, 'f');
     await grantWrite(lab, ino, 0, 2, other);

@@ -22,7 +22,10 @@ export function withServeOptions(command: Command): Command {
     .option('--listen <address>', 'unix:PATH or tcp://HOST:PORT for clients, again for more', collect, [])
     .option('--meta <dir>', `metadata directory (default: ${stateDirHelp})`)
     .option('--lease-ms <ms>', 'lease of a client (default: 90000)')
-    .option('--recall-ms <ms>', 'from a recall to the fence of a client that does not return (default: the lease)')
+    .option(
+      '--recall-ms <ms>',
+      'from a recall to the fence of a client that does not return (default, and the least: the lease)',
+    )
     .option('--fence-hook <program>', 'cuts off a client that was fenced (docs/fencing.md)')
     .option('--fence-timed', 'believe that a client has stopped once its lease and its longest access are over')
     .option('--json', 'print what runs as JSON');
