@@ -71,7 +71,7 @@ export class Wire {
     this.#write(encode([3, xid, status.OK]));
     const args = message.at(-1);
     if (!isRecall(args)) throw new TypeError('a callback that is no recall of a file');
-    this.onRecall({ ino: args[1], stateid: args[0] });
+    this.onRecall({ ino: args[1], stateid: args[2] });
   }
 
   #write(frame: Buffer): void {
@@ -84,8 +84,9 @@ export class Wire {
   }
 }
 
-function isRecall(args: unknown): args is [WireState, number] {
-  return Array.isArray(args) && Array.isArray(args[0]) && typeof args[1] === 'number';
+/** CB_LAYOUTRECALL of a file. */
+function isRecall(args: unknown): args is [number, number, WireState] {
+  return Array.isArray(args) && args[0] === 1 && typeof args[1] === 'number' && Array.isArray(args[2]);
 }
 
 /** A client with one session on a connection, which others may share. */
