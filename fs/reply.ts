@@ -18,6 +18,17 @@ export function cancel(reply: Promise<unknown>): boolean {
   return ends.get(reply)?.() ?? false;
 }
 
+/** What `work` answers; where it fails, now or later, what `otherwise` makes of the error. */
+export function recover<T>(work: () => Reply<T>, otherwise: (error: unknown) => Reply<T>): Reply<T> {
+  let reply: Reply<T>;
+  try {
+    reply = work();
+  } catch (error) {
+    return otherwise(error);
+  }
+  return reply instanceof Promise ? reply.catch(otherwise) : reply;
+}
+
 /** Runs `then` on the value, at once where it is there. What is under way of the two is what can be cancelled. */
 export function after<T, U>(reply: Reply<T>, then: (value: T) => Reply<U>): Reply<U> {
   if (!(reply instanceof Promise)) return then(reply);

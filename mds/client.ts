@@ -26,6 +26,8 @@ export class Client implements ReplyShare {
   creating: Session | 'never' | 'running' = 'never';
   /** Its record is in the store, or on its way there. */
   recorded: Promise<void> | undefined;
+  /** In the store, durably. */
+  isRecorded = false;
   /** `Reach.record`, as it stands there. */
   recordedProcess = '';
   /** Layout stateids that were revoked, as hex of `other`; not empty: the client is fenced. FREE_STATEID takes them out. */

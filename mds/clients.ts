@@ -11,6 +11,7 @@
  */
 import { randomInt } from 'node:crypto';
 import type { Filesystem } from '../fs/engine/filesystem.ts';
+import type { Reply } from '../fs/vfs.ts';
 import { Client } from './client.ts';
 import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
@@ -240,14 +241,21 @@ export class Clients {
   }
 
   /** Its record is durable when it settles; before that it gets no layout. */
-  async record(client: Client): Promise<void> {
-    // Where nothing is ever written no block changes hands, and what a client still reaches does not matter.
-    if (client.recorded === undefined && this.#fs.status().readOnly) return;
+  record(client: Client): Reply<void> {
     const process = client.reach.record;
+    if (client.isRecorded && client.recordedProcess === process) return undefined;
+    // Where nothing is ever written no block changes hands, and what a client still reaches does not matter.
+    if (client.recorded === undefined && this.#fs.status().readOnly) return undefined;
     if (client.recordedProcess !== process) client.recorded = undefined;
     client.recordedProcess = process;
-    client.recorded ??= this.#fs
-      .putClient({
+    client.isRecorded = false;
+    client.recorded ??= this.#putRecord(client, process);
+    return client.recorded;
+  }
+
+  async #putRecord(client: Client, process: string): Promise<void> {
+    try {
+      await this.#fs.putClient({
         clientId: client.id,
         owner: client.introduction.owner,
         verifier: client.introduction.verifier,
@@ -257,12 +265,12 @@ export class Clients {
         ioMaxMs: client.introduction.ioMaxMs,
         boot: this.#boot,
         process: Buffer.from(process),
-      })
-      .catch((error: unknown) => {
-        client.recorded = undefined;
-        throw error;
       });
-    await client.recorded;
+      client.isRecorded = client.recordedProcess === process;
+    } catch (error) {
+      client.recorded = undefined;
+      throw error;
+    }
   }
 
   /**

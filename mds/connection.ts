@@ -5,6 +5,7 @@
  * not take its replies. What is not begun stays in the socket, but for the frames of one chunk already read.
  */
 import type { Socket } from 'node:net';
+import type { Reply } from '../fs/vfs.ts';
 import { peerPid } from './fencing/peer-process.ts';
 import { serverLimits } from './limits.ts';
 import { formatAddress } from './protocol/address.ts';
@@ -23,7 +24,7 @@ import { status } from './protocol/status.ts';
 
 export interface ConnectionEvents {
   /** Answers the request; never rejects. */
-  request(connection: Connection, frame: RequestFrame): Promise<ReplyFrame>;
+  request(connection: Connection, frame: RequestFrame): Reply<ReplyFrame>;
   closed(connection: Connection): void;
   /** The client broke the protocol; the connection closes. */
   fault(connection: Connection, error: ProtocolError): void;
@@ -114,15 +115,21 @@ export class Connection {
     while (!this.#closed && this.#ready()) {
       const frame = this.#waiting.shift();
       if (frame === undefined) break;
-      this.#inProgress++;
-      void this.#events.request(this, frame).then((reply) => {
-        this.#inProgress--;
-        this.#reply(reply);
-        this.#begin();
-      });
+      const reply = this.#events.request(this, frame);
+      if (reply instanceof Promise) this.#replyLater(reply);
+      else this.#reply(reply);
     }
     if (this.#waiting.length > 0) this.#socket.pause();
     else if (this.#ready()) this.#socket.resume();
+  }
+
+  #replyLater(coming: Promise<ReplyFrame>): void {
+    this.#inProgress++;
+    void coming.then((reply) => {
+      this.#inProgress--;
+      this.#reply(reply);
+      this.#begin();
+    });
   }
 
   #ready(): boolean {

@@ -1,6 +1,6 @@
 /** What the operations of the server work with. */
 import type { Filesystem } from '../fs/engine/filesystem.ts';
-import type { Caller } from '../fs/vfs.ts';
+import type { Caller, Reply } from '../fs/vfs.ts';
 import type { Client } from './client.ts';
 import type { Clients } from './clients.ts';
 import type { Connection } from './connection.ts';
@@ -54,16 +54,16 @@ export interface SessionCall extends ConnectionCall {
 export interface Service {
   readonly operation: Pick<Operation<unknown, unknown>, 'name' | 'number' | 'session' | 'idempotent'>;
   /** @throws StatusError, FsError */
-  run(args: unknown, call: ConnectionCall | SessionCall): Promise<unknown[]>;
+  run(args: unknown, call: ConnectionCall | SessionCall): Reply<unknown[]>;
 }
 
 export function inSession<A, R extends unknown[] | []>(
   operation: Operation<A, R>,
-  handler: (args: A, call: SessionCall) => NoInfer<R> | Promise<NoInfer<R>>,
+  handler: (args: A, call: SessionCall) => Reply<NoInfer<R>>,
 ): Service {
   return {
     operation,
-    async run(args, call) {
+    run(args, call) {
       if (!('session' in call)) throw new StatusError('OP_NOT_IN_SESSION', `${operation.name} needs a session`);
       return handler(checked(operation, args), call);
     },
@@ -72,11 +72,11 @@ export function inSession<A, R extends unknown[] | []>(
 
 export function onConnection<A, R extends unknown[] | []>(
   operation: Operation<A, R>,
-  handler: (args: A, call: ConnectionCall) => NoInfer<R> | Promise<NoInfer<R>>,
+  handler: (args: A, call: ConnectionCall) => Reply<NoInfer<R>>,
 ): Service {
   return {
     operation,
-    async run(args, call) {
+    run(args, call) {
       return handler(checked(operation, args), call);
     },
   };
@@ -87,7 +87,7 @@ export function forPnfs(service: Service): Service {
   const { operation } = service;
   return {
     operation,
-    async run(args, call) {
+    run(args, call) {
       if ('session' in call && call.client.introduction.pnfs) return service.run(args, call);
       const status = 'session' in call ? 'NOTSUPP' : 'OP_NOT_IN_SESSION';
       throw new StatusError(status, `${operation.name} is for clients with EXCHGID4_FLAG_USE_PNFS_MDS`);

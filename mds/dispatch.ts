@@ -3,7 +3,8 @@
  * before its slot was found right moves neither the slot nor the lease.
  */
 import { AssertionFailure, FsError } from '../fs/errors.ts';
-import type { Caller } from '../fs/vfs.ts';
+import { after } from '../fs/reply.ts';
+import type { Caller, Reply } from '../fs/vfs.ts';
 import type { Connection } from './connection.ts';
 import type { ConnectionCall, Context, SessionCall } from './context.ts';
 import { serverLimits } from './limits.ts';
@@ -21,17 +22,19 @@ import type { Session } from './session.ts';
 import type { Answer, KeptAnswer } from './slot.ts';
 import { statusFlags } from './status-flags.ts';
 
-/** Never rejects. */
-export async function answerRequest(
+/** At once where nothing has to be waited for. Never rejects. */
+export function answerRequest(
   frame: RequestFrame,
   connection: Connection,
   context: Context,
   log: Log,
-): Promise<ReplyFrame> {
+): Reply<ReplyFrame> {
   context.counters.requests++;
   const [, xid, sessionId] = frame;
-  if (sessionId === null)
-    return reply(xid, await execute(frame, { context, connection, credentials: frame[8] }, log), null);
+  if (sessionId === null) {
+    const answer = execute(frame, { context, connection, credentials: frame[8] }, log);
+    return after(answer, (given) => reply(xid, given, null));
+  }
   let session: Session;
   try {
     session = context.clients.session(sessionId);
@@ -41,13 +44,13 @@ export async function answerRequest(
   return answerInSession(frame, session, connection, context, log);
 }
 
-async function answerInSession(
+function answerInSession(
   frame: RequestFrame,
   session: Session,
   connection: Connection,
   context: Context,
   log: Log,
-): Promise<ReplyFrame> {
+): Reply<ReplyFrame> {
   const [, xid, , slot, seqid, cacheThis, operation, args, credentials] = frame;
   const { client } = session;
   const verdict = session.begin(slot, seqid, digestOf([operation, args, credentials]));
@@ -57,27 +60,29 @@ async function answerInSession(
   context.clients.renew(client);
   if (verdict.kind === 'replay') return reply(xid, verdict.answer, sequenceResult(session));
 
-  const answer = await answerOnce(frame, session, connection, context, log);
-  session.finish(slot, cacheThis ? kept(answer) : undefined, concernOf(operation, args, answer));
-  return reply(xid, answer, sequenceResult(session));
+  return after(answerOnce(frame, session, connection, context, log), (answer) => {
+    session.finish(slot, cacheThis ? kept(answer) : undefined, concernOf(operation, args, answer));
+    return reply(xid, answer, sequenceResult(session));
+  });
 }
 
 /** An answer that was to be kept and cannot be is refused, before the request runs where that is known (RFC 8881 §2.10.6.4). */
-async function answerOnce(
+function answerOnce(
   frame: RequestFrame,
   session: Session,
   connection: Connection,
   context: Context,
   log: Log,
-): Promise<Answer> {
+): Reply<Answer> {
   const [, , , , , cacheThis, operation, args, credentials] = frame;
   const { client } = session;
   if (cacheThis && !session.mayKeep) return failure(new StatusError('DELAY', 'too many replies are kept'), log);
   if (cacheThis && dataAskedFor(operation, args) > serverLimits.cachedReplyMax) return tooBigToCache(log);
   const caller = callerOf(credentials ?? client.introduction.credentials, session);
   const call: SessionCall = { context, connection, credentials, session, client, caller };
-  const answer = await execute(frame, call, log);
-  return cacheThis && sizeAtMost(answer.results) > serverLimits.cachedReplyMax ? tooBigToCache(log) : answer;
+  return after(execute(frame, call, log), (answer) =>
+    cacheThis && sizeAtMost(answer.results) > serverLimits.cachedReplyMax ? tooBigToCache(log) : answer,
+  );
 }
 
 /** Bytes in the reply of a READ. No other reply's size can be told before. */
@@ -95,15 +100,21 @@ function kept(answer: Answer): KeptAnswer {
   return { answer, bytes: sizeAtMost(answer.results) + sizeAtMost(answer.error) };
 }
 
-async function execute(frame: RequestFrame, call: ConnectionCall | SessionCall, log: Log): Promise<Answer> {
+function execute(frame: RequestFrame, call: ConnectionCall | SessionCall, log: Log): Reply<Answer> {
   const [, , , , , , operation, args] = frame;
   try {
     const service = services.get(operation);
     if (service === undefined) throw new StatusError('OP_ILLEGAL', `there is no operation ${operation}`);
-    return { status: status.OK, results: await service.run(args, call), error: null };
+    const results = service.run(args, call);
+    if (!(results instanceof Promise)) return success(results);
+    return results.then(success, (error: unknown) => failure(error, log));
   } catch (error) {
     return failure(error, log);
   }
+}
+
+function success(results: unknown[]): Answer {
+  return { status: status.OK, results, error: null };
 }
 
 function failure(error: unknown, log: Log): Answer {

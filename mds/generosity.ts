@@ -11,8 +11,10 @@
  * 5. Space that nobody asked for is given out only while plenty is free (aheadShare, aheadQuotaShare and scarceShare of
  *    limits.ts), and asked back before anybody else goes without (SpareGrants).
  */
-import { extentState, type LayoutExtent } from '../fs/engine/leases.ts';
+import { extentState, type LayoutExtent, type LayoutReach } from '../fs/engine/leases.ts';
 import { limits } from '../fs/limits.ts';
+import { after } from '../fs/reply.ts';
+import type { Reply } from '../fs/vfs.ts';
 import { iomode } from '../layout/types.ts';
 import { blockDown, blockUp } from './blocks.ts';
 import type { Context } from './context.ts';
@@ -43,14 +45,14 @@ export class Generosity {
   }
 
   /** A span around what is wished for. @throws FsError */
-  async spanFor(wanted: Wanted, asker: Asker, fileSize: number): Promise<Span> {
+  spanFor(wanted: Wanted, asker: Asker, fileSize: number): Reply<Span> {
     const wish = { start: wanted.start, end: wanted.wishEnd };
     if (wanted.isExact || !this.#isAlone(wanted, asker)) return wish;
     const more =
       wanted.iomode === iomode.read
-        ? await this.#moreToRead(wish, asker, blockUp(fileSize))
-        : await this.#moreToWrite(wish, asker, blockUp(fileSize));
-    return this.#withoutOwn(wanted, asker, more);
+        ? this.#moreToRead(wish, asker, blockUp(fileSize))
+        : this.#moreToWrite(wish, asker, blockUp(fileSize));
+    return after(more, (span) => this.#withoutOwn(wanted, asker, span));
   }
 
   granted({ iomode: mode, wishEnd }: Wanted, { client, ino }: Asker, { span, extents }: Given): void {
@@ -89,44 +91,53 @@ export class Generosity {
   }
 
   /** Rule 2. */
-  async #moreToRead(wish: Span, { ino }: Asker, fileEnd: number): Promise<Span> {
+  #moreToRead(wish: Span, { ino }: Asker, fileEnd: number): Reply<Span> {
     if (wish.start === 0 && wish.end === fileEnd) return wish;
-    const { layouts } = this.#server.fs;
-    const whole = await layouts.reach(ino, { offset: 0, length: fileEnd }, serverLimits.moreExtentsMax);
-    if (whole.listed >= fileEnd) return { start: 0, end: fileEnd };
-    const range = { offset: wish.start, length: fileEnd - wish.start };
-    const { listed } = await layouts.reach(ino, range, serverLimits.moreExtentsMax);
-    return { start: wish.start, end: Math.max(wish.end, Math.min(listed, fileEnd)) };
+    return after(this.#reach(ino, 0, fileEnd), (whole) => {
+      if (whole.listed >= fileEnd) return { start: 0, end: fileEnd };
+      return after(this.#reach(ino, wish.start, fileEnd), ({ listed }) => ({
+        start: wish.start,
+        end: Math.max(wish.end, Math.min(listed, fileEnd)),
+      }));
+    });
   }
 
   /** Rules 3 and 4. */
-  async #moreToWrite(wish: Span, asker: Asker, fileEnd: number): Promise<Span> {
+  #moreToWrite(wish: Span, asker: Asker, fileEnd: number): Reply<Span> {
     const room = this.#room();
     if (room < serverLimits.moreMin) return wish;
     const wished = wish.end - wish.start;
     const most = Math.max(Math.min(wished + room, serverLimits.layoutWriteMax), wished);
-    const end = Math.max(await this.#endOfOwn(wish, asker.ino, fileEnd), await this.#endAhead(wish, asker));
-    const right = { start: wish.start, end: Math.min(end, wish.start + most, limits.fileSizeMax) };
-    if (wish.start === 0 || right.end > most || right.end < fileEnd) return right;
-    const before = { offset: 0, length: wish.start };
-    const { own } = await this.#server.fs.layouts.reach(asker.ino, before, serverLimits.moreExtentsMax);
-    return own === wish.start ? { start: 0, end: right.end } : right;
+    return after(this.#endOfOwn(wish, asker.ino, fileEnd), (endOfOwn) =>
+      after(this.#endAhead(wish, asker), (endAhead) => {
+        const end = Math.min(Math.max(endOfOwn, endAhead), wish.start + most, limits.fileSizeMax);
+        const right = { start: wish.start, end };
+        if (wish.start === 0 || end > most || end < fileEnd) return right;
+        return after(this.#reach(asker.ino, 0, wish.start), ({ own }) =>
+          own === wish.start ? { start: 0, end } : right,
+        );
+      }),
+    );
   }
 
-  async #endOfOwn(wish: Span, ino: number, fileEnd: number): Promise<number> {
+  #endOfOwn(wish: Span, ino: number, fileEnd: number): Reply<number> {
     if (wish.end >= fileEnd) return wish.end;
-    const range = { offset: wish.start, length: fileEnd - wish.start };
-    const { own } = await this.#server.fs.layouts.reach(ino, range, serverLimits.moreExtentsMax);
-    return Math.max(own, wish.end);
+    return after(this.#reach(ino, wish.start, fileEnd), ({ own }) => Math.max(own, wish.end));
   }
 
-  async #endAhead(wish: Span, { client, ino }: Asker): Promise<number> {
+  #endAhead(wish: Span, { client, ino }: Asker): Reply<number> {
     const last = this.#sequences.before(client, ino, wish.start);
     if (last === 0) return wish.end;
-    const { blocksAvailable } = await this.#server.fs.vfs.statfs(ino);
-    const room = blocksAvailable * limits.blockSize * serverLimits.aheadQuotaShare;
-    const end = Math.min(wish.start + Math.min(2 * last, serverLimits.aheadMax), wish.end + room);
-    return Math.max(Math.floor(end / limits.hugePage) * limits.hugePage, wish.end);
+    return after(this.#server.fs.vfs.statfs(ino), ({ blocksAvailable }) => {
+      const room = blocksAvailable * limits.blockSize * serverLimits.aheadQuotaShare;
+      const end = Math.min(wish.start + Math.min(2 * last, serverLimits.aheadMax), wish.end + room);
+      return Math.max(Math.floor(end / limits.hugePage) * limits.hugePage, wish.end);
+    });
+  }
+
+  #reach(ino: number, start: number, end: number): Reply<LayoutReach> {
+    const range = { offset: start, length: end - start };
+    return this.#server.fs.layouts.reach(ino, range, serverLimits.moreExtentsMax);
   }
 
   /** Rule 5, but for quotas: bytes. */

@@ -9,7 +9,17 @@
  */
 import { extentState, GrantBusy, type LayoutExtent } from '../fs/engine/leases.ts';
 import { type ErrnoName, FsError } from '../fs/errors.ts';
-import { type GetRequest, type Iomode, iomode, type Refused, type Segment, type StateId } from '../layout/types.ts';
+import { after, recover } from '../fs/reply.ts';
+import type { Attr, Reply } from '../fs/vfs.ts';
+import {
+  type Action,
+  type GetRequest,
+  type Iomode,
+  iomode,
+  type Refused,
+  type Segment,
+  type StateId,
+} from '../layout/types.ts';
 import type { SessionCall } from './context.ts';
 import { serverLimits } from './limits.ts';
 import { StatusError, TryLater } from './protocol/status.ts';
@@ -41,51 +51,66 @@ interface Mapped {
 const S_IFMT = 0o170000;
 const S_IFREG = 0o100000;
 
-/** @throws StatusError, FsError */
-export async function grantLayout(request: LayoutRequest, call: SessionCall): Promise<Granted> {
+/** At once where nothing has to be waited for. @throws StatusError, FsError */
+export function grantLayout(request: LayoutRequest, call: SessionCall): Reply<Granted> {
   const { context, client } = call;
-  const { ino } = request;
   const mode = checkAsked(request);
   if (context.leases.grace.active)
     throw new StatusError('GRACE', 'layouts from before the restart may still be in use');
-  const attr = await context.fs.vfs.getattr(ino, call.caller);
-  if ((attr.mode & S_IFMT) !== S_IFREG) throw new StatusError('WRONG_TYPE', `inode ${ino} is no regular file`);
-  checkState(request, mode, call);
-  if (!context.fences.mayGrant(client)) {
-    throw new StatusError(
-      'LAYOUTUNAVAILABLE',
-      'accesses of this client may take any time, and nothing could stop them',
+  return after(context.fs.vfs.getattr(request.ino, call.caller), (attr) => {
+    checkGrantable(request, mode, attr, call);
+    return after(context.clients.record(client), () =>
+      after(onlyReady(wantedOf(request, mode, attr.size), request, call), (wanted) =>
+        after(context.generosity.spanFor(wanted, { client: client.id, ino: request.ino }, attr.size), (widest) =>
+          grantWidest(request, wanted, spansUpTo(widest, wanted), call),
+        ),
+      ),
     );
-  }
-  await context.clients.record(client);
+  });
+}
 
-  const wanted = await onlyReady(wantedOf(request, mode, attr.size), request, call);
-  const widest = await context.generosity.spanFor(wanted, { client: client.id, ino }, attr.size);
-  // Less than was wished for is legal, as long as it is what is needed.
-  const less = [wanted.wishEnd, wanted.needEnd].map((end) => ({ start: wanted.start, end }));
-  const isLess = ({ start, end }: Span): boolean => end > start && (end < widest.end || start > widest.start);
-  const spans = [widest, ...less.filter(isLess)];
-  for (const span of spans) {
-    try {
-      return await grantSpan(request, wanted, span, call);
-    } catch (error) {
-      if (span === spans.at(-1) || !isTooMuch(error)) throw error;
-    }
-  }
-  throw new StatusError('SERVERFAULT', 'a layout is of no span');
+/** @throws StatusError */
+function checkGrantable(request: LayoutRequest, mode: Iomode, attr: Attr, call: SessionCall): void {
+  if ((attr.mode & S_IFMT) !== S_IFREG) throw new StatusError('WRONG_TYPE', `inode ${request.ino} is no regular file`);
+  checkState(request, mode, call);
+  if (call.context.fences.mayGrant(call.client)) return;
+  throw new StatusError('LAYOUTUNAVAILABLE', 'accesses of this client may take any time, and nothing could stop them');
+}
+
+/** The widest first: less than was wished for is legal, as long as it is what is needed. */
+function spansUpTo(widest: Span, { start, wishEnd, needEnd }: Wanted): readonly Span[] {
+  const isLess = (end: number): boolean => end > start && (end < widest.end || start > widest.start);
+  return [widest, ...[wishEnd, needEnd].filter(isLess).map((end) => ({ start, end }))];
+}
+
+function grantWidest(
+  request: LayoutRequest,
+  wanted: Wanted,
+  [span, ...less]: readonly Span[],
+  call: SessionCall,
+): Reply<Granted> {
+  if (span === undefined) throw new StatusError('SERVERFAULT', 'a layout is of no span');
+  return recover(
+    () => grantSpan(request, wanted, span, call),
+    (error) => {
+      if (less.length === 0 || !isTooMuch(error)) throw error;
+      return grantWidest(request, wanted, less, call);
+    },
+  );
 }
 
 /**
  * Where nothing is needed for writing, only blocks that hold data already are ready to be granted (RFC 5663 §2.3.1).
  * @throws StatusError LAYOUTTRYLATER
  */
-async function onlyReady(wanted: Wanted, { ino }: LayoutRequest, { context }: SessionCall): Promise<Wanted> {
+function onlyReady(wanted: Wanted, { ino }: LayoutRequest, { context }: SessionCall): Reply<Wanted> {
   const { iomode: mode, start, needEnd, wishEnd } = wanted;
   if (mode === iomode.read || needEnd > start) return wanted;
   const range = { offset: start, length: wishEnd - start };
-  const { written } = await context.fs.layouts.reach(ino, range, serverLimits.moreExtentsMax);
-  if (written === start) throw new TryLater(`byte ${start} of inode ${ino} is not written yet`, false);
-  return { ...wanted, wishEnd: Math.min(wishEnd, written), isExact: true };
+  return after(context.fs.layouts.reach(ino, range, serverLimits.moreExtentsMax), ({ written }) => {
+    if (written === start) throw new TryLater(`byte ${start} of inode ${ino} is not written yet`, false);
+    return { ...wanted, wishEnd: Math.min(wishEnd, written), isExact: true };
+  });
 }
 
 /** Is less than this perhaps possible? */
@@ -94,11 +119,23 @@ function isTooMuch(error: unknown): boolean {
   return error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
 }
 
-async function grantSpan(request: LayoutRequest, wanted: Wanted, wide: Span, call: SessionCall): Promise<Granted> {
-  const mapped = await reserveAndMap(request, wanted, wide, call);
-  const { grant, span, extents } = mapped;
-  const end = endOfFitting(request, wanted, extents);
-  if (end >= span.end) return confirm(mapped, wanted, request.ino, call);
+function grantSpan(request: LayoutRequest, wanted: Wanted, wide: Span, call: SessionCall): Reply<Granted> {
+  return after(reserveAndMap(request, wanted, wide, call), (mapped) => {
+    const end = endOfFitting(request, wanted, mapped.extents);
+    return end >= mapped.span.end
+      ? confirm(mapped, wanted, request.ino, call)
+      : grantLess(request, wanted, mapped, end, call);
+  });
+}
+
+/** As much as the client takes of what was mapped: anew, as nothing of it has been granted. */
+async function grantLess(
+  request: LayoutRequest,
+  wanted: Wanted,
+  { grant, span, extents }: Mapped,
+  end: number,
+  call: SessionCall,
+): Promise<Granted> {
   await cancel(grant, request.ino, wanted.iomode, span, call);
   if (extents.length === 0) throw notHere(request, 'the file ends before this offset');
   if (end <= wanted.start || end < wanted.needEnd) {
@@ -125,19 +162,27 @@ function endOfFirst(extents: readonly LayoutExtent[], most: number, mode: Iomode
 }
 
 /** Caches that have to write back what the reservation keeps waiting get their turn before the next one. */
-async function reserveAndMap(request: LayoutRequest, wanted: Wanted, wide: Span, call: SessionCall): Promise<Mapped> {
+function reserveAndMap(
+  request: LayoutRequest,
+  wanted: Wanted,
+  wide: Span,
+  call: SessionCall,
+  round = 1,
+): Reply<Mapped> {
   const { ino } = request;
-  for (let round = 0; round < serverLimits.layoutRoundsMax; round++) {
-    const { grant, span } = await reserve(request, wanted, wide, call);
-    try {
-      return { grant, span, extents: await map(ino, wanted.iomode, span, call) };
-    } catch (error) {
-      await cancel(grant, ino, wanted.iomode, span, call);
-      if (!(error instanceof GrantBusy)) throw unavailable(error, ino) ?? error;
-      if (!(await within(error.until, call.context.layoutWaitMs, call.context))) break;
-    }
-  }
-  throw new TryLater(`inode ${ino} is in use on the server's mount`, false);
+  return after(reserve(request, wanted, wide, call), ({ grant, span }) =>
+    recover(
+      () => after(map(ino, wanted.iomode, span, call), (extents) => ({ grant, span, extents })),
+      async (error) => {
+        await cancel(grant, ino, wanted.iomode, span, call);
+        if (!(error instanceof GrantBusy)) throw unavailable(error, ino) ?? error;
+        const isFree = await within(error.until, call.context.layoutWaitMs, call.context);
+        if (isFree && round < serverLimits.layoutRoundsMax)
+          return reserveAndMap(request, wanted, wide, call, round + 1);
+        throw new TryLater(`inode ${ino} is in use on the server's mount`, false);
+      },
+    ),
+  );
 }
 
 /** Files that may not change have no layouts for writing, whoever asks; blocks of a client being fenced come back. */
@@ -170,52 +215,85 @@ function checkState(request: LayoutRequest, mode: Iomode, { context, client }: S
   return open === undefined ? request.stateid : undefined;
 }
 
-async function reserve(
+interface Reserved {
+  readonly grant: number;
+  readonly span: Span;
+}
+
+/** Layouts of others, or who came first, are in the way; the break keeps the place in the queue. */
+interface Queued {
+  readonly breakId: number;
+  readonly broken: Promise<void>;
+  readonly span: Span;
+}
+
+function reserve(request: LayoutRequest, wanted: Wanted, wide: Span, call: SessionCall): Reply<Reserved> {
+  const first = tryReserve(request, wanted, wide, undefined, call);
+  return 'grant' in first ? first : reserveLater(request, wanted, first, call);
+}
+
+/** @param own the break that was waited for; it is the caller's to end */
+function tryReserve(
   request: LayoutRequest,
   wanted: Wanted,
   wide: Span,
+  own: number | undefined,
   call: SessionCall,
-): Promise<{ readonly grant: number; readonly span: Span }> {
+): Reserved | Queued {
   const { context, client } = call;
   const { leases } = context;
   const { ino } = request;
-  const giveUpAt = leases.now + context.layoutWaitMs;
-  let own: number | undefined;
-  let span = wide;
+  leases.requireRunning();
+  context.drain.requireNone();
+  // Whatever was waited for may have ended the client, or its open.
+  context.clients.requireLiving(client);
+  const stateid = checkState(request, wanted.iomode, call);
+  const span = trimmed(wide, wanted, { ino, own }, call);
+  const range = { offset: span.start, length: span.end - span.start };
+  const get: GetRequest = {
+    client: client.id,
+    ino,
+    iomode: wanted.iomode,
+    ...range,
+    minlength: range.length,
+    stateid,
+  };
+  const result = leases.table.get(leases.now, get, own);
+  if (result.kind === 'refused') throw refusal(result);
+  if (result.kind === 'reserved') {
+    leases.perform(result.actions);
+    return { grant: result.grant, span };
+  }
+  const broken = leases.awaitBreak(result.breakId, { ino, ...range, reason: 'layout' });
+  leases.perform(result.actions);
+  return { breakId: result.breakId, broken, span };
+}
+
+async function reserveLater(
+  request: LayoutRequest,
+  wanted: Wanted,
+  first: Queued,
+  call: SessionCall,
+): Promise<Reserved> {
+  const { leases } = call.context;
+  const giveUpAt = leases.now + call.context.layoutWaitMs;
+  let queued: Queued | undefined = first;
   try {
-    for (let round = 0; round < serverLimits.layoutRoundsMax; round++) {
-      leases.requireRunning();
-      context.drain.requireNone();
-      // Whatever was waited for may have ended the client, or its open.
-      context.clients.requireLiving(client);
-      const stateid = checkState(request, wanted.iomode, call);
-      span = trimmed(span, wanted, { ino, own }, call);
-      const range = { offset: span.start, length: span.end - span.start };
-      const get: GetRequest = {
-        client: client.id,
-        ino,
-        iomode: wanted.iomode,
-        ...range,
-        minlength: range.length,
-        stateid,
-      };
-      const result = leases.table.get(leases.now, get, own);
-      if (result.kind === 'refused') throw refusal(result);
-      if (result.kind === 'reserved') {
-        leases.perform(result.actions);
-        return { grant: result.grant, span };
-      }
-      const broken = leases.awaitBreak(result.breakId, { ino, ...range, reason: 'layout' });
-      leases.perform(result.actions);
-      if (own !== undefined) leases.endBreak(own);
-      own = result.breakId;
-      if (call.session.isFull || !(await within(broken, giveUpAt - leases.now, context))) break;
+    for (let round = 1; round < serverLimits.layoutRoundsMax; round++) {
+      if (call.session.isFull || !(await within(queued.broken, giveUpAt - leases.now, call.context))) break;
+      const next: Reserved | Queued = tryReserve(request, wanted, queued.span, queued.breakId, call);
+      if ('grant' in next) return next;
+      leases.endBreak(queued.breakId);
+      queued = next;
     }
-    const willSignal: boolean = own !== undefined && leases.giveUp(own, request.signal);
-    own = undefined;
-    throw new TryLater(`layouts of others on inode ${ino} are still out`, willSignal);
+    const { breakId } = queued;
+    queued = undefined;
+    throw new TryLater(
+      `layouts of others on inode ${request.ino} are still out`,
+      leases.giveUp(breakId, request.signal),
+    );
   } finally {
-    if (own !== undefined) leases.endBreak(own);
+    if (queued !== undefined) leases.endBreak(queued.breakId);
   }
 }
 
@@ -254,31 +332,29 @@ function refusal({ status, detail }: Refused): StatusError {
   return status === 'LAYOUTTRYLATER' ? new TryLater(detail, false) : new StatusError(status, detail);
 }
 
-async function map(ino: number, mode: Iomode, span: Span, { context, client }: SessionCall) {
+function map(ino: number, mode: Iomode, span: Span, { context, client }: SessionCall) {
   const range = { offset: span.start, length: span.end - span.start };
   return mode === iomode.read
     ? context.fs.layouts.mapForRead(ino, range, client.id)
     : context.fs.layouts.mapForWrite(ino, range, client.id);
 }
 
-async function confirm(
-  { grant, span, extents }: Mapped,
-  wanted: Wanted,
-  ino: number,
-  call: SessionCall,
-): Promise<Granted> {
+function confirm({ grant, span, extents }: Mapped, wanted: Wanted, ino: number, call: SessionCall): Reply<Granted> {
   const { leases, counters, generosity } = call.context;
   const result = leases.table.confirm(leases.now, grant);
-  if (result.kind === 'recalled') {
-    await releaseUnheld(ino, span, call);
-    leases.settle(call.client.id, ino);
-    leases.perform(result.actions);
-    throw new StatusError('RECALLCONFLICT', `layouts on inode ${ino} were asked back meanwhile`);
-  }
+  if (result.kind === 'recalled') return dropped(result.actions, ino, span, call);
   counters.layoutsGranted++;
   generosity.granted(wanted, { client: call.client.id, ino }, { span, extents });
   leases.perform(result.actions);
   return { stateid: result.stateid, segment: result.segment, extents };
+}
+
+async function dropped(actions: readonly Action[], ino: number, span: Span, call: SessionCall): Promise<never> {
+  const { leases } = call.context;
+  await releaseUnheld(ino, span, call);
+  leases.settle(call.client.id, ino);
+  leases.perform(actions);
+  throw new StatusError('RECALLCONFLICT', `layouts on inode ${ino} were asked back meanwhile`);
 }
 
 async function cancel(grant: number, ino: number, mode: Iomode, span: Span, call: SessionCall): Promise<void> {

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Filesystem } from '../fs/engine/filesystem.ts';
 import { assert } from '../fs/errors.ts';
+import type { Reply } from '../fs/vfs.ts';
 import { Layouts } from '../layout/layouts.ts';
 import { bootId } from './boot.ts';
 import { sendHint, sendRecall } from './callbacks.ts';
@@ -268,8 +269,9 @@ export class MetadataServer {
     this.#connections.add(new Connection(socket, events));
   }
 
-  #answer(connection: Connection, frame: RequestFrame): Promise<ReplyFrame> {
+  #answer(connection: Connection, frame: RequestFrame): Reply<ReplyFrame> {
     const answer = answerRequest(frame, connection, this.#context, this.#log);
+    if (!(answer instanceof Promise)) return answer;
     this.#inProgress.add(answer);
     return answer.finally(() => this.#inProgress.delete(answer));
   }

@@ -249,6 +249,7 @@ class Engine implements Filesystem {
   readonly #reaper: Reaper;
   readonly #jobs = new Jobs();
   readonly #warmUp: WarmUp | undefined;
+  readonly uuid: string;
   #superblock: Superblock;
 
   constructor(volume: Volume, superblock: Superblock, clients: readonly ClientRecord[], warmUp: WarmUp | undefined) {
@@ -256,6 +257,7 @@ class Engine implements Filesystem {
     this.#warmUp = warmUp;
     warmUp?.start();
     this.#superblock = superblock;
+    this.uuid = uuidToText(superblock.uuid);
     for (const record of clients) this.#clients.set(record.clientId, record);
     this.#copies = new TreeCopies(volume);
     this.#reaper = new Reaper(volume);
@@ -266,10 +268,6 @@ class Engine implements Filesystem {
 
   get device(): BarDevice {
     return this.#volume.device;
-  }
-
-  get uuid(): string {
-    return uuidToText(this.#superblock.uuid);
   }
 
   get generation(): number {
@@ -440,14 +438,13 @@ function layoutBackend(v: Volume): LayoutBackend {
       });
       return after(mapped, (extents) => (v.isDurable ? extents : v.sync().then(() => extents)));
     },
-    mapForWrite: async (ino, range, client) => {
-      const extents = await run(() => {
-        const mapped = mapForWrite(v, v.inodes.get(ino), range, client);
+    mapForWrite: (ino, range, client) => {
+      const mapped = run(() => {
+        const extents = mapForWrite(v, v.inodes.get(ino), range, client);
         recordGrant(v, client, ino, 'write');
-        return mapped;
+        return extents;
       });
-      await v.sync();
-      return extents;
+      return after(mapped, (extents) => (v.isDurable ? extents : v.sync().then(() => extents)));
     },
     commitLayout: async (ino, request, client) => {
       const answer = await run(() => commit(v, v.inodes.get(ino), request, client));

@@ -125,7 +125,7 @@ export interface LayoutBackend {
    * durable when it settles (I5).
    * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG, ENOENT; GrantBusy
    */
-  mapForWrite(ino: number, range: ByteRange, client: number): Promise<readonly LayoutExtent[]>;
+  mapForWrite(ino: number, range: ByteRange, client: number): Reply<readonly LayoutExtent[]>;
   /** What was written becomes part of the file, durably (RFC 8881 §18.42). Answers the size if it changed. */
   commitLayout(ino: number, request: CommitRequest, client: number): Promise<{ readonly size: number | undefined }>;
   /**

@@ -1,5 +1,6 @@
 /** Layouts: RFC 8881 §18.40 (GETDEVICEINFO), §18.42 to §18.44. */
 import type { CommitRequest, LayoutExtent } from '../../fs/engine/leases.ts';
+import { after } from '../../fs/reply.ts';
 import type { BulkKind, StateId } from '../../layout/types.ts';
 import { isOfWholeBlocks } from '../blocks.ts';
 import { inSession, type Service, type SessionCall } from '../context.ts';
@@ -14,16 +15,16 @@ import { reclaimCommit, requireReclaimed, returnFormer } from '../reclaim.ts';
 import { isReturnedOnClose } from '../return-on-close.ts';
 
 export const layoutServices: readonly Service[] = [
-  inSession(operations.LAYOUTGET, async (args, call) => {
+  inSession(operations.LAYOUTGET, (args, call) => {
     const [ino, wireStateid, mode, offset, length, minlength, extentsMax, signal] = args;
     const stateid = stateIdFromWire(wireStateid);
     requireReclaimed(call.client);
     const request = { ino, stateid, iomode: mode, offset, length, minlength, extentsMax, signal };
-    const granted = await grantLayout(request, call);
-    const { iomode: given, offset: from, length: covered } = granted.segment;
-    const segment: ReplyOf<typeof operations.LAYOUTGET>[1] = [given, from, covered];
-    const extents = granted.extents.map((extent) => extentToWire(extent, call));
-    return [stateIdToWire(granted.stateid), segment, extents, isReturnedOnClose(given)];
+    return after(grantLayout(request, call), (granted): ReplyOf<typeof operations.LAYOUTGET> => {
+      const { iomode: given, offset: from, length: covered } = granted.segment;
+      const extents = granted.extents.map((extent) => extentToWire(extent, call));
+      return [stateIdToWire(granted.stateid), [given, from, covered], extents, isReturnedOnClose(given)];
+    });
   }),
 
   inSession(operations.LAYOUTCOMMIT, async ([ino, wireStateid, wireRanges, lastWriteOffset, mtime, reclaim], call) => {

@@ -36,7 +36,7 @@ function shape(extents: readonly LayoutExtent[]): [number, number, number][] {
   return extents.map(({ state, offset, length }) => [state, offset / bs, length / bs]);
 }
 
-function grant(lab: Lab, ino: number, from: number, blocks: number): Promise<readonly LayoutExtent[]> {
+async function grant(lab: Lab, ino: number, from: number, blocks: number): Promise<readonly LayoutExtent[]> {
   return lab.fs.layouts.mapForWrite(ino, { offset: from * bs, length: blocks * bs }, client);
 }
 

@@ -12,7 +12,7 @@ export function shape(extents: readonly LayoutExtent[]): [number, number, number
   return extents.map(({ state, offset, length }) => [state, offset / bs, length / bs]);
 }
 
-export function grantWrite(
+export async function grantWrite(
   lab: Lab,
   ino: number,
   from: number,

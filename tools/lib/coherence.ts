@@ -108,12 +108,13 @@ function coherentLayouts(layouts: LayoutBackend, caches: KernelCaches): LayoutBa
   return {
     reach: (ino, range, extentsMax) => layouts.reach(ino, range, extentsMax),
     mapForRead: (ino, range, client) => layouts.mapForRead(ino, range, client),
-    mapForWrite: async (ino, range, client) => {
-      await caches.clean(ino, range);
-      const extents = await layouts.mapForWrite(ino, range, client);
-      await caches.attributes(ino); // it may have lost its set-user-ID
-      return extents;
-    },
+    mapForWrite: (ino, range, client) =>
+      after(caches.clean(ino, range), () =>
+        after(layouts.mapForWrite(ino, range, client), (extents) =>
+          // It may have lost its set-user-ID.
+          after(caches.attributes(ino), () => extents),
+        ),
+      ),
     // No page of what is held for writing is cached (C1), so the size and the times are all there is to tell.
     commitLayout: async (ino, request, client) => {
       const answer = await layouts.commitLayout(ino, request, client);

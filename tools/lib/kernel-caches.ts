@@ -68,7 +68,8 @@ interface Grant extends Span {
 }
 
 export class KernelCaches {
-  #mounting: Promise<Mounted | undefined> = Promise.resolve(undefined);
+  /** undefined: the kernel caches nothing, as nothing is mounted. */
+  #mounting: Promise<Mounted | undefined> | undefined;
   #leases: Leases = noLeases;
   readonly #changes = new Spans<Change>();
   readonly #grants = new Spans<Grant>();
@@ -97,22 +98,8 @@ export class KernelCaches {
    * Before blocks are granted for writing, while the grant is reserved.
    * @throws GrantBusy: what had to be written back, or a reader, waits for the reservation
    */
-  async clean(ino: number, range: ByteRange): Promise<void> {
-    const span = spanOf(range);
-    let met = nothing;
-    const waitedFor = new Promise<'met'>((resolve) => {
-      met = () => resolve('met');
-    });
-    const grant: Grant = { ...span, met };
-    const flushed = this.#flush(ino, span);
-    this.#grants.add(ino, grant);
-    if (this.#breaks.overlap(ino, span)) met();
-    try {
-      if ((await Promise.race([flushed, waitedFor])) !== 'met') return;
-    } finally {
-      this.#grants.delete(ino, grant);
-    }
-    throw new GrantBusy(flushed.catch(nothing));
+  clean(ino: number, range: ByteRange): Reply<void> {
+    return this.#mounting === undefined ? undefined : this.#clean(ino, range);
   }
 
   /**
@@ -200,7 +187,8 @@ export class KernelCaches {
   }
 
   /** Size, times, mode or links changed. Never rejects. */
-  attributes(ino: number): Promise<void> {
+  attributes(ino: number): Reply<void> {
+    if (this.#mounting === undefined) return;
     return this.#announce((mounted) => mounted.invalidateAttributes(ino));
   }
 
@@ -212,6 +200,24 @@ export class KernelCaches {
   /** A name is gone for good, and the kernel is to let go of what it led to. Never rejects. */
   gone(parent: number, name: Name): Promise<void> {
     return this.#announce((mounted) => mounted.removeEntry(parent, name));
+  }
+
+  async #clean(ino: number, range: ByteRange): Promise<void> {
+    const span = spanOf(range);
+    let met = nothing;
+    const waitedFor = new Promise<'met'>((resolve) => {
+      met = () => resolve('met');
+    });
+    const grant: Grant = { ...span, met };
+    const flushed = this.#flush(ino, span);
+    this.#grants.add(ino, grant);
+    if (this.#breaks.overlap(ino, span)) met();
+    try {
+      if ((await Promise.race([flushed, waitedFor])) !== 'met') return;
+    } finally {
+      this.#grants.delete(ino, grant);
+    }
+    throw new GrantBusy(flushed.catch(nothing));
   }
 
   async #flush(ino: number, { start, end }: Span): Promise<void> {
