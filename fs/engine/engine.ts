@@ -426,6 +426,11 @@ class Engine implements Filesystem {
   }
 }
 
+/** Answers it when all that was changed so far is durable. @throws FsError EIO */
+function whenDurable<T>(v: Volume, reply: Reply<T>): Reply<T> {
+  return after(reply, (value) => (v.isDurable ? value : v.sync().then(() => value)));
+}
+
 /** Every answer leaves only after what it says is durable (I5). */
 function layoutBackend(v: Volume): LayoutBackend {
   return {
@@ -436,7 +441,7 @@ function layoutBackend(v: Volume): LayoutBackend {
         recordGrant(v, client, ino, 'read');
         return extents;
       });
-      return after(mapped, (extents) => (v.isDurable ? extents : v.sync().then(() => extents)));
+      return whenDurable(v, mapped);
     },
     mapForWrite: (ino, range, client) => {
       const mapped = run(() => {
@@ -444,7 +449,7 @@ function layoutBackend(v: Volume): LayoutBackend {
         recordGrant(v, client, ino, 'write');
         return extents;
       });
-      return after(mapped, (extents) => (v.isDurable ? extents : v.sync().then(() => extents)));
+      return whenDurable(v, mapped);
     },
     commitLayout: async (ino, request, client) => {
       const answer = await run(() => commit(v, v.inodes.get(ino), request, client));

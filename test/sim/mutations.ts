@@ -151,7 +151,7 @@ export const mutations: readonly Mutation[] = [
     name: 'grant-before-durable',
     breaks: 'a mapping is durable before it is granted (I5)',
     module: 'fs/engine/engine.ts',
-    changes: [['await v.sync();\n      return extents;', 'return extents;']],
+    changes: [['(v.isDurable ? value : v.sync().then(() => value))', 'value']],
   },
   {
     name: 'commit-before-durable',
