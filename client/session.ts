@@ -7,6 +7,7 @@ import {
   formatAddress,
   type Operation,
   operations,
+  type ReplyOf,
 } from '../mds/protocol/index.ts';
 import { onAbort } from './abort.ts';
 import { Call, type CallOptions } from './call.ts';
@@ -293,11 +294,10 @@ export class Session {
     if (this.#server !== undefined && Buffer.compare(this.#server.uuid, uuid) !== 0) {
       throw new ClientError('OTHER_FILESYSTEM', `${connection.address} serves another filesystem than before`);
     }
-    const sentAt = leaseNow();
-    const [sessionId, slots, callbackSlots, , dataMax] = await connection.call(
-      operations.CREATE_SESSION,
-      [clientId, sequence, clientLimits.slotsWanted, clientLimits.callbackSlots],
-      clientLimits.dialTimeoutMs,
+    const [[sessionId, slots, callbackSlots, , dataMax], sentAt] = await this.#createSession(
+      connection,
+      clientId,
+      sequence,
     );
     this.#callbacks = new Callbacks(sessionId, callbackSlots, this.#requests, this.#events);
     this.#clientId = clientId;
@@ -305,6 +305,30 @@ export class Session {
     this.#server = { uuid, rootIno, dataMax };
     this.lease.begin(leaseMs, sentAt);
     this.#requests.begin(sessionId, slots, connection);
+  }
+
+  /** DELAY: the former incarnation of this owner is being fenced. The second answer is when it was sent. */
+  async #createSession(
+    connection: Connection,
+    clientId: number,
+    sequence: number,
+  ): Promise<readonly [ReplyOf<typeof operations.CREATE_SESSION>, number]> {
+    const giveUpAt = leaseNow() + this.#options.callTimeoutMs;
+    for (let pauseMs: number = clientLimits.delayFirstMs; ; pauseMs = Math.min(2 * pauseMs, clientLimits.delayMaxMs)) {
+      const sentAt = leaseNow();
+      try {
+        const { slotsWanted, callbackSlots, dialTimeoutMs } = clientLimits;
+        const created = await connection.call(
+          operations.CREATE_SESSION,
+          [clientId, sequence, slotsWanted, callbackSlots],
+          dialTimeoutMs,
+        );
+        return [created, sentAt];
+      } catch (error) {
+        if (!(error instanceof ClientError) || error.status !== 'DELAY' || leaseNow() > giveUpAt) throw error;
+        await pause(pauseMs, undefined, { signal: this.#ending.signal });
+      }
+    }
   }
 
   /** A session whose connection breaks meanwhile goes on with it over the next one. @throws ClientError UNREACHABLE, TIMEOUT, STATE_LOST */

@@ -299,6 +299,10 @@ export class Layouts implements LayoutTable {
     return known !== undefined && (known.recalls > 0 || known.bulk !== undefined);
   }
 
+  waitsFor(breakId: number, client: number): boolean {
+    return this.#registry.openBreak(breakId)?.open.blockers.has(client) === true;
+  }
+
   holds(client: number, ino: number): boolean {
     return (this.#registry.file(ino)?.holding(client)?.count ?? 0) > 0;
   }

@@ -279,6 +279,8 @@ export interface LayoutTable {
   holdsAny(client: number): boolean;
   /** Somebody waits for the client to return something. */
   isRecalled(client: number): boolean;
+  /** The break waits for what this client has. */
+  waitsFor(breakId: number, client: number): boolean;
   /** Of this file; also what is only reserved, and what is revoked but not fenced yet. */
   holds(client: number, ino: number): boolean;
   /** The client knows of a layout state on the file, though it may hold nothing and only be asked back still. */

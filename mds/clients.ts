@@ -21,10 +21,11 @@ import { hasVerifier, hex, type Introduction, isSamePrincipal, principalOf, upda
 import { LeaseEnds, type LeaseTimes } from './lease-ends.ts';
 import { serverLimits } from './limits.ts';
 import type { Log } from './log.ts';
-import { PastClients } from './past-clients.ts';
+import { isQuiet, PastClients, quietAfter } from './past-clients.ts';
 import { StatusError } from './protocol/status.ts';
 import type { Session } from './session.ts';
 import { Sessions, type WantedSession } from './sessions.ts';
+import { within } from './within.ts';
 
 /** What belongs to a client in other parts of the server. */
 export interface ClientState {
@@ -32,8 +33,10 @@ export interface ClientState {
   end(client: number): Promise<void>;
   /** It needs no fence any more; settles when none of it is under way. @throws FsError ESHUTDOWN, EIO */
   endFence(client: number): Promise<void>;
-  /** Its process is gone: its fence may hold by now. */
-  processGone(client: number): void;
+  /** Its fence may hold by now: its process is gone, or its owner speaks for it. */
+  lookAgain(client: number): void;
+  /** Nothing of it reaches the device: its fence holds. */
+  declareOver(client: number): void;
   /** It has layouts, open files or a fence under way. */
   busy(client: number): boolean;
   /** Its lease is over: what it was asked to return is waited for no longer. */
@@ -43,8 +46,10 @@ export interface ClientState {
 interface Ending {
   readonly owner: string;
   readonly client: Client;
-  /** The next one of its owner is coming. */
-  superseded: boolean;
+  /** Those it had. */
+  readonly connections: readonly Connection[];
+  /** The next one of its owner is coming, over this connection. */
+  successor: Connection | undefined;
   finished: Promise<void>;
 }
 
@@ -161,7 +166,14 @@ export class Clients {
     if (client.sessions.size >= serverLimits.sessionsPerClientMax) {
       throw new StatusError('DELAY', `client ${clientId} has ${client.sessions.size} sessions`);
     }
-    if (!this.#confirmed.has(clientId)) await this.#confirmOnce(client, connection, principal);
+    if (!this.#confirmed.has(clientId)) {
+      // The former incarnation may be on its way to a fence for long: that goes on, and the client asks again.
+      const confirmed = this.#confirmOnce(client, connection, principal);
+      if (!(await within(confirmed, serverLimits.confirmWaitMs, this.#clock))) {
+        throw new StatusError('DELAY', `client ${clientId} waits for the end of its former incarnation`);
+      }
+      if (sequence !== client.nextCreation) throw new StatusError('DELAY', 'another one came first');
+    }
     client.reach.over(connection); // before it is answered, while the client surely lives
     client.nextCreation = (client.nextCreation + 1) >>> 0;
     const session = this.#sessions.create(client, wanted);
@@ -203,6 +215,7 @@ export class Clients {
   async evict(clientId: number): Promise<void> {
     const client = this.#confirmed.get(clientId);
     const ending = client === undefined ? this.#ending.get(clientId)?.finished : this.#end(client, 'it was evicted');
+    this.#state.declareOver(clientId);
     await ending;
     if (client !== undefined) await this.past.releaseFormers(client);
     if (this.past.all.has(clientId)) await this.past.release(clientId);
@@ -225,7 +238,8 @@ export class Clients {
     const { leaseEndsAt, reach } = client;
     const { owner, ioMaxMs } = client.introduction;
     const ranges = (): ReturnType<ClientFacts['ranges']> => this.#fs.layouts.held(id);
-    return { client: id, owner, ioMaxMs, leaseEndsAt, superseded: ending?.superseded === true, reach, ranges };
+    const superseded = ending?.successor !== undefined;
+    return { client: id, owner, ioMaxMs, leaseEndsAt, superseded, isOver: this.#isOver(ending), reach, ranges };
   }
 
   /** A fence holds: nothing of the client reaches the device. @throws FsError EIO */
@@ -295,6 +309,7 @@ export class Clients {
       for (const { id, reach } of clients) if (reach.gone) this.#processGone(id);
       for (const id of this.past.gone()) this.#processGone(id);
     }
+    for (const [id, { successor }] of this.#ending) if (successor !== undefined) this.#state.lookAgain(id);
     this.past.releaseQuiet();
   }
 
@@ -316,9 +331,8 @@ export class Clients {
     client.creating = 'running';
     try {
       await this.#confirm(client, connection);
-    } catch (error) {
+    } finally {
       client.creating = before;
-      throw error;
     }
   }
 
@@ -329,11 +343,12 @@ export class Clients {
     if (former !== undefined) {
       const isSame = isSamePrincipal(former, client.introduction);
       if (!isSame) this.#requireReplaceable(former);
-      await this.#end(former, 'its owner came back as a new incarnation', isSame);
+      await this.#end(former, 'its owner came back as a new incarnation', isSame ? connection : undefined);
     }
-    for (const ending of this.#ending.values()) {
+    for (const [id, ending] of this.#ending) {
       if (ending.owner !== owner) continue;
-      if (isSamePrincipal(ending.client, client.introduction)) ending.superseded = true;
+      if (isSamePrincipal(ending.client, client.introduction)) ending.successor = connection;
+      this.#state.lookAgain(id);
       await ending.finished;
     }
     await this.past.supersede(client, connection);
@@ -344,6 +359,7 @@ export class Clients {
     this.#forget(client);
     this.#confirmed.set(client.id, client);
     this.#byOwner.set(owner, client);
+    this.renew(client); // whoever waited for this may be gone
     this.#sessions.replies.clients = this.#confirmed.size;
   }
 
@@ -380,19 +396,27 @@ export class Clients {
   }
 
   /** Invariant 2. */
-  #end(client: Client, why: string, superseded = false): Promise<void> {
+  #end(client: Client, why: string, successor?: Connection): Promise<void> {
     const already = this.#ending.get(client.id);
     if (already !== undefined) return already.finished;
     this.#log.info({ client: client.id, why }, 'client ended');
     const connections = this.#remove(client);
     const owner = hex(client.introduction.owner);
-    const ending: Ending = { owner, client, superseded, finished: Promise.resolve() };
+    const ending: Ending = { owner, client, connections, successor, finished: Promise.resolve() };
     this.#ending.set(client.id, ending); // who fences it looks here
     ending.finished = this.#state
       .end(client.id)
       .then(() => this.past.ended(client, connections))
       .finally(() => this.#ending.delete(client.id));
     return ending.finished;
+  }
+
+  /** Its owner has said that it is over, as far as that is believed (`PastClients`, rule 1). */
+  #isOver(ending: Ending | undefined): boolean {
+    if (ending?.successor === undefined) return false;
+    const { client, connections, successor } = ending;
+    const quietAt = quietAfter(client.leaseEndsAt, client.introduction.ioMaxMs);
+    return isQuiet(connections, quietAt, this.#clock.now()) || connections.includes(successor);
   }
 
   /** Answers the connections that it had. */
@@ -408,7 +432,7 @@ export class Clients {
   #processGone(id: number): void {
     if (this.#closed) return;
     const client = this.#confirmed.get(id);
-    if (client === undefined) this.#state.processGone(id);
+    if (client === undefined) this.#state.lookAgain(id);
     // It rejects only where the server closes or the filesystem shut down, which everybody hears of.
     else if (client.reach.gone) this.#endAndRelease(client, 'its process is gone').catch(() => {});
   }

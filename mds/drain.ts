@@ -10,13 +10,13 @@ import { TryLater } from './protocol/status.ts';
 import { within } from './within.ts';
 
 export class Drain {
-  readonly #leases: Pick<LayoutLeases, 'now' | 'table' | 'recallAll'>;
+  readonly #leases: Pick<LayoutLeases, 'now' | 'table' | 'recallAll' | 'isStuck'>;
   readonly #clock: Clock;
   #begun = false;
   #isStopped = false;
   #stop: () => void = () => {};
 
-  constructor(leases: Pick<LayoutLeases, 'now' | 'table' | 'recallAll'>, clock: Clock) {
+  constructor(leases: Pick<LayoutLeases, 'now' | 'table' | 'recallAll' | 'isStuck'>, clock: Clock) {
     this.#leases = leases;
     this.#clock = clock;
   }
@@ -37,7 +37,8 @@ export class Drain {
     for (let held = this.#held(); held.length > 0; held = this.#held()) {
       const left = giveUpAt - this.#leases.now;
       if (left <= 0 || this.#isStopped) return false;
-      const returned = held.map((client) => this.#leases.recallAll(client, recallKind.all, false));
+      if (held.every((client) => this.#leases.isStuck(client))) return false;
+      const returned = held.map((client) => this.#leases.recallAll(client, recallKind.all, false).catch(nothing));
       await within(Promise.race([Promise.all(returned).then(nothing), stopped]), left, this.#clock);
     }
     return true;

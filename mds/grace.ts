@@ -23,17 +23,25 @@ export class Grace {
   readonly #clock: Clock;
   readonly #waiting = new Set<Waiting>();
   #reaches: Reaches | undefined;
+  #isOver = false;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
+  /** Layouts are given to nobody. */
   get active(): boolean {
-    return this.#reaches !== undefined;
+    return this.#reaches !== undefined && !this.#isOver;
   }
 
   begin(reaches: Reaches): void {
     this.#reaches = reaches;
+  }
+
+  /** It takes no longer, but for the files of clients whose fences fail. */
+  pass(): void {
+    this.#isOver = true;
+    this.wakeAll();
   }
 
   end(): void {

@@ -57,6 +57,8 @@ export function grantLayout(request: LayoutRequest, call: SessionCall): Reply<Gr
   const mode = checkAsked(request);
   if (context.leases.grace.active)
     throw new StatusError('GRACE', 'layouts from before the restart may still be in use');
+  if (context.leases.grace.covers(request.ino, 'write'))
+    throw new TryLater(`a client from before the restart may still write to inode ${request.ino}`, false);
   return after(context.fs.vfs.getattr(request.ino, call.caller), (attr) => {
     checkGrantable(request, mode, attr, call);
     return after(context.clients.record(client), () =>

@@ -5,7 +5,8 @@
  * - Whoever waits holds nothing here: a break is a promise, and returns and commits run beside it (I4).
  * - A fence holds for the layouts only when the filesystem has put away, durably, what the client could reach (fencing/
  *   sees to it, and to what follows): until then nobody gets the range. A filesystem that has shut down makes nothing durable
- *   any more: then whoever waits is woken, and fails.
+ *   any more: then whoever waits is woken, and fails. A fence that fails is tried again without end, but nobody waits for it
+ *   longer than for one more deadline of a recall (`StuckFences`).
  * - After a restart former clients count as holding what the store says was granted to them, until the grace period
  *   ends (RFC 8881 §8.4.2).
  */
@@ -30,6 +31,7 @@ import { IdleGrants } from './idle-grants.ts';
 import type { Log } from './log.ts';
 import type { BreakStatus } from './protocol/server-status.ts';
 import { SpareGrants } from './spare-grants.ts';
+import { StuckFences } from './stuck-fences.ts';
 
 type ReleasedAction = Extract<Action, { type: 'released' }>;
 type BulkEndedAction = Extract<Action, { type: 'bulk-ended' }>;
@@ -47,6 +49,14 @@ export interface RecallChannel {
   isCourteous(client: number): boolean;
 }
 
+interface UntilEmpty {
+  readonly client: number;
+  /** undefined: its fence is waited for. */
+  readonly recallId: number | undefined;
+  readonly resolve: () => void;
+  readonly reject: (why: FsError) => void;
+}
+
 interface Waiting extends BreakStatus {
   readonly since: number;
   readonly wake: () => void;
@@ -61,11 +71,12 @@ export class LayoutLeases implements Leases {
   readonly #counters: Counters;
   readonly #log: Log;
   readonly #channel: RecallChannel;
-  readonly #fencing: Pick<Fences, 'begin' | 'beginFormer'>;
+  readonly #fencing: Pick<Fences, 'begin' | 'beginFormer' | 'blocked'>;
   readonly #breaks = new Map<number, Waiting>();
   readonly #fences = new Map<number, Promise<void>>();
-  /** Those who wait for the end of a bulk recall, by its number. */
-  readonly #bulks = new Map<number, (() => void)[]>();
+  /** Those who wait for a client to hold nothing. */
+  readonly #untilEmpty = new Set<UntilEmpty>();
+  readonly #stuck: StuckFences;
   readonly #idle: IdleGrants;
   #armed: { readonly at: number; readonly cancel: () => void } | undefined;
   #closed = false;
@@ -76,7 +87,8 @@ export class LayoutLeases implements Leases {
     table: LayoutTable,
     fs: Pick<Filesystem, 'layouts' | 'status'>,
     channel: RecallChannel,
-    fencing: Pick<Fences, 'begin' | 'beginFormer'>,
+    fencing: Pick<Fences, 'begin' | 'beginFormer' | 'blocked'>,
+    fenceWaitMs: number,
     clock: Clock,
     counters: Counters,
     log: Log,
@@ -87,6 +99,8 @@ export class LayoutLeases implements Leases {
     this.#fs = fs;
     this.#channel = channel;
     this.#fencing = fencing;
+    const giveUp = (client: number, isFormer: boolean): void => this.#giveUpOn(client, isFormer);
+    this.#stuck = new StuckFences(fencing, fenceWaitMs, clock, giveUp);
     this.#clock = clock;
     this.#counters = counters;
     this.#log = log;
@@ -96,7 +110,10 @@ export class LayoutLeases implements Leases {
     return this.#clock.now();
   }
 
-  /** A layout that covers some of a block is recalled with all of it: its holder could not tell what to give back. */
+  /**
+   * A layout that covers some of a block is recalled with all of it: its holder could not tell what to give back.
+   * @throws FsError EIO, ESHUTDOWN: what is in the way does not go away
+   */
   breakLayouts(
     ino: number,
     bytes: ByteRange,
@@ -109,12 +126,18 @@ export class LayoutLeases implements Leases {
     const range = wholeBlocks(bytes);
     const { offset, length } = range;
     if (this.#closed) return this.#refuseBreak(ino, range, reason, client);
-    if (this.grace.covers(ino, reason)) return this.grace.wait(ino, range, reason);
+    if (this.grace.covers(ino, reason)) {
+      this.#requireNoFormerStuck(ino, range);
+      return this.grace.wait(ino, range, reason);
+    }
     const begun = this.table.break(this.now, { ino, offset, length, reason, client });
     if (begun === undefined) return undefined;
     const done = this.awaitBreak(begun.breakId, { ino, offset, length, reason });
     this.perform(begun.actions);
-    return { done, release: () => this.endBreak(begun.breakId) };
+    const stuck = [...this.#stuck.clients()].find((each) => this.table.waitsFor(begun.breakId, each));
+    if (stuck === undefined) return { done, release: () => this.endBreak(begun.breakId) };
+    this.endBreak(begun.breakId);
+    throw this.#stuck.errorOf(stuck, { ino, range });
   }
 
   takeBackSpare(ino: number): Promise<void> | undefined {
@@ -153,14 +176,23 @@ export class LayoutLeases implements Leases {
     return kept && signal;
   }
 
-  /** Everything is asked back from the client; settles when it holds nothing, if need be by its fence, or the server closes. */
+  /**
+   * Everything is asked back from the client; settles when it holds nothing, if need be by its fence, or the server closes.
+   * @throws FsError EIO: its fence fails, and is not waited for any longer
+   */
   recallAll(client: number, kind: BulkKind, changed: boolean): Promise<void> {
     const begun = this.table.recallAll(this.now, client, kind, changed);
-    if (begun === undefined) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#bulks.set(begun.recallId, [...(this.#bulks.get(begun.recallId) ?? []), resolve]);
-      this.perform(begun.actions);
+    if (begun === undefined && !this.#fences.has(client)) return Promise.resolve();
+    if (this.#stuck.has(client)) return Promise.reject(this.#stuck.errorOf(client));
+    return new Promise((resolve, reject) => {
+      this.#untilEmpty.add({ client, recallId: begun?.recallId, resolve, reject });
+      this.perform(begun?.actions ?? []);
     });
+  }
+
+  /** The fence of the client fails, and nobody waits for it any longer. */
+  isStuck(client: number): boolean {
+    return this.#stuck.has(client);
   }
 
   endBreak(breakId: number): void {
@@ -238,14 +270,17 @@ export class LayoutLeases implements Leases {
   /** Clients of the former run that nobody has heard of: all they may reach is put away. @throws FsError ESHUTDOWN, EIO */
   async fenceFormer(clients: readonly number[]): Promise<void> {
     const fence = this.#fencing.beginFormer(clients);
-    for (const client of clients) this.#fences.set(client, fence);
+    for (const client of clients) {
+      this.#fences.set(client, fence);
+      this.#stuck.watch(client, true);
+    }
     try {
       await fence;
     } catch (error) {
       this.#fenceFailed();
       throw error;
     } finally {
-      for (const client of clients) this.#fences.delete(client);
+      for (const client of clients) this.#fenceOver(client);
     }
   }
 
@@ -269,6 +304,7 @@ export class LayoutLeases implements Leases {
   close(): void {
     this.#closed = true;
     this.#armed?.cancel();
+    this.#stuck.close();
     this.#wakeAll();
   }
 
@@ -287,15 +323,22 @@ export class LayoutLeases implements Leases {
 
   #wakeAll(): void {
     for (const breakId of this.#breaks.keys()) this.#wake(breakId);
-    for (const waiting of this.#bulks.values()) for (const wake of waiting) wake();
-    this.#bulks.clear();
+    for (const { resolve } of this.#untilEmpty) resolve();
+    this.#untilEmpty.clear();
     this.grace.wakeAll();
   }
 
   #bulkEnded({ client, recallId }: BulkEndedAction): void {
     this.#channel.devicesVoid(client);
-    for (const wake of this.#bulks.get(recallId) ?? []) wake();
-    this.#bulks.delete(recallId);
+    this.#tellEmpty((waiting) => waiting.recallId === recallId);
+  }
+
+  #tellEmpty(isIt: (waiting: UntilEmpty) => boolean, why?: FsError): void {
+    for (const waiting of [...this.#untilEmpty].filter(isIt)) {
+      this.#untilEmpty.delete(waiting);
+      if (why === undefined) waiting.resolve();
+      else waiting.reject(why);
+    }
   }
 
   #letGo({ client, ino, segments }: ReleasedAction): void {
@@ -329,12 +372,33 @@ export class LayoutLeases implements Leases {
     this.#channel.revoked(client);
     const fence = this.#fencing.begin(client, action.segments.map(fencedSegment));
     const held = fence.then(() => {
-      this.#fences.delete(client);
+      this.#fenceOver(client);
       if (!this.#closed) this.perform(this.table.fenced(this.now, fenceId));
+      this.#tellEmpty((waiting) => waiting.client === client && waiting.recallId === undefined);
     });
     this.#fences.set(client, held);
+    this.#stuck.watch(client);
     // Whoever waits for it learns that the server or the filesystem stopped first; without anybody it concerns nobody.
     held.catch(() => this.#fenceFailed());
+  }
+
+  #fenceOver(client: number): void {
+    this.#fences.delete(client);
+    this.#stuck.over(client);
+  }
+
+  /** Whoever waits for the client fails. */
+  #giveUpOn(client: number, isFormer: boolean): void {
+    for (const breakId of this.#breaks.keys()) if (this.table.waitsFor(breakId, client)) this.#wake(breakId);
+    if (isFormer) this.grace.pass();
+    this.#tellEmpty((waiting) => waiting.client === client, this.#stuck.errorOf(client));
+  }
+
+  /** @throws FsError EIO */
+  #requireNoFormerStuck(ino: number, range: ByteRange): void {
+    for (const client of this.#stuck.clients()) {
+      if (this.#fs.layouts.granted(client).has(ino)) throw this.#stuck.errorOf(client, { ino, range });
+    }
   }
 
   /** What could not be made durable now never will be: whoever waits is woken, and fails. */

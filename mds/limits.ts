@@ -21,6 +21,11 @@ export const serverLimits = {
   clientsMax: 16_384,
   /** Of them not confirmed: a client does that within a round trip, and the oldest makes room for the next. */
   unconfirmedClientsMax: 1024,
+  /**
+   * How long CREATE_SESSION waits for the end of the former incarnation before it says DELAY: far below what clients wait
+   * for an answer, and longer than fences that succeed at once.
+   */
+  confirmWaitMs: 3_000,
   /** How long a client whose lease has ended keeps what nobody else needs: a day, as Linux' nfsd. */
   courtesyMs: 24 * 3_600_000,
   /** Such clients; the oldest ends when there would be more. */

@@ -240,7 +240,8 @@ export class PastClients {
     const { owner, ioMaxMs, leaseEndsAt, successor, reach } = past;
     const ranges = (): ReturnType<ClientFacts['ranges']> => this.#fs.layouts.held(id);
     const superseded = successor !== undefined;
-    return { client: id, owner: Buffer.from(owner, 'hex'), ioMaxMs, leaseEndsAt, superseded, reach, ranges };
+    const isOver = superseded && !successor.formers.has(id) && this.#isQuiet(past);
+    return { client: id, owner: Buffer.from(owner, 'hex'), ioMaxMs, leaseEndsAt, superseded, isOver, reach, ranges };
   }
 
   /** Those whose process is gone. */
@@ -258,7 +259,7 @@ export class PastClients {
   }
 
   #isQuiet(past: Incarnation): boolean {
-    return quietAt(past) <= this.#clock.now() || past.connections.every((connection) => connection.closed);
+    return isQuiet(past.connections, quietAt(past), this.#clock.now());
   }
 }
 
@@ -281,7 +282,16 @@ function incarnationOf(
 
 /** When a living program has long begun its last access: lease and longest access are over. */
 function quietAt({ leaseEndsAt, ioMaxMs }: Incarnation): number {
+  return quietAfter(leaseEndsAt, ioMaxMs);
+}
+
+export function quietAfter(leaseEndsAt: number, ioMaxMs: number): number {
   return leaseEndsAt + (ioMaxMs === ioUnbounded ? Infinity : ioMaxMs);
+}
+
+/** What a next incarnation says of one that had these connections is believed (rule 1). */
+export function isQuiet(connections: readonly Connection[], at: number, now: number): boolean {
+  return at <= now || connections.every((connection) => connection.closed);
 }
 
 function hex(bytes: Uint8Array): string {

@@ -122,6 +122,7 @@ export class MetadataServer {
         isCourteous: (client) => clients.isCourteous(client),
       },
       fences,
+      this.#recallDeadlineMs,
       clock,
       counters,
       log,
@@ -134,10 +135,12 @@ export class MetadataServer {
           table.forgetClient(client);
         },
         async endFence(client) {
+          fences.lookAgain(client); // its owner may speak for it
           await leases.fenceOf(client);
           await fences.end(client);
         },
-        processGone: (client) => fences.lookAgain(client),
+        lookAgain: (client) => fences.lookAgain(client),
+        declareOver: (client) => fences.declareOver(client),
         lapsed: (client) => {
           if (table.isRecalled(client)) leases.revoke(client);
         },

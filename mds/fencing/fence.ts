@@ -1,3 +1,33 @@
+/** Wakes one sleeper, also one that lies down after it rang. */
+export class Bell {
+  #rang = false;
+  #wake: () => void = () => {};
+
+  /** What rings from here on counts. */
+  reset(): void {
+    this.#rang = false;
+  }
+
+  ring(): void {
+    this.#rang = true;
+    this.#wake();
+  }
+
+  /** `wake` is called once, at once if it rang since `reset`. */
+  listen(wake: () => void): void {
+    this.#wake = wake;
+    if (this.#rang) wake();
+  }
+}
+
+/** The last attempt to put its blocks away failed. */
+export interface Blocked {
+  readonly error: string;
+  readonly attempts: number;
+  /** The next attempt; undefined: it is running. */
+  readonly dueAt: number | undefined;
+}
+
 /** One client that is being fenced, and how far that is. */
 export class Fence {
   readonly client: number;
@@ -8,12 +38,17 @@ export class Fence {
   error: string | undefined;
   /** The next attempt, by the clock of the server; undefined: one is running, or there is nothing to wait for. */
   dueAt: number | undefined;
+  /** Its blocks could not be put away: the range is blocked. */
+  blocked: Blocked | undefined;
+  /** Somebody who knows says that nothing of the client reaches the device. */
+  isOver = false;
   /** An attempt of the providers; never rejects. */
   running: Promise<unknown> | undefined;
   readonly #unneeded = new AbortController();
   #isGoingOn = false;
-  #isAwake = false;
-  #wake: () => void = () => {};
+  /** For who waits for the next attempt of the providers, and for the next one to put away. */
+  readonly bell = new Bell();
+  readonly overBell = new Bell();
 
   constructor(client: number) {
     this.client = client;
@@ -23,17 +58,21 @@ export class Fence {
     return this.#unneeded.signal;
   }
 
+  /** The blocks are being put away. */
+  tries(provider: string, attempts: number): void {
+    this.overBell.reset();
+    if (this.blocked !== undefined) this.blocked = { ...this.blocked, attempts, dueAt: undefined };
+    this.provider = provider;
+    this.attempts = attempts;
+    this.dueAt = undefined;
+  }
+
   /** Answers the number of the attempt. */
   begins(provider: string): number {
     this.provider = provider;
     this.dueAt = undefined;
-    this.#isAwake = false;
+    this.bell.reset();
     return ++this.attempts;
-  }
-
-  failed(error: string, dueAt: number | undefined): void {
-    this.error = error;
-    this.dueAt = dueAt;
   }
 
   waits(dueAt: number | undefined): void {
@@ -49,15 +88,10 @@ export class Fence {
     return true;
   }
 
-  /** `wake` is called once, at once if there was a reason since the last attempt began. */
-  onWake(wake: () => void): void {
-    this.#wake = wake;
-    if (this.#isAwake) wake();
-  }
-
+  /** There is a reason not to wait any longer. */
   wake(): void {
-    this.#isAwake = true;
-    this.#wake();
+    this.bell.ring();
+    this.overBell.ring();
   }
 
   end(): void {

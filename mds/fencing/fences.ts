@@ -20,7 +20,7 @@ import type { Log } from '../log.ts';
 import { wireLimits } from '../protocol/limits.ts';
 import type { FenceCount, FenceStatus } from '../protocol/server-status.ts';
 import { drain } from './drain.ts';
-import { Fence } from './fence.ts';
+import { type Bell, Fence } from './fence.ts';
 import { fencingLimits, ioUnbounded } from './limits.ts';
 import { Pace } from './pace.ts';
 import type { Attempt, ClientFacts, FenceResult, FencingProvider } from './provider.ts';
@@ -74,7 +74,7 @@ export class Fences {
 
   /** Rule 1. Settles when it is done, and goes on with rule 2. @throws FsError ESHUTDOWN, EIO */
   async begin(client: number, segments: readonly FencedSegment[]): Promise<void> {
-    await this.#putAway([client], () => this.#quarantine(client, segments));
+    await this.#putAway([client], () => this.#fs.layouts.quarantine(client, this.#isOver(client) ? [] : segments));
     this.cutOff(client);
   }
 
@@ -82,6 +82,19 @@ export class Fences {
   async beginFormer(clients: readonly number[]): Promise<void> {
     await this.#putAway(clients, () => this.#fs.layouts.quarantineFormer(clients));
     for (const client of clients) this.cutOff(client);
+  }
+
+  /** Why the range of the client is blocked still; undefined: nothing has failed. */
+  blocked(client: number): string | undefined {
+    return this.#fences.get(client)?.blocked?.error;
+  }
+
+  /** Nothing of the client reaches the device any more: what could not be put away need not be. */
+  declareOver(client: number): void {
+    const fence = this.#fences.get(client);
+    if (fence === undefined) return;
+    fence.isOver = true;
+    fence.wake();
   }
 
   /** Rule 2, for a client whose blocks are in quarantine already. */
@@ -115,14 +128,18 @@ export class Fences {
   status(): readonly FenceStatus[] {
     const bytes = this.#fs.quarantined();
     const now = this.#clock.now();
-    return [...this.#fences.values()].map(({ client, provider, attempts, dueAt, error }) => ({
-      client,
-      provider,
-      attempts,
-      retryMs: dueAt === undefined ? undefined : Math.max(0, Math.round(dueAt - now)),
-      error,
-      bytes: bytes.get(client) ?? 0,
-    }));
+    return [...this.#fences.values()].map((fence) => {
+      const { client, blocked } = fence;
+      const { attempts, dueAt } = blocked ?? fence;
+      return {
+        client,
+        provider: blocked === undefined ? fence.provider : quarantine,
+        attempts,
+        retryMs: dueAt === undefined ? undefined : Math.max(0, Math.round(dueAt - now)),
+        error: blocked?.error ?? fence.error,
+        bytes: bytes.get(client) ?? 0,
+      };
+    });
   }
 
   counts(): readonly FenceCount[] {
@@ -137,11 +154,14 @@ export class Fences {
   }
 
   /** Of a client that reaches nothing any more nothing is copied: its blocks stay where they are. */
-  async #quarantine(client: number, segments: readonly FencedSegment[]): Promise<void> {
+  #isOver(client: number): boolean {
     const facts = this.#clients.facts(client);
-    const isOver = facts !== undefined && this.#providers.some((provider) => provider.holds?.(facts) === true);
+    const isOver =
+      this.#fences.get(client)?.isOver === true ||
+      facts?.isOver === true ||
+      (facts !== undefined && this.#providers.some((provider) => provider.holds?.(facts) === true));
     if (isOver) drain(this.#fs.device);
-    await this.#fs.layouts.quarantine(client, isOver ? [] : segments);
+    return isOver;
   }
 
   /** Where nothing is ever written no block changes hands, and there is nothing to put away. @throws FsError ESHUTDOWN, EIO */
@@ -150,21 +170,23 @@ export class Fences {
     if (client === undefined || this.#fs.status().readOnly) return;
     const fences = clients.map((each) => this.#fenceOf(each));
     const pace = new Pace();
-    while (!this.#closing.signal.aborted) {
+    for (let attempts = 1; !this.#closing.signal.aborted; attempts++) {
       this.#requireNoShutdown(client);
-      for (const fence of fences) fence.begins(quarantine);
+      for (const fence of fences) fence.tries(quarantine, attempts);
       try {
         await attempt();
         this.#count(quarantine).fenced++;
+        for (const fence of fences) fence.blocked = undefined;
         return;
       } catch (error) {
         this.#count(quarantine).failed++;
         const retryMs = pace.next();
-        for (const fence of fences) fence.failed(textOf(error), this.#clock.now() + retryMs);
+        const dueAt = this.#clock.now() + retryMs;
+        for (const fence of fences) fence.blocked = { error: textOf(error), attempts, dueAt };
         this.#log.error({ clients, retryMs, error }, 'fence failed, its blocks stay blocked');
         // What could not be made durable now never will be: trying again would only move the blocks once more.
         this.#requireNoShutdown(client);
-        await this.#sleep(retryMs, this.#closing.signal);
+        await this.#sleep(retryMs, this.#closing.signal, fences.length === 1 ? fences[0]?.overBell : undefined);
       }
     }
     throw new FsError('ESHUTDOWN', { client, detail: 'the metadata server closed before a fence held' });
@@ -193,7 +215,7 @@ export class Fences {
       fence.waits(retryMs === undefined ? undefined : this.#clock.now() + retryMs);
       const { provider, attempts, error } = fence;
       this.#log.warn({ client, provider, attempt: attempts, retryMs, error }, 'fence: the client is not cut off');
-      await this.#sleep(retryMs, fence.unneeded, fence);
+      await this.#sleep(retryMs, fence.unneeded, fence.bell);
     }
   }
 
@@ -266,8 +288,8 @@ export class Fences {
     return counts;
   }
 
-  /** Until the time has passed, if there is one; ends early with `signal`, or when somebody wakes the fence. */
-  #sleep(ms: number | undefined, signal: AbortSignal, fence?: Fence): Promise<void> {
+  /** Until the time has passed, if there is one; ends early with `signal`, or when the bell rings. */
+  #sleep(ms: number | undefined, signal: AbortSignal, bell?: Bell): Promise<void> {
     return new Promise((resolve) => {
       if (signal.aborted) return resolve();
       const wake = (): void => {
@@ -277,7 +299,7 @@ export class Fences {
       };
       const cancel = ms === undefined ? () => {} : this.#clock.after(ms, wake);
       signal.addEventListener('abort', wake);
-      fence?.onWake(wake);
+      bell?.listen(wake);
     });
   }
 }

@@ -12,6 +12,8 @@ export interface ClientFacts {
   readonly leaseEndsAt: number;
   /** Its owner has come back: what would cut off this client would cut off the new one. */
   readonly superseded: boolean;
+  /** By what its owner says, or by time, nothing of it reaches the device any more. */
+  readonly isOver: boolean;
   /** Where it comes from. */
   readonly reach: Reach;
   /** What it may reach on the device: bytes, ascending, disjoint. */
