@@ -17,7 +17,7 @@ export const serverLimits = {
   callbacksPerConnectionMax: 1024,
   /** Connections of all clients: one each, and a quarter more while they are replaced. Each costs a descriptor (see RLIMIT_NOFILE). */
   connectionsMax: 20_480,
-  /** Clients known at once, confirmed or not; an idle one with a session costs about 4 KiB. */
+  /** Clients known at once, confirmed or not: each connected one needs one of `connectionsMax`. */
   clientsMax: 16_384,
   /** Of them not confirmed: a client does that within a round trip, and the oldest makes room for the next. */
   unconfirmedClientsMax: 1024,
