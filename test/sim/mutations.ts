@@ -318,4 +318,22 @@ export const mutations: readonly Mutation[] = [
     module: 'client/inode.ts',
     changes: [['this.#unfinished.clear();\n    this.data.cache.remove(everything);', 'this.#unfinished.clear();']],
   },
+  {
+    name: 'client-reads-below-its-own-write',
+    breaks: 'what was written over READ_DATA is read from then on, and committed (RFC 5663 §2.3.5)',
+    module: 'client/layout-cache.ts',
+    changes: [
+      [
+        "const blanks = this.#within(range).filter((segment) => segment.kind === 'blank');",
+        "const blanks = this.#within(range).filter((segment) => segment.kind === 'blank' && segment.old === undefined);",
+      ],
+    ],
+  },
+  {
+    name: 'fenced-is-written-in-place',
+    breaks:
+      'what stays in the file for want of room, and a fenced client may still write, is copied before it is written',
+    module: 'fs/engine/file-space.ts',
+    changes: [['isOwn: isAlone && !isWritable', 'isOwn: isAlone']],
+  },
 ];

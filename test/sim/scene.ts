@@ -9,6 +9,8 @@ export interface Scene {
   readonly liars: number;
   /** Of them, the first gives nothing back, as long as it can; then the world lasts at least this long, in ms. */
   readonly stubbornMs: number;
+  /** Else it lives long enough to be seen waiting for ever. */
+  readonly serverDies: boolean;
   /** Bytes. */
   readonly deviceSize: number;
   /** Files begin with some size, and are truncated and appended to. */
@@ -22,11 +24,13 @@ const kib = 1024;
 export function sceneOf(random: Random): Scene {
   const crowd = random.oneIn(40);
   const liars = random.oneIn(3) ? 1 + random.below(2) : 0;
+  const stubbornMs = liars > 0 && random.oneIn(3) ? 12_000 : 0;
   return {
     clients: crowd ? 12 + random.below(20) : 1 + random.below(5),
     stepsMax: crowd ? 8 : 40,
     liars,
-    stubbornMs: liars > 0 && random.oneIn(3) ? 12_000 : 0,
+    stubbornMs,
+    serverDies: !random.oneIn(stubbornMs > 0 ? 2 : 8),
     // Three files that are full take 24 blocks, and what is fenced or copied as much again.
     deviceSize: random.oneIn(8) ? (160 + 4 * random.below(40)) * kib : kib * kib,
     sizes: random.oneIn(3),

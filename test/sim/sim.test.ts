@@ -35,10 +35,24 @@ test.each(mutations)('what the mutation $name breaks stands in the code', async 
 });
 
 /** Some that are found soon; `npm run sim:mutations` tries all. */
-const sample = ['recall-asks-nobody', 'return-of-a-part-returns-all'];
+const sample = [
+  'grant-during-recall',
+  'recall-asks-nobody',
+  'grant-is-not-reserved',
+  'two-writers',
+  'return-of-a-part-returns-all',
+  'reuse-before-the-fence',
+  'fence-puts-nothing-away',
+  'holds-forgotten',
+  'quarantine-forgotten-at-restart',
+  'commit-persists-no-data',
+  'client-ignores-recalls',
+  'client-does-not-commit-at-recall',
+  'client-reads-below-its-own-write',
+];
 
 test('what is broken on purpose is found', { timeout: 600_000 }, async () => {
-  const output = await simulate('--seed', '1', '--seeds', '50', '--mutations', ...sample);
+  const output = await simulate('--seed', '1000000', '--seeds', '100', '--mutations', ...sample);
   expect(output).not.toContain('NOT FOUND');
   for (const name of sample) expect(output).toContain(name);
 });

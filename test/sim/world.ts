@@ -326,7 +326,7 @@ class World {
     } else if (what < 8) {
       this.#say(`${process.name} dies`);
       this.#replace(machine, process, this.#random.below(3 * leaseMs));
-    } else this.#crash(what === 9);
+    } else if (this.#scene.serverDies) this.#crash(what === 9);
   }
 
   /** With `power` the machine loses its power, else only the server dies. */
