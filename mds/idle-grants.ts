@@ -10,14 +10,17 @@ import { serverLimits } from './limits.ts';
 interface Idle {
   readonly client: number;
   readonly ino: number;
-  readonly due: number;
+  due: number;
 }
 
 export class IdleGrants {
   readonly #table: Pick<LayoutTable, 'holds'>;
   readonly #layouts: Pick<LayoutBackend, 'forgetGrant'>;
   readonly #clock: Clock;
-  /** The first due first. */
+  /**
+   * What is used again stays where it is and is due later: a Map that gets and loses the same key again and again has chains
+   * as long as itself (layout/table.ts).
+   */
   readonly #idle = new Map<string, Idle>();
   #cancelTimer: (() => void) | undefined;
 
@@ -29,37 +32,43 @@ export class IdleGrants {
 
   add(client: number, ino: number): void {
     const key = `${client}/${ino}`;
-    this.#idle.delete(key);
-    this.#idle.set(key, { client, ino, due: this.#clock.now() + serverLimits.grantKeptMs });
-    if (this.#idle.size > serverLimits.grantsKeptMax) this.#forget(() => true, 1);
-    this.#arm();
+    const due = this.#clock.now() + serverLimits.grantKeptMs;
+    const known = this.#idle.get(key);
+    if (known !== undefined) {
+      known.due = due;
+      return;
+    }
+    this.#idle.set(key, { client, ino, due });
+    if (this.#idle.size > serverLimits.grantsKeptMax) this.#forget(1);
+    this.#arm(due);
   }
 
   /** All at once: the server closes, and without records nobody has to be waited for after its restart. */
   close(): void {
     this.#cancelTimer?.();
-    this.#forget(() => true);
+    this.#forget(Infinity);
   }
 
-  #forget(isDue: (idle: Idle) => boolean, most = Infinity): void {
+  /** The first `most`, and of those only what is due by `by`. */
+  #forget(most: number, by = Infinity): void {
     let left = most;
     for (const [key, idle] of this.#idle) {
-      if (left-- <= 0 || !isDue(idle)) return;
-      const { client, ino } = idle;
+      if (left-- <= 0) return;
+      const { client, ino, due } = idle;
+      if (due > by) continue;
       this.#idle.delete(key);
       // What it got meanwhile comes here again when it is given back.
       if (!this.#table.holds(client, ino)) this.#layouts.forgetGrant(ino, client);
     }
   }
 
-  #arm(): void {
-    const [first] = this.#idle.values();
-    if (first === undefined || this.#cancelTimer !== undefined) return;
-    this.#cancelTimer = this.#clock.after(first.due - this.#clock.now(), () => {
+  #arm(at: number): void {
+    this.#cancelTimer ??= this.#clock.after(at - this.#clock.now(), () => {
       this.#cancelTimer = undefined;
-      const now = this.#clock.now();
-      this.#forget(({ due }) => due <= now);
-      this.#arm();
+      this.#forget(Infinity, this.#clock.now());
+      let first = Infinity;
+      for (const { due } of this.#idle.values()) first = Math.min(first, due);
+      if (first < Infinity) this.#arm(Math.max(first, this.#clock.now() + serverLimits.grantsLookMs));
     });
   }
 }

@@ -73,6 +73,8 @@ export const serverLimits = {
   drainFenceMs: 10_000,
   /** How long the store says of a file given back that a client may have it: longer than between two uses of a busy file. */
   grantKeptMs: 5_000,
+  /** How often all such files are looked at for those whose time is over. */
+  grantsLookMs: 1_000,
   /** Such files of all clients; about 200 bytes each. */
   grantsKeptMax: 65_536,
   /** How long QUOTA_SET waits for a quota to come into force before it says how far it is. */

@@ -24,7 +24,7 @@ export function pairsTable(results: readonly PairsResult[]): string {
 export function layoutTable(rows: readonly TableRow[]): string {
   const table = tableOf(['segments held', 'clients', 'files', 'get, confirm, return', 'bytes of each']);
   for (const { segments, clients, files, pairMicroseconds, bytesPerSegment } of rows) {
-    const weight = bytesPerSegment === undefined ? 'node --expose-gc' : bytesPerSegment.toFixed(0);
+    const weight = bytesPerSegment.toFixed(0);
     table.push([String(segments), String(clients), files, `${pairMicroseconds.toFixed(2)} µs`, weight]);
   }
   return table.toString();
