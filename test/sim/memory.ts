@@ -40,7 +40,8 @@ const state = { readWrite: 0, read: 1, invalid: 2, none: 3 } as const;
 class Holder {
   readonly process: Process;
   readonly owner: string;
-  clientId: number | undefined;
+  /** As the server answered EXCHANGE_ID; a liar goes on with the sessions of an earlier one. */
+  readonly clientIds = new Set<number>();
   verifier = '';
   /** The verifier of its last session. */
   confirmed = '';
@@ -106,7 +107,7 @@ export class Memory implements Tap, Watcher {
 
   /** Answers the name of its process. */
   fenced(clientId: number): string | undefined {
-    const holder = [...this.#holders.values()].find((each) => each.clientId === clientId);
+    const holder = [...this.#holders.values()].find((each) => each.clientIds.has(clientId));
     if (holder !== undefined) holder.fenced = true;
     return holder?.process.name;
   }
@@ -264,7 +265,7 @@ export class Memory implements Tap, Watcher {
       }
       holder.confirmed = holder.verifier;
     } else if (number === operations.EVICT.number && operations.EVICT.isRequest(args)) {
-      for (const other of this.#holders.values()) if (other.clientId === args[0]) this.#lift(other);
+      for (const other of this.#holders.values()) if (typeof args[0] === 'number' && other.clientIds.has(args[0])) this.#lift(other);
     }
   }
 
@@ -282,8 +283,8 @@ export class Memory implements Tap, Watcher {
     if (number !== status.OK) return;
     if (asked.number === operations.EXCHANGE_ID.number && operations.EXCHANGE_ID.isReply(results)) {
       // A number that no record speaks of is given again after a restart.
-      for (const other of this.#holders.values()) if (other.clientId === results[0]) other.clientId = undefined;
-      holder.clientId = results[0];
+      for (const other of this.#holders.values()) other.clientIds.delete(results[0]);
+      holder.clientIds.add(results[0]);
     }
     if (asked.number !== operations.LAYOUTGET.number || !operations.LAYOUTGET.isReply(results)) return;
     if (!operations.LAYOUTGET.isRequest(asked.args)) return;
