@@ -16,6 +16,8 @@ import {
   frameKind,
   operations,
   ProtocolError,
+  type ReplyFrame,
+  sequenceFlag,
   status,
 } from '../../mds/protocol/index.ts';
 import { Copies, sectorSize } from './dma.ts';
@@ -35,6 +37,13 @@ import type { Socket, Tap } from './network.ts';
 
 /** extent states of the wire. */
 const state = { readWrite: 0, read: 1, invalid: 2, none: 3 } as const;
+
+/** A reply from before the fence, sent again: it grants nothing (docs/protocol.md, flags of the `sequence` part). */
+const revoked =
+  sequenceFlag.EXPIRED_ALL_STATE_REVOKED |
+  sequenceFlag.EXPIRED_SOME_STATE_REVOKED |
+  sequenceFlag.ADMIN_STATE_REVOKED |
+  sequenceFlag.RECALLABLE_STATE_REVOKED;
 
 /** What is known of one client program. */
 class Holder {
@@ -183,7 +192,7 @@ export class Memory implements Tap, Watcher {
     wire.framesOf.set(chunk, frames);
     for (const frame of frames) {
       if (frame[0] === frameKind.request) this.#asking(wire, from.process, frame[6], frame[7]);
-      else if (frame[0] === frameKind.reply) this.#replied(wire, frame[1], frame[2], frame[3]);
+      else if (frame[0] === frameKind.reply) this.#replied(wire, frame);
       else if (frame[0] === frameKind.callback) wire.recalled.set(frame[1], frame[7]);
       else if (frame[2] === status.NOMATCHING_LAYOUT) this.#noMatch(wire, frame[1], 'may');
     }
@@ -265,7 +274,8 @@ export class Memory implements Tap, Watcher {
       }
       holder.confirmed = holder.verifier;
     } else if (number === operations.EVICT.number && operations.EVICT.isRequest(args)) {
-      for (const other of this.#holders.values()) if (typeof args[0] === 'number' && other.clientIds.has(args[0])) this.#lift(other);
+      for (const other of this.#holders.values())
+        if (typeof args[0] === 'number' && other.clientIds.has(args[0])) this.#lift(other);
     }
   }
 
@@ -274,7 +284,7 @@ export class Memory implements Tap, Watcher {
     holder.kept = holder.kept.filter((grant) => holder.may.includes(grant) && holder.process.alive);
   }
 
-  #replied(wire: Wire, xid: number, number: number, results: readonly unknown[] | null): void {
+  #replied(wire: Wire, [, xid, number, results, , sequence]: ReplyFrame): void {
     const asked = wire.asked.get(xid);
     wire.asked.delete(xid);
     const { holder } = wire;
@@ -287,10 +297,14 @@ export class Memory implements Tap, Watcher {
       holder.clientIds.add(results[0]);
     }
     if (asked.number !== operations.LAYOUTGET.number || !operations.LAYOUTGET.isReply(results)) return;
+    if (((sequence?.[0] ?? 0) & revoked) !== 0) {
+      this.#say(`  ${holder.process.name} hears of a layout that was revoked meanwhile`);
+      return;
+    }
     if (!operations.LAYOUTGET.isRequest(asked.args)) return;
     const [ino] = asked.args;
     const [stateid, [mode, offset, length], extents] = results;
-    const other = Buffer.from(stateid[1]).toString('hex');
+    const other = hex(stateid[1]);
     const isNewState = holder.others.get(ino) !== other;
     holder.others.set(ino, other);
     // A layout for writing takes the place of the client's own for reading.
@@ -315,7 +329,10 @@ export class Memory implements Tap, Watcher {
     const args = wire.recalled.get(xid);
     const { holder } = wire;
     if (holder === undefined || !callbacks.CB_LAYOUTRECALL.isRequest(args)) return;
-    const [kind, ino, , mode, offset, length] = args;
+    const [kind, ino, stateid, mode, offset, length] = args;
+    // One that was sent again says nothing of the state that took the place of the one it names.
+    const isOther = ino !== null && stateid !== null && holder.others.get(ino) !== hex(stateid[1]);
+    if (isOther) return;
     holder[of] = without(holder[of], [kind, ino, null, mode, offset, length]);
   }
 
@@ -324,7 +341,9 @@ export class Memory implements Tap, Watcher {
       if (other === holder) continue;
       const conflict = other.kept.find(
         (each) =>
-          (each.writable || (grant.writable && !(other.fenced && each.ino === grant.ino))) &&
+          (each.writable || grant.writable) &&
+          // Where a fence found no room for a copy the file goes on being read there, and is written elsewhere.
+          !(other.fenced && each.ino === grant.ino && !(each.writable && grant.writable)) &&
           overlaps(each, grant.storage, grant.length),
       );
       if (conflict === undefined) continue;
@@ -375,4 +394,8 @@ export function enterMemory(entered: Memory): void {
 export function engineOf(): DmaEngine {
   if (memory === undefined) throw new Error('no simulation runs');
   return memory.engineOf(loop().current);
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
 }
