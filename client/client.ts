@@ -75,6 +75,8 @@ export class Client {
   readonly #files = new Set<ClientFile>();
   readonly #closed: () => void;
   #checking: Promise<void> | undefined;
+  /** The server has said so since the last look began. */
+  #isFlagged = false;
   #closing: Promise<void> | undefined;
 
   /** Used by `connect`; `closed` is called once at the end. */
@@ -469,16 +471,27 @@ export class Client {
 
   /** Until it is known what was revoked no direct I/O starts. */
   #flagged(flags: number): void {
-    if ((flags & revocationFlags) === 0 || this.#checking !== undefined) return;
+    if ((flags & revocationFlags) === 0) return;
     this.#session.lease.doubt();
+    this.#isFlagged = true;
+    if (this.#checking !== undefined) return;
     this.#checking = this.#checkRevoked().finally(() => {
       this.#checking = undefined;
     });
   }
 
+  /**
+   * A reply from before the fence may come again with the flags, and tell of a layout that is void: it is known, and looked
+   * at, by the time the reply to a SEQUENCE is there. Flags that stay are of states that this client never heard of.
+   */
   async #checkRevoked(): Promise<void> {
     try {
-      for (const inode of this.#inodes.values()) await inode.checkRevoked();
+      for (let round = 0; round < clientLimits.revocationRoundsMax; round++) {
+        this.#isFlagged = false;
+        for (const inode of this.#inodes.values()) await inode.checkRevoked();
+        await this.#session.call(operations.SEQUENCE, [], { urgent: true });
+        if (!this.#isFlagged) break;
+      }
       this.#session.lease.settle();
     } catch (error) {
       // The flags stay up at the server: the next reply brings us here again.

@@ -63,6 +63,8 @@ export const clientLimits = {
   directSlice: 16 * 2 ** 20,
   /** Direct I/O gives the event loop its turn after this time, so that recalls are heard (limits.sliceMs of fs). */
   turnMs: 2,
+  /** Looks at what was revoked before direct I/O goes on: one finds it, one finds what was heard of meanwhile, one finds nothing. */
+  revocationRoundsMax: 4,
   /** Requests of one read or write through the server in progress at once. */
   serverPipeline: 4,
 } as const;
