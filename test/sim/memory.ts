@@ -59,6 +59,8 @@ class Holder {
   /** What the server has to keep for it: granted, and no return arrived. */
   kept: Grant[] = [];
   readonly others = new Map<number, string>();
+  /** Layout stateids that came with a grant. */
+  readonly granted = new Set<string>();
   /** The server has revoked what it had: what it could only read may change, but may not become another file's. */
   fenced = false;
   /** Requests at the server without a reply. */
@@ -296,15 +298,24 @@ export class Memory implements Tap, Watcher {
       for (const other of this.#holders.values()) other.clientIds.delete(results[0]);
       holder.clientIds.add(results[0]);
     }
-    if (asked.number !== operations.LAYOUTGET.number || !operations.LAYOUTGET.isReply(results)) return;
-    if (((sequence?.[0] ?? 0) & revoked) !== 0) {
-      this.#say(`  ${holder.process.name} hears of a layout that was revoked meanwhile`);
-      return;
+    if (asked.number === operations.LAYOUTRETURN.number && operations.LAYOUTRETURN.isRequest(asked.args)) {
+      // Also what was granted between its arrival and its turn.
+      holder.kept = without(holder.kept, asked.args);
     }
+    if (asked.number !== operations.LAYOUTGET.number || !operations.LAYOUTGET.isReply(results)) return;
     if (!operations.LAYOUTGET.isRequest(asked.args)) return;
     const [ino] = asked.args;
     const [stateid, [mode, offset, length], extents] = results;
     const other = hex(stateid[1]);
+    if (((sequence?.[0] ?? 0) & revoked) !== 0) {
+      this.#say(`  ${holder.process.name} hears of a layout that was revoked meanwhile`);
+      holder.may = holder.may.filter((grant) => grant.ino !== ino);
+      return;
+    }
+    // Sent again, a reply grants nothing that has been given back since.
+    const grantName = `${other}/${stateid[0]}`;
+    if (holder.granted.has(grantName)) return;
+    holder.granted.add(grantName);
     const isNewState = holder.others.get(ino) !== other;
     holder.others.set(ino, other);
     // A layout for writing takes the place of the client's own for reading.
