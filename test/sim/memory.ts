@@ -312,9 +312,9 @@ export class Memory implements Tap, Watcher {
       holder.may = holder.may.filter((grant) => grant.ino !== ino);
       return;
     }
-    // Sent again, a reply grants nothing that has been given back since.
+    // Sent again, a reply tells the client of what it may, and the server keeps no more for it than it did.
     const grantName = `${other}/${stateid[0]}`;
-    if (holder.granted.has(grantName)) return;
+    const isAgain = holder.granted.has(grantName);
     holder.granted.add(grantName);
     const isNewState = holder.others.get(ino) !== other;
     holder.others.set(ino, other);
@@ -322,15 +322,16 @@ export class Memory implements Tap, Watcher {
     const replaced = isNewState ? [iomode.any, 0, Infinity] : [iomode.read, offset, mode === iomode.rw ? length : 0];
     const [gone = 0, from = 0, size = 0] = replaced;
     holder.may = without(holder.may, [1, ino, null, gone, from, size]);
-    holder.kept = without(holder.kept, [1, ino, null, gone, from, size]);
+    if (!isAgain) holder.kept = without(holder.kept, [1, ino, null, gone, from, size]);
     for (const [kind, at, bytes, , storage] of extents) {
       if (kind === state.none) continue;
       const writable = kind !== state.read;
       const grant: Grant = { ino, iomode: mode, offset: at, length: bytes, storage, writable };
       this.#say(`  ${holder.process.name} is granted ${text(grant)}`);
-      this.#requireFree(holder, grant);
-      if (writable) this.#onGrant.get(holder.process)?.(grant);
       holder.may.push(grant);
+      if (writable) this.#onGrant.get(holder.process)?.(grant);
+      if (isAgain) continue;
+      this.#requireFree(holder, grant);
       holder.kept.push(grant);
     }
   }
