@@ -66,11 +66,8 @@ export async function runSeed(seed: number): Promise<Outcome> {
   return { seed, failure, ...world.summary };
 }
 
-/** Runs of this program so far. */
-let runs = 0;
-
 class World {
-  readonly #number = runs++;
+  readonly #seed: number;
   readonly #loop: Loop;
   readonly #network: Network;
   readonly #memory: Memory;
@@ -97,6 +94,7 @@ class World {
   #over = false;
 
   constructor(seed: number) {
+    this.#seed = seed;
     this.#loop = new Loop(seed);
     this.#random = this.#loop.random;
     this.#scene = sceneOf(this.#random);
@@ -280,7 +278,7 @@ class World {
 
   /** The library knows who is connected from here by address and owner, also of clients that died and of earlier runs. */
   #addressOf(name: string): string {
-    return `tcp://${name}.run-${this.#number}:1`;
+    return `tcp://${name}.seed-${this.#seed}:1`;
   }
 
   /** Nothing waits for ever (I9): deadlines of recalls, leases and grace are all a lease long, and one may follow the other. */

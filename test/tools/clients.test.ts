@@ -28,12 +28,13 @@ async function writeHook(script: string): Promise<void> {
   await chmod(hook, 0o755);
 }
 
-/** A client whose lease ends while it has a layout for writing over two blocks. */
+/** A client that goes while it has a layout for writing over two blocks, which is asked back then. */
 async function abandon(owner: string): Promise<number> {
   const client = await RawClient.connect(address, { owner });
   const { ino, stateid } = await client.create(`of ${owner}`, Buffer.alloc(8192, 1));
   await client.layout(ino, stateid, 2, 0, 8192);
   await client.connection.end();
+  await box.run('iopmemfs', 'recall', box.image, '--client', String(client.id));
   return client.id;
 }
 
@@ -67,7 +68,7 @@ test('a fence whose hook fails is shown, until the hook succeeds', async () => {
   expect(text).toMatch(/^ {2}fencing, hook: 0 held, 0 waited, \d+ failed$/m);
   await writeFile(join(box.dir, 'good'), '');
   const after = await statusWhen((shown) => shown.fences.length === 0);
-  expect(after).toMatchObject({ clients: [], quarantine: [] });
+  expect(after).toMatchObject({ clients: [{ id: client, quarantinedBytes: 0 }], quarantine: [] });
 });
 
 test('without anything that could cut it off a client is in quarantine until it is evicted, by its owner', async () => {
@@ -75,14 +76,14 @@ test('without anything that could cut it off a client is in quarantine until it 
   const [first, second] = [await abandon('lost'), await abandon('17')];
   const { clients } = await statusWhen(({ quarantine }) => quarantine.length === 2);
   expect(clients.map(({ id, owner, state }) => [id, owner, state])).toEqual([
-    [first, 'lost', 'expired'],
-    [second, '0x3137', 'expired'],
+    [first, 'lost', 'fenced'],
+    [second, '0x3137', 'fenced'],
   ]);
   const listed: Shown['clients'] = JSON.parse(await box.must('iopmemfs', 'client', 'list', '--json'));
   expect(listed.map(({ id }) => id)).toEqual([first, second]);
   const table = await box.must('iopmemfs', 'client', 'list', box.image);
   expect(table).toMatch(/^ *CLIENT +STATE +OPEN +QUARANTINED +LEASE LEFT +OWNER$/m);
-  expect(table).toMatch(new RegExp(`^ *${first} +expired +0 +8\\.0 KiB +0 ms +lost$`, 'm'));
+  expect(table).toMatch(new RegExp(`^ *${first} +fenced +1 +8\\.0 KiB +\\S.* +lost$`, 'm'));
   expect(await box.must('iopmemfs', 'client', 'evict', 'lost')).toBe(`client ${first} is evicted from ${box.image}\n`);
   expect(JSON.parse(await box.must('iopmemfs', 'client', 'evict', '0x3137', '--json'))).toEqual({
     device: box.image,
