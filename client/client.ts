@@ -503,7 +503,10 @@ export class Client {
   #keepOnly(keep: number): void {
     const held = [...this.#inodes.values()].filter((inode) => inode.hold.stateid !== undefined);
     const oldestFirst = held.sort((a, b) => a.data.usedAt - b.data.usedAt);
-    for (const inode of oldestFirst.slice(0, Math.max(held.length - keep, 0))) inode.giveUpLayouts();
+    // What is on its way is about to be held, and is why the server asks.
+    const coming = [...this.#inodes.values()].filter(({ hold }) => hold.stateid === undefined && hold.isGetting);
+    const many = held.length + coming.length - keep;
+    for (const inode of oldestFirst.slice(0, Math.max(many, 0))) inode.giveUpLayouts();
   }
 
   #stats(attr: Attr): Stats {

@@ -167,6 +167,11 @@ export class LayoutHold {
     }
   }
 
+  /** A LAYOUTGET is on its way. */
+  get isGetting(): boolean {
+    return this.#getting > 0;
+  }
+
   /** Orders a recall; `ok`: the caller gives the range back. */
   recalled(stateid: StateId): RecallReply {
     const order = orderRecall({ held: this.#state, getting: this.#getting > 0 }, stateid);
