@@ -352,19 +352,34 @@ function confirm({ grant, span, extents }: Mapped, wanted: Wanted, ino: number, 
 }
 
 async function dropped(actions: readonly Action[], ino: number, span: Span, call: SessionCall): Promise<never> {
-  const { leases } = call.context;
-  await releaseUnheld(ino, span, call);
-  leases.settle(call.client.id, ino);
-  leases.perform(actions);
+  await tidy(actions, ino, span, call);
   throw new StatusError('RECALLCONFLICT', `layouts on inode ${ino} were asked back meanwhile`);
 }
 
 async function cancel(grant: number, ino: number, mode: Iomode, span: Span, call: SessionCall): Promise<void> {
   const { leases } = call.context;
   const actions = leases.table.cancel(leases.now, grant);
-  if (mode === iomode.rw) await releaseUnheld(ino, span, call);
-  leases.settle(call.client.id, ino);
-  leases.perform(actions);
+  await tidy(actions, ino, mode === iomode.rw ? span : undefined, call);
+}
+
+/** A fence of the client takes as long as it takes, and keeps no slot meanwhile (I4). */
+async function tidy(
+  actions: readonly Action[],
+  ino: number,
+  provided: Span | undefined,
+  call: SessionCall,
+): Promise<void> {
+  const { leases } = call.context;
+  const finish = async (): Promise<void> => {
+    if (provided !== undefined) await releaseUnheld(ino, provided, call);
+    leases.settle(call.client.id, ino);
+    leases.perform(actions);
+  };
+  const isFencing = leases.isFencing(call.client.id);
+  const finished = finish();
+  if (!isFencing) return finished;
+  // It rejects only where the server closes or the filesystem shut down, which everybody hears of.
+  finished.catch(() => {});
 }
 
 /**

@@ -152,3 +152,36 @@ test('after a restart it keeps others from its files alone', async ({ rig }) => 
   await rig.until('the fence to hold', () => rig.server.status().graceLeftMs === 0);
   expect(await write(rig, ino)).toBe(12);
 });
+
+test('keeps no slot of the client itself', async ({ rig }) => {
+  const of = await holder(rig);
+  const { layouts } = rig.lab.fs;
+  const mapForWrite = layouts.mapForWrite.bind(layouts);
+  const mapped = new AbortController();
+  const asked = new Promise<void>((resolve) => {
+    vi.spyOn(layouts, 'mapForWrite').mockImplementation(async (...args) => {
+      resolve();
+      await new Promise((goOn) => {
+        mapped.signal.addEventListener('abort', goOn);
+      });
+      return mapForWrite(...args);
+    });
+  });
+  const { ino, stateid } = await of.client.create('second');
+  const get = of.client.statusOf(operations.LAYOUTGET, [ino, stateid, rw, 0, block, block, 64, false], 1);
+  await asked;
+  const waiting = write(rig, of.ino);
+  for (let half = 0; half < 2; half++) {
+    await of.client.call(operations.SEQUENCE, []);
+    await pass(rig, of, leaseMs / 2);
+  }
+  await failed(rig);
+  mapped.abort();
+  expect(await get).toBe('RECALLCONFLICT');
+  of.failing.mockRestore();
+  await pass(rig, of, fencingLimits.retryLongestMs);
+  await waiting;
+  await rig.until('the fence to hold', () => rig.server.status().layouts.length === 0);
+  expect(rig.lab.fs.status().blocks.provisional).toBe(0);
+  expect(await write(rig, of.ino)).toBe(12);
+});
