@@ -60,8 +60,10 @@ function answerInSession(
   context.clients.renew(client);
   if (verdict.kind === 'replay') return reply(xid, verdict.answer, sequenceResult(session));
 
-  return after(answerOnce(frame, session, connection, context, log), (answer) => {
-    session.finish(slot, cacheThis ? kept(answer) : undefined, concernOf(operation, args, answer));
+  return after(answerOnce(frame, session, connection, context, log), (given) => {
+    const kept = cacheThis ? toKeep(given, log) : undefined;
+    const answer = kept?.answer ?? given;
+    session.finish(slot, kept, concernOf(operation, args, answer));
     return reply(xid, answer, sequenceResult(session));
   });
 }
@@ -80,9 +82,7 @@ function answerOnce(
   if (cacheThis && dataAskedFor(operation, args) > serverLimits.cachedReplyMax) return tooBigToCache(log);
   const caller = callerOf(credentials ?? client.introduction.credentials, session);
   const call: SessionCall = { context, connection, credentials, session, client, caller };
-  return after(execute(frame, call, log), (answer) =>
-    cacheThis && sizeAtMost(answer.results) > serverLimits.cachedReplyMax ? tooBigToCache(log) : answer,
-  );
+  return execute(frame, call, log);
 }
 
 /** Bytes in the reply of a READ. No other reply's size can be told before. */
@@ -96,8 +96,10 @@ function tooBigToCache(log: Log): Answer {
   return failure(new StatusError('REP_TOO_BIG_TO_CACHE', 'ask again without cacheThis, or for less'), log);
 }
 
-function kept(answer: Answer): KeptAnswer {
-  return { answer, bytes: sizeAtMost(answer.results) + sizeAtMost(answer.error) };
+function toKeep(given: Answer, log: Log): KeptAnswer {
+  const bytes = sizeAtMost(given.results);
+  if (bytes > serverLimits.cachedReplyMax) return toKeep(tooBigToCache(log), log);
+  return { answer: given, bytes: bytes + sizeAtMost(given.error) };
 }
 
 function execute(frame: RequestFrame, call: ConnectionCall | SessionCall, log: Log): Reply<Answer> {
