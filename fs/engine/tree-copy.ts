@@ -101,18 +101,18 @@ export class TreeCopy {
       return copy;
     });
     try {
-      while (this.#levels.length > 0) {
-        const reply = run(() => this.#step());
-        if (reply instanceof Promise) await reply;
+      for (;;) {
         const slice = this.#slices.step();
         if (slice !== undefined) await slice;
         if (v.changes.size >= limits.longWorkRecordsMax) await v.sync();
         if (this.#isStopped()) throw new FsError('ESHUTDOWN', { ino: source, detail: 'unmounted meanwhile' });
+        if (this.#levels.length === 0) return root;
+        const reply = run(() => this.#step());
+        if (reply instanceof Promise) await reply;
       }
     } finally {
       for (const { source: listing } of this.#levels) listing.opens--;
     }
-    return root;
   }
 
   /** The next entry, or the next blocks of a file. @throws Wait, FsError; nothing was changed then */
