@@ -6,14 +6,10 @@ import type { OpenInode } from './inode.ts';
 import type { Layout, LayoutRequest } from './layout.ts';
 import { clientLimits } from './limits.ts';
 import type { OpenState } from './open-state.ts';
+import type { OperationOptions } from './operation.ts';
 import type { Session } from './session.ts';
 import { Stats } from './stats.ts';
 import { afterTurn, Turns } from './turns.ts';
-
-export interface OperationOptions {
-  /** The caller stops waiting; what the server was asked already still happens. */
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** How the bytes went: from and to the device itself, or through the server, and then why. */
 export type Route =

@@ -12,13 +12,16 @@ import { Client } from './client.ts';
 import { ClientError, withContext } from './errors.ts';
 import { clientLimits } from './limits.ts';
 
-export type { Client, DirectoryEntry } from './client.ts';
+export type { Administration, Quota, RecallTarget } from './administration.ts';
+export type { Client } from './client.ts';
 export type { DmaEngine } from './dma/engine.ts';
 export { ClientError, type ClientStatus } from './errors.ts';
-export type { ClientFile, OperationOptions, ReadResult, Route, WriteResult } from './file.ts';
+export type { ClientFile, ReadResult, Route, WriteResult } from './file.ts';
 export type { Counters } from './file-data.ts';
 export type { Layout, LayoutRequest, LayoutSegment, RecallNotice, SegmentState } from './layout.ts';
+export type { DirectoryEntry } from './names/names.ts';
 export type { OpenFlags } from './open-flags.ts';
+export type { OperationOptions } from './operation.ts';
 export type { Stats } from './stats.ts';
 
 export interface ConnectOptions {

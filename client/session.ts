@@ -9,7 +9,7 @@ import {
   operations,
   type ReplyOf,
 } from '../mds/protocol/index.ts';
-import { onAbort } from './abort.ts';
+import { abortable, onAbort } from './abort.ts';
 import { Call, type CallOptions } from './call.ts';
 import { type CallbackEvents, Callbacks } from './callbacks.ts';
 import { leaseNow } from './clock.ts';
@@ -163,12 +163,16 @@ export class Session {
   }
 
   /** An operation outside of the session. @throws as `call` */
-  async callOutside<A extends unknown[], R>(operation: Operation<A, R>, args: A): Promise<R> {
-    if (this.#state.kind !== 'up') await this.call(operations.SEQUENCE, []);
+  async callOutside<A extends unknown[], R>(
+    operation: Operation<A, R>,
+    args: A,
+    { signal, timeoutMs = this.#options.callTimeoutMs }: CallOptions = {},
+  ): Promise<R> {
+    if (this.#state.kind !== 'up') await this.call(operations.SEQUENCE, [], { signal, timeoutMs });
     const refusal = this.#refusal();
     if (refusal !== undefined) throw refusal;
     if (this.#state.kind !== 'up') throw new ClientError('UNREACHABLE', `${operation.name}: there is no connection`);
-    return await this.#state.connection.call(operation, args, this.#options.callTimeoutMs);
+    return await abortable(this.#state.connection.call(operation, args, timeoutMs), signal);
   }
 
   /** `SessionEvents.quiet` may have become true. */

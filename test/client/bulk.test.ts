@@ -16,7 +16,7 @@ base('everything is asked back: what was written is committed, then one return g
   expect(rig.server.status().layouts).toHaveLength(2);
 
   const admin = await rig.connect({ address: rig.directAddress });
-  await admin.recall('everything');
+  await admin.admin.recall('everything');
   expect(rig.server.status().layouts).toEqual([]);
   expect((await readAll(rig.lab.vfs, written.ino)).equals(content)).toBe(true);
   expect(client.counters.recalls).toBe(1);
@@ -36,7 +36,7 @@ base('what is granted before the reply to that return is here stays', async ({ r
     );
   rig.wire.toClient = (frame) => (frame[0] === frameKind.reply && returns().includes(frame[1]) ? 'hold' : 'pass');
   const admin = await rig.connect({ address: rig.directAddress });
-  await admin.recall('everything');
+  await admin.admin.recall('everything');
   expect(await next.write(content, 0, content.length, 0)).toMatchObject({ path: 'direct' });
   expect(rig.wire.held.toClient).toBe(1);
   rig.wire.heal();
@@ -54,7 +54,7 @@ base('a layout of the program that answers by itself is waited for', async ({ ri
   const noticed = new Promise((resolve) => layout.once('recall', resolve));
   const admin = await rig.connect({ address: rig.directAddress });
   let recalled = false;
-  const recall = admin.recall('everything').then(() => {
+  const recall = admin.admin.recall('everything').then(() => {
     recalled = true;
   });
   expect(await noticed).toMatchObject({ offset: 0, length: block, changed: false });
@@ -75,7 +75,7 @@ base(
     await file.read(Buffer.alloc(block), 0, block, 3 * block);
     const noticed = new Promise((resolve) => layout.once('recall', resolve));
     const admin = await rig.connect({ address: rig.directAddress });
-    const recall = admin.recall({ path: '/data' });
+    const recall = admin.admin.recall({ path: '/data' });
     await noticed;
     await layout.return();
     await recall;

@@ -111,7 +111,7 @@ describe('the lease', () => {
     rig.wire.down = true;
     rig.wire.cut();
     const administrator = await rig.connect({ address: rig.directAddress });
-    await administrator.evict(before ?? 0);
+    await administrator.admin.evict(before ?? 0);
     await administrator.close();
     rig.wire.heal();
 
@@ -180,7 +180,7 @@ describe('the lease', () => {
     await revoked;
     expect(layout.live).toBe(false);
     const administrator = await rig.connect({ address: rig.directAddress });
-    await administrator.evict(rig.server.status().clients[0]?.id ?? 0);
+    await administrator.admin.evict(rig.server.status().clients[0]?.id ?? 0);
     await administrator.close();
     rig.wire.heal();
 
@@ -266,7 +266,7 @@ describe('a server that restarts', () => {
     await file.write(content, 0, content.length, 0);
     rig.wire.toServer = (frame) => (isRequest(frame, operations.LAYOUTCOMMIT) ? 'hold' : 'pass');
     const admin = await rig.connect({ address: rig.directAddress });
-    const recalled = admin.recall('everything').catch(() => undefined);
+    const recalled = admin.admin.recall('everything').catch(() => undefined);
     await until('the commit to be on its way', () =>
       rig.wire.sent.some((frame) => isRequest(frame, operations.LAYOUTCOMMIT)),
     );
@@ -303,7 +303,7 @@ describe('a server that restarts', () => {
     rig.wire.cut();
     await rig.restartServer();
     const admin = await rig.connect({ address: rig.directAddress });
-    await admin.evict(former);
+    await admin.admin.evict(former);
     rig.wire.heal();
     const failed: unknown = await file.sync().catch((error: unknown) => error);
     expect(failed).toMatchObject({ status: 'WRITE_LOST', code: 'EIO', syscall: 'fsync' });

@@ -8,14 +8,14 @@ const bs = 4096;
 export function setQuota(directory: string, blocks: number, inodes: number): Promise<Outcome> {
   return outcome(async () => {
     const { server, remote } = await remotePath(directory);
-    await withClient(server, (client) => client.setQuota(remote, { bytes: blocks * bs, inodes }));
+    await withClient(server, (client) => client.admin.setQuota(remote, { bytes: blocks * bs, inodes }));
   });
 }
 
 export function removeQuota(directory: string): Promise<Outcome> {
   return outcome(async () => {
     const { server, remote } = await remotePath(directory);
-    await withClient(server, (client) => client.removeQuota(remote));
+    await withClient(server, (client) => client.admin.removeQuota(remote));
   });
 }
 

@@ -23,7 +23,7 @@ export async function settle({ mds, fs, address, pause, look }: Ending): Promise
   await pause();
   const admin = await connect(address, { owner: 'admin', uid: 0, gid: 0, groups: [], device: 'none' });
   for (const { id, owner } of mds.status().clients) {
-    if (Buffer.from(owner).toString() !== 'admin') await admin.evict(id).catch(() => undefined);
+    if (Buffer.from(owner).toString() !== 'admin') await admin.admin.evict(id).catch(() => undefined);
   }
   await look();
   await admin.close();

@@ -12,9 +12,9 @@ export function cancelCommand(): Command {
     .action(async (path: string, options: { readonly json?: true }) => {
       const server = await serverAt(path);
       const { id, kind } = await withClient(server, async (client) => {
-        const job = await client.job();
+        const job = await client.admin.job();
         if (job?.state !== 'running') throw new FsError('ESRCH', { path, detail: 'no job is running' });
-        await client.cancelJob(job.id);
+        await client.admin.cancelJob(job.id);
         return job;
       });
       if (options.json === true) printJson({ device: server.device, id, kind });

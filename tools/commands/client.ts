@@ -20,7 +20,7 @@ export function clientCommand(): Command {
     .option('--json', 'print an array as JSON')
     .action(async (path: string | undefined, options: Options) => {
       const server = await theServer(path);
-      const { clients, truncated } = await withClient(server, (remote) => remote.status());
+      const { clients, truncated } = await withClient(server, (remote) => remote.admin.status());
       const listed = others(clients);
       if (options.json === true) printJson(listed.map((each) => ({ ...each, owner: ownerText(each.owner) })));
       else if (listed.length > 0) print(clientTable(listed));
@@ -37,7 +37,7 @@ export function clientCommand(): Command {
     .option('--json', 'print what was done as JSON')
     .action(async (who: string, path: string | undefined, options: Options) => {
       const server = await theServer(path);
-      const evicted = await withClient(server, (remote) => remote.evict(clientOf(who)));
+      const evicted = await withClient(server, (remote) => remote.admin.evict(clientOf(who)));
       if (options.json === true) printJson({ device: server.device, clients: evicted });
       else for (const client of evicted) print(`client ${client} is evicted from ${server.device}`);
     });

@@ -17,11 +17,12 @@ export function defragmentCommand(): Command {
     .action(async (path: string, options: JobOptions) => {
       const server = await serverAt(path);
       const all = [server.device, server.mountPoint].includes(await devicePath(path));
-      if (all) return runJob(server, (client) => client.startJob({ kind: 'defragment', ino: undefined }), options);
+      if (all)
+        return runJob(server, (client) => client.admin.startJob({ kind: 'defragment', ino: undefined }), options);
       const { local, remote } = await remotePath(path);
       if (!(await lstat(local)).isFile()) {
         throw new FsError('EINVAL', { path, detail: 'neither a regular file nor a mount point nor the device' });
       }
-      return runJob(server, (client) => client.defragment(remote), options);
+      return runJob(server, (client) => client.admin.defragment(remote), options);
     });
 }

@@ -14,7 +14,7 @@ export function evacuateCommand(): Command {
     .action(async (path: string, range: string, options: JobOptions & { readonly retire?: true }) => {
       const server = await serverAt(path);
       const request = { kind: 'evacuate', ...parseRange(range), retire: options.retire === true } as const;
-      await runJob(server, (client) => client.startJob(request), options);
+      await runJob(server, (client) => client.admin.startJob(request), options);
     });
 }
 

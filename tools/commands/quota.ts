@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Command } from 'commander';
-import type { Quota } from '../../client/client.ts';
+import type { Quota } from '../../client/index.ts';
 import { FsError } from '../../fs/errors.ts';
 import { formatColumns } from '../lib/columns.ts';
 import { print, printJson } from '../lib/program.ts';
@@ -47,7 +47,7 @@ export function quotaCommand(): Command {
         .option('--json', 'print what it was removed from as JSON')
         .action(async (directory: string, options: ShowOptions) => {
           const { server, local, remote } = await remotePath(directory);
-          await withClient(server, (client) => client.removeQuota(remote));
+          await withClient(server, (client) => client.admin.removeQuota(remote));
           if (options.json === true) printJson({ path: local });
         }),
     );
@@ -63,7 +63,7 @@ async function setQuota(directory: string, options: SetOptions): Promise<void> {
   const progress = new ProgressLine();
   try {
     const limit = await withClient(server, async (client) => {
-      const [set] = await client.quotas(remote);
+      const [set] = await client.admin.quotas(remote);
       if (set !== undefined && set.path !== remote) {
         const detail = `lies within ${withLocalPath(server, set).path}, which has a quota, and they do not nest`;
         throw new FsError('EINVAL', { path: local, detail });
@@ -73,7 +73,7 @@ async function setQuota(directory: string, options: SetOptions): Promise<void> {
         const detail = 'no limit would be left: iopmemfs quota remove';
         throw new FsError('EINVAL', { path: directory, detail });
       }
-      await client.setQuota(remote, wanted, { progress: (counted) => progress.show(`${counted} files counted`) });
+      await client.admin.setQuota(remote, wanted, { progress: (counted) => progress.show(`${counted} files counted`) });
       return wanted;
     });
     progress.end();
@@ -92,14 +92,16 @@ async function showQuotas(path: string | undefined, options: ShowOptions): Promi
 async function quotaOf(path: string): Promise<readonly Quota[]> {
   const { server, remote } = await remotePath(path);
   return withClient(server, async (client) =>
-    (await client.quotas(remote)).map((quota) => withLocalPath(server, quota)),
+    (await client.admin.quotas(remote)).map((quota) => withLocalPath(server, quota)),
   );
 }
 
 /** None where others run the daemon: it does not answer. */
 async function allOf(server: Registration): Promise<readonly Quota[]> {
   if (!(await mayAsk(server))) return [];
-  return withClient(server, async (client) => (await client.quotas()).map((quota) => withLocalPath(server, quota)));
+  return withClient(server, async (client) =>
+    (await client.admin.quotas()).map((quota) => withLocalPath(server, quota)),
+  );
 }
 
 /** With the path that it has here, where there is a mount. */

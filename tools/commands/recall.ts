@@ -1,6 +1,6 @@
 import { lstat } from 'node:fs/promises';
 import { Command, InvalidArgumentError } from 'commander';
-import type { Client } from '../../client/index.ts';
+import type { RecallTarget } from '../../client/index.ts';
 import { FsError } from '../../fs/errors.ts';
 import { print, printJson } from '../lib/program.ts';
 import { serverAt } from '../lib/registry.ts';
@@ -13,8 +13,6 @@ interface Options {
   readonly length?: number;
   readonly json?: true;
 }
-
-type What = Parameters<Client['recall']>[0];
 
 export function recallCommand(): Command {
   return new Command('recall')
@@ -31,14 +29,14 @@ export function recallCommand(): Command {
       const file = await regularFile(path);
       const server = file?.server ?? (await serverAt(path));
       const what = whatIsMeant(path, file, options);
-      await withClient(server, (client) => client.recall(what));
+      await withClient(server, (client) => client.admin.recall(what));
       if (options.json === true) printJson({ device: server.device, recalled: what });
       else print(`${said(what)} given back to ${server.device}`);
     });
 }
 
 /** @throws FsError EINVAL */
-function whatIsMeant(path: string, file: RemotePath | undefined, { client, offset, length }: Options): What {
+function whatIsMeant(path: string, file: RemotePath | undefined, { client, offset, length }: Options): RecallTarget {
   const isRange = offset !== undefined || length !== undefined;
   if (client !== undefined && (file !== undefined || isRange))
     throw new FsError('EINVAL', { path, detail: 'layouts of a client are given back on all files: name the mount' });
@@ -49,7 +47,7 @@ function whatIsMeant(path: string, file: RemotePath | undefined, { client, offse
   return 'everything';
 }
 
-function said(what: What): string {
+function said(what: RecallTarget): string {
   if (what === 'everything') return 'all layouts are';
   return 'client' in what ? `all layouts of client ${what.client} are` : `the layouts of ${what.path} are`;
 }

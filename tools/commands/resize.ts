@@ -15,6 +15,6 @@ export function resizeCommand(): Command {
     .action(async (path: string, size: string | undefined, options: JobOptions) => {
       const bytes = size === undefined ? undefined : parseSize(size);
       const server = await serverAt(path);
-      await runJob(server, (client) => client.startJob({ kind: 'resize', size: bytes }), options);
+      await runJob(server, (client) => client.admin.startJob({ kind: 'resize', size: bytes }), options);
     });
 }

@@ -37,13 +37,13 @@ interface Shown {
 
 async function lookInto(server: Registration): Promise<Shown> {
   return withClient(server, async (client) => {
-    const status = await client.status();
+    const status = await client.admin.status();
     const clients = others(status.clients);
     return {
       server,
       status: { ...status, clients },
-      job: await client.job(),
-      fragmentation: await client.fragmentation(),
+      job: await client.admin.job(),
+      fragmentation: await client.admin.fragmentation(),
     };
   });
 }

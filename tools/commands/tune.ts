@@ -18,8 +18,8 @@ export function tuneCommand(): Command {
     .action(async (path: string, options: Options) => {
       const server = await serverAt(path);
       const { filesystem } = await withClient(server, async (client) => {
-        if (options.reserved !== undefined) await client.tune({ reserve: parsePercent(options.reserved) });
-        return client.status();
+        if (options.reserved !== undefined) await client.admin.tune({ reserve: parsePercent(options.reserved) });
+        return client.admin.status();
       });
       const { reserve, blocks, blockSize } = filesystem;
       const bytes = Math.floor((blocks.total * reserve) / 10_000) * blockSize;

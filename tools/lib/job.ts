@@ -29,7 +29,7 @@ export async function runJob(
   const { job, size } = await withClient(server, async (client) => {
     const id = await start(client);
     const cancel = (): void => {
-      client.cancelJob(id).catch(() => undefined); // it ended by itself
+      client.admin.cancelJob(id).catch(() => undefined); // it ended by itself
     };
     for (const signal of signals) process.on(signal, cancel);
     try {
@@ -50,7 +50,7 @@ export async function runJob(
 
 /** Of the filesystem, in bytes. */
 async function sizeOf(client: Client): Promise<number> {
-  const { blocks, blockSize } = (await client.status()).filesystem;
+  const { blocks, blockSize } = (await client.admin.status()).filesystem;
   return blocks.total * blockSize;
 }
 
@@ -59,7 +59,7 @@ const signals = ['SIGINT', 'SIGTERM'] as const;
 async function follow(client: Client, id: number): Promise<JobStatus> {
   const line = new ProgressLine();
   for (let waitMs = pollFirstMs; ; waitMs = Math.min(waitMs * 2, pollLongestMs)) {
-    const job = await client.job();
+    const job = await client.admin.job();
     if (job === undefined || job.id < id)
       throw new ExitError(1, `job ${id} ended with the filesystem, which was unmounted; what it moved stays moved`);
     if (job.id > id) throw new ExitError(1, `job ${id} is over and another has begun`);

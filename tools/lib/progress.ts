@@ -23,7 +23,7 @@ export async function withProgress<T>(client: Client, what: string, work: () => 
 
   async function show(): Promise<void> {
     try {
-      const { copying } = (await client.status()).filesystem;
+      const { copying } = (await client.admin.status()).filesystem;
       process.stderr.write(`\r\x1b[K${what}: ${copying === undefined ? 'waiting' : `${copying} inodes`}`);
       isShown = true;
     } catch {

@@ -48,5 +48,5 @@ const advice: ReadonlyMap<string, string> = new Map([
 async function isServedReadOnly(dev: number): Promise<boolean> {
   const server = await serverOfMount(dev);
   if (server === undefined) return false;
-  return withClient(server, async (client) => (await client.status()).filesystem.readOnly);
+  return withClient(server, async (client) => (await client.admin.status()).filesystem.readOnly);
 }
