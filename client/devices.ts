@@ -5,7 +5,7 @@ import { decodeSuperblock } from '../fs/format/superblock.ts';
 import { sameUuid, uuidToText } from '../fs/format/uuid.ts';
 import { limits } from '../fs/limits.ts';
 import { busAddressFromWire, deviceChange, operations } from '../mds/protocol/index.ts';
-import type { DmaEngine } from './dma/engine.ts';
+import type { DmaEngine, SynchronousEngine } from './dma/engine.ts';
 import { openMmapEngine } from './dma/mmap.ts';
 import { ClientError, withContext } from './errors.ts';
 import type { Session } from './session.ts';
@@ -38,7 +38,7 @@ export class Devices {
   readonly #session: Session;
   readonly #choice: string | undefined;
   readonly #known = new Map<string, Promise<Reach>>();
-  #engine: Promise<DmaEngine> | undefined;
+  #engine: Promise<SynchronousEngine> | undefined;
   #unreached: string | undefined;
 
   /** `choice`: path of the device as seen here, 'none' for no direct access; undefined: where the server says it is. */
@@ -142,7 +142,7 @@ function widthOf(bytes: number): BarDevice['accessWidth'] {
 }
 
 /** What tells the memory here apart from the one that the server means; the server rewrites the superblock at each mount. */
-function notTheSame(engine: DmaEngine, info: DeviceInfo, uuid: Uint8Array): string | undefined {
+function notTheSame(engine: SynchronousEngine, info: DeviceInfo, uuid: Uint8Array): string | undefined {
   if (info.blockSize !== limits.blockSize) return `has blocks of ${info.blockSize} bytes, not ${limits.blockSize}`;
   if (engine.size < info.size) return `has ${engine.size} bytes, the server's has ${info.size}`;
   const block = new Uint8Array(limits.blockSize);

@@ -1,6 +1,7 @@
 import { assert } from '../fs/errors.ts';
 import { limits } from '../fs/limits.ts';
-import { LayoutCache, type Place, type Segment, type Written } from './layout-cache.ts';
+import type { SynchronousEngine } from './dma/engine.ts';
+import { LayoutCache, type Segment, type Written } from './layout-cache.ts';
 import type { Lease } from './lease.ts';
 import { clientLimits } from './limits.ts';
 import { aligned, type ByteRange, endOf, everything, overlap, RangeSet } from './ranges.ts';
@@ -144,7 +145,7 @@ export class FileData {
       const segment = this.cache.find(at);
       if (segment === undefined) break;
       const count = Math.min(endOf(segment) - at, length - done);
-      readSegment(segment, at, count === target.length ? target : target.subarray(done, done + count));
+      if (!readSegment(segment, at, count === target.length ? target : target.subarray(done, done + count))) break;
       done += count;
     }
     this.#counters.directBytesRead += done;
@@ -157,59 +158,71 @@ export class FileData {
     if (this.#dirty.size >= clientLimits.dirtyRangesMax) return 0;
     const length = this.cache.covered(position, Math.min(source.length, clientLimits.directSlice), true);
     if (length <= 0 || !this.#lease.live) return 0;
-    for (let done = 0; done < length; ) {
+    let done = 0;
+    while (done < length) {
       const at = position + done;
       const segment = this.cache.find(at);
       assert(segment !== undefined, 'a covered byte has a segment');
       const count = Math.min(endOf(segment) - at, length - done);
-      this.#writeSegment(segment, at, count === source.length ? source : source.subarray(done, done + count));
+      if (!this.#writeSegment(segment, at, count === source.length ? source : source.subarray(done, done + count)))
+        break;
       done += count;
     }
-    this.#lastWrite = Math.max(this.#lastWrite, position + length - 1);
-    this.#size = Math.max(this.#size, position + length);
-    this.#counters.directBytesWritten += length;
+    if (done === 0) return 0;
+    this.#lastWrite = Math.max(this.#lastWrite, position + done - 1);
+    this.#size = Math.max(this.#size, position + done);
+    this.#counters.directBytesWritten += done;
     this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
-    return length;
+    return done;
   }
 
-  #writeSegment(segment: Segment, at: number, source: Uint8Array): void {
+  /** false: its engine moves nothing at once. */
+  #writeSegment(segment: Segment, at: number, source: Uint8Array): boolean {
     assert(segment.kind !== 'hole', 'a hole is never writable');
-    const { place } = segment;
-    const start = place.storageOffset - segment.offset;
+    const { engine, storageOffset } = segment.place;
+    if (!engine.synchronous) return false;
+    const start = storageOffset - segment.offset;
     if (segment.kind === 'blank') {
       const blocks = aligned({ offset: at, length: source.length }, limits.blockSize);
       const end = at + source.length;
-      copyOld(segment.old, segment, blocks.offset, at - blocks.offset, place);
-      copyOld(segment.old, segment, end, endOf(blocks) - end, place);
-      place.engine.write(start + at, source);
+      if (!copyOld(segment, blocks.offset, at - blocks.offset, engine)) return false;
+      if (!copyOld(segment, end, endOf(blocks) - end, engine)) return false;
+      engine.write(start + at, source);
       this.cache.markWritten(blocks);
       this.#dirty.add(blocks);
     } else {
-      place.engine.write(start + at, source);
+      engine.write(start + at, source);
       // What holds data may be committed without having been written; in huge pages random writes make few ranges.
       const around = aligned({ offset: at, length: source.length }, limits.hugePage);
       this.#dirty.add(overlap(around, segment) ?? around);
     }
+    return true;
   }
 }
 
-function readSegment(segment: Segment, at: number, target: Uint8Array): void {
-  if (segment.kind === 'hole') {
-    target.fill(0);
-    return;
-  }
-  const from = segment.kind === 'blank' ? segment.old : segment.place;
+/** false: its engine moves nothing at once. */
+function readSegment(segment: Segment, at: number, target: Uint8Array): boolean {
+  const from = segment.kind === 'hole' ? undefined : segment.kind === 'blank' ? segment.old : segment.place;
   if (from === undefined) target.fill(0);
-  else from.engine.read(from.storageOffset + at - segment.offset, target);
+  else {
+    const { engine } = from;
+    if (!engine.synchronous) return false;
+    engine.read(from.storageOffset + at - segment.offset, target);
+  }
+  return true;
 }
 
-/** D2: the rest of a block, up to one block, is what it was before: old data, or zeros. */
-function copyOld(old: Place | undefined, segment: ByteRange, at: number, length: number, to: Place): void {
-  if (length === 0) return;
+type Blank = Extract<Segment, { readonly kind: 'blank' }>;
+
+/** D2: the rest of a block, up to one block, is what it was before: old data, or zeros. false: not to be had at once. */
+function copyOld({ old, offset, place }: Blank, at: number, length: number, to: SynchronousEngine): boolean {
+  if (length === 0) return true;
   let bytes = zeros.subarray(0, length);
   if (old !== undefined) {
+    if (!old.engine.synchronous) return false;
     bytes = new Uint8Array(length);
-    old.engine.read(old.storageOffset + at - segment.offset, bytes);
+    old.engine.read(old.storageOffset + at - offset, bytes);
   }
-  to.engine.write(to.storageOffset + at - segment.offset, bytes);
+  to.write(place.storageOffset + at - offset, bytes);
+  return true;
 }

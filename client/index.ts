@@ -14,7 +14,7 @@ import { clientLimits } from './limits.ts';
 
 export type { Administration, Quota, RecallTarget } from './administration.ts';
 export type { Client } from './client.ts';
-export type { DmaEngine } from './dma/engine.ts';
+export type { AsynchronousEngine, DmaEngine, SynchronousEngine } from './dma/engine.ts';
 export { ClientError, type ClientStatus } from './errors.ts';
 export type { ClientFile, ReadResult, Route, WriteResult } from './file.ts';
 export type { Counters } from './file-data.ts';

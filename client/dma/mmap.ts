@@ -1,11 +1,12 @@
 import type { BarDevice } from '../../fs/bar/device.ts';
 import { openDevice } from '../../fs/bar/open.ts';
 import { FsError } from '../../fs/errors.ts';
-import type { DmaEngine } from './engine.ts';
+import type { SynchronousEngine } from './engine.ts';
 
 /** Load and store through a mapping of the device in this process: one copy of memory for each access. */
-export class MmapEngine implements DmaEngine {
+export class MmapEngine implements SynchronousEngine {
   readonly name = 'mmap';
+  readonly synchronous = true;
   readonly #device: BarDevice;
 
   /** Closes the device with itself. */

@@ -6,6 +6,7 @@ import { MmapEngine } from '../../client/dma/mmap.ts';
 import { openDevice } from '../../fs/bar/open.ts';
 import { dmaConformance, type EngineLab } from './dma-conformance.ts';
 import { MemoryEngine } from './memory-engine.ts';
+import { SlowEngine } from './slow-engine.ts';
 
 /** An image in `parent`, mapped by the engine, looked at through its file. */
 async function imageLab(parent: string, writable: boolean, windowSize?: number): Promise<EngineLab> {
@@ -43,6 +44,15 @@ dmaConformance('memory of the tests', async (writable) => {
     engine,
     peek: async (offset, length) => engine.bytes.slice(offset, offset + length),
     poke: async (offset, bytes) => engine.bytes.set(bytes, offset),
+    end: async () => {},
+  };
+});
+dmaConformance('memory of the tests, asynchronous', async (writable) => {
+  const engine = new SlowEngine(2 ** 20, { fill: 0, writable, transferMax: 65_536 });
+  return {
+    engine,
+    peek: async (offset, length) => engine.memory.bytes.slice(offset, offset + length),
+    poke: async (offset, bytes) => engine.memory.bytes.set(bytes, offset),
     end: async () => {},
   };
 });

@@ -1,9 +1,10 @@
-import type { DmaEngine } from '../../client/dma/engine.ts';
+import type { SynchronousEngine } from '../../client/dma/engine.ts';
 import { FsError } from '../../fs/errors.ts';
 
 /** A device in the memory of the test, which remembers what was touched. */
-export class MemoryEngine implements DmaEngine {
+export class MemoryEngine implements SynchronousEngine {
   readonly name = 'memory';
+  readonly synchronous = true;
   readonly bytes: Uint8Array;
   readonly writable: boolean;
   reads = 0;

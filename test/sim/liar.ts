@@ -4,7 +4,7 @@
  * message, and goes on touching what it was granted long after its lease. Whatever it does, it may hurt only itself: what
  * it was granted for writing, and has not given back by its own word.
  */
-import type { DmaEngine } from '../../client/dma/engine.ts';
+import type { SynchronousEngine } from '../../client/dma/engine.ts';
 import { iomode } from '../../layout/types.ts';
 import {
   callbacks,
@@ -51,7 +51,7 @@ export interface LiarOptions {
   /** It never lets its lease end, and never gives back what it is asked for. */
   readonly stubborn: boolean;
   readonly random: Random;
-  readonly engine: DmaEngine;
+  readonly engine: SynchronousEngine;
   /** What it was granted and has not given back, by its own word. */
   readonly reach: () => readonly Grant[];
   readonly say: (line: string) => void;

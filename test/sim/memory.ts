@@ -7,7 +7,7 @@
  *   declared unreachable by a new incarnation or an administrator's word. A fence alone does not lift that: nothing on a
  *   raw BAR stops a late access.
  */
-import type { DmaEngine } from '../../client/dma/engine.ts';
+import type { SynchronousEngine } from '../../client/dma/engine.ts';
 import { iomode } from '../../layout/types.ts';
 import {
   callbacks,
@@ -149,10 +149,11 @@ export class Memory implements Tap, Watcher {
     this.#onGrant.set(process, task);
   }
 
-  engineOf(process: Process): DmaEngine {
+  engineOf(process: Process): SynchronousEngine {
     const copies = new Copies(this.#loop, process);
     return {
       name: 'simulated',
+      synchronous: true,
       size: this.bytes.length,
       writable: true,
       read: (at, target) => {
@@ -403,7 +404,7 @@ export function enterMemory(entered: Memory): void {
 }
 
 /** The device as the running process reaches it. */
-export function engineOf(): DmaEngine {
+export function engineOf(): SynchronousEngine {
   if (memory === undefined) throw new Error('no simulation runs');
   return memory.engineOf(loop().current);
 }
