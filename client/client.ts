@@ -11,6 +11,7 @@ import { type OpenFlags, parseFlags } from './open-flags.ts';
 import { Opening } from './opening.ts';
 import { type OperationOptions, operation } from './operation.ts';
 import { Paths } from './paths.ts';
+import { type Place, placeFromWire } from './place.ts';
 import { Session, type SessionOptions } from './session.ts';
 import { Stats } from './stats.ts';
 
@@ -31,6 +32,7 @@ export class Client {
   readonly #opening: Opening;
   readonly #files: OpenFiles;
   readonly #closed: () => void;
+  #place: Place | undefined;
   #closing: Promise<void> | undefined;
 
   /** Used by `connect`; `closed` is called once at the end. */
@@ -51,6 +53,9 @@ export class Client {
       reclaim: (send) => this.#files.reclaim(send),
       leaseEnded: () => this.#files.leaseEnded(),
       quiet: () => this.#files.quiet,
+      placed: (place) => {
+        this.#place = placeFromWire(place);
+      },
     });
     this.#devices = new Devices(this.#session, device);
     this.#paths = new Paths(this.#session);
@@ -70,6 +75,11 @@ export class Client {
   /** Connected, or on the way to be again. */
   get state(): Session['state'] {
     return this.#session.state;
+  }
+
+  /** How the PCI function that was named to `connect` reaches the device; undefined: none was. */
+  get place(): Place | undefined {
+    return this.#place;
   }
 
   // Files.

@@ -22,6 +22,7 @@ export type { Layout, LayoutRequest, LayoutSegment, RecallNotice, SegmentState }
 export type { DirectoryEntry } from './names/names.ts';
 export type { OpenFlags } from './open-flags.ts';
 export type { OperationOptions } from './operation.ts';
+export type { Place } from './place.ts';
 export type { Stats } from './stats.ts';
 
 export interface ConnectOptions {
@@ -48,6 +49,11 @@ export interface ConnectOptions {
    * have such engines. Without it all accesses are loads and stores of this process: when it is gone they are over.
    */
   readonly maxIoMs?: number;
+  /**
+   * PCI address of the function that reads and writes the device for this program, as `0000:03:00.0`: the server gives
+   * layouts only if it finds a good route between the two (docs/topology.md), and the addresses that this function has to use.
+   */
+  readonly pci?: string;
 }
 
 /** Owners in use here: two clients of one name would be one client to the server, and take each other's layouts for theirs. */
@@ -76,6 +82,7 @@ export async function connect(address: string | readonly string[], options: Conn
         credentials: [options.uid ?? process.getuid?.() ?? 0, gid, groups.slice(0, wireLimits.groupsMax)],
         maxIoMs: options.maxIoMs ?? clientLimits.maxIoMs,
         process: options.maxIoMs === undefined ? (processName(process.pid) ?? null) : null,
+        pci: options.pci ?? null,
         callTimeoutMs: options.timeoutMs ?? clientLimits.callTimeoutMs,
       },
       options.device,

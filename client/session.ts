@@ -32,6 +32,8 @@ export interface SessionOptions {
   readonly maxIoMs: number;
   /** All accesses to the device are those of this process and end with it (docs/protocol.md §4); null: others' too. */
   readonly process: string | null;
+  /** PCI function that reads and writes for this client; null: loads and stores of a processor. */
+  readonly pci: string | null;
   /** Of calls that name none. */
   readonly callTimeoutMs: number;
 }
@@ -43,6 +45,8 @@ export interface SessionEvents extends CallbackEvents {
   lost(why: ClientError): void;
   /** A new incarnation begins: what the former one wrote and did not commit, by `send`, before anything else. */
   reclaim(send: SendReclaim): Promise<void>;
+  /** Whether the function of `pci` may reach the device, and how. */
+  placed(place: ReplyOf<typeof operations.CLIENT_DEVICE>): void;
   /** The lease cannot be proven any more; it may still be renewed. */
   leaseEnded(): void;
   /** Nothing outside of this library can still touch what was granted (S2). */
@@ -357,6 +361,8 @@ export class Session {
     } catch (error) {
       if (!(error instanceof ClientError && error.status === 'COMPLETE_ALREADY')) throw error;
     }
+    const { pci } = this.#options;
+    if (pci !== null) this.#events.placed(await this.#first(operations.CLIENT_DEVICE, [pci]));
   }
 
   #first<A extends unknown[], R>(operation: Operation<A, R>, args: A): Promise<R> {

@@ -3,6 +3,7 @@ import type { Reach } from './fencing/reach.ts';
 import type { Introduction } from './introduction.ts';
 import type { ReplyShare } from './reply-budget.ts';
 import type { Session } from './session.ts';
+import type { Verdict } from './topology.ts';
 
 /** Why all of its layouts were revoked: one was not returned in time, or its lease was over and somebody needed one. */
 export type Revocation = 'recalled' | 'expired' | 'all-expired';
@@ -36,6 +37,8 @@ export class Client implements ReplyShare {
   deviceChanges = 0;
   /** Its device id from before, as long as it has not been told that it is void. */
   voidDevice: Uint8Array | undefined;
+  /** The PCI function that reads and writes for it; undefined: it named none. */
+  peer: { readonly pci: string; readonly verdict: Verdict } | undefined;
   /** Of `revoked`; `all-expired`: it has no open files either. */
   revocation: Revocation = 'recalled';
   #introduction: Introduction;

@@ -16,6 +16,7 @@ import type { ServerStatus } from './protocol/server-status.ts';
 import { StatusError } from './protocol/status.ts';
 import type { ReturnOnClose } from './return-on-close.ts';
 import type { Session } from './session.ts';
+import type { Topology } from './topology.ts';
 
 export interface Context {
   readonly fs: Filesystem;
@@ -26,6 +27,7 @@ export interface Context {
   readonly returnOnClose: ReturnOnClose;
   readonly fences: Fences;
   readonly generosity: Generosity;
+  readonly topology: Topology;
   readonly counters: Counters;
   readonly leaseMs: number;
   readonly layoutWaitMs: number;

@@ -75,6 +75,9 @@ export function grantLayout(request: LayoutRequest, call: SessionCall): Reply<Gr
 function checkGrantable(request: LayoutRequest, mode: Iomode, attr: Attr, call: SessionCall): void {
   if ((attr.mode & S_IFMT) !== S_IFREG) throw new StatusError('WRONG_TYPE', `inode ${request.ino} is no regular file`);
   checkState(request, mode, call);
+  const peer = call.client.peer;
+  if (peer?.verdict.allowed === false)
+    throw new StatusError('LAYOUTUNAVAILABLE', `no layouts for ${peer.pci}: ${peer.verdict.reason}`);
   if (call.context.fences.mayGrant(call.client)) return;
   throw new StatusError('LAYOUTUNAVAILABLE', 'accesses of this client may take any time, and nothing could stop them');
 }

@@ -35,6 +35,7 @@ import type { ServerStatus } from './protocol/server-status.ts';
 import { ReturnOnClose } from './return-on-close.ts';
 import { serverStatus } from './server-status.ts';
 import { otherSource } from './stateids.ts';
+import { Topology, type TopologyOptions } from './topology.ts';
 import { type Listener, listen } from './transport.ts';
 import { within } from './within.ts';
 
@@ -48,6 +49,7 @@ export interface MetadataServerOptions {
   /** How long LAYOUTGET waits for layouts of others. */
   readonly layoutWaitMs?: number;
   readonly fencing?: FencingOptions;
+  readonly topology?: TopologyOptions;
   /** Which start of the machine this is: what clients wrote and had not committed is only reclaimed in the same one. */
   readonly boot?: Uint8Array;
   /** Segments of all clients from which on those that hold most are asked to keep fewer; for tests. */
@@ -163,6 +165,7 @@ export class MetadataServer {
       returnOnClose: new ReturnOnClose(opens, leases),
       fences,
       generosity: new Generosity({ fs, leases, opens }),
+      topology: new Topology(fs.device.path, options.topology),
       counters,
       leaseMs,
       layoutWaitMs: options.layoutWaitMs ?? serverLimits.layoutWaitMs,

@@ -7,6 +7,7 @@ import { layoutServices } from './handlers/layout.ts';
 import { namespaceServices } from './handlers/namespace.ts';
 import { quotaServices } from './handlers/quota.ts';
 import { sessionServices } from './handlers/session.ts';
+import { topologyServices } from './handlers/topology.ts';
 
 export const services: ReadonlyMap<number, Service> = new Map(
   [
@@ -14,6 +15,7 @@ export const services: ReadonlyMap<number, Service> = new Map(
     namespaceServices,
     ioServices,
     layoutServices.map(forPnfs),
+    topologyServices.map(forPnfs),
     adminServices,
     jobServices,
     quotaServices,

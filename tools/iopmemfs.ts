@@ -15,6 +15,7 @@ import { resizeCommand } from './commands/resize.ts';
 import { serveCommand } from './commands/serve.ts';
 import { snapshotCommand } from './commands/snapshot.ts';
 import { statusCommand } from './commands/status.ts';
+import { topologyCommand } from './commands/topology.ts';
 import { tuneCommand } from './commands/tune.ts';
 import { umountCommand } from './commands/umount.ts';
 import { packageVersion, print, runProgram } from './lib/program.ts';
@@ -28,6 +29,7 @@ const command = new Command('iopmemfs')
   .addCommand(umountCommand())
   .addCommand(serveCommand())
   .addCommand(mapCommand())
+  .addCommand(topologyCommand())
   .addCommand(cloneCommand())
   .addCommand(snapshotCommand())
   .addCommand(cowCommand())

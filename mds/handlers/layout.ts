@@ -86,7 +86,7 @@ export const layoutServices: readonly Service[] = [
       device.size,
       fs.status().blockSize,
       device.accessWidth,
-      busAddressToWire(device.busAddress),
+      busAddressToWire(context.topology.translated(device.busAddress, client.introduction.owner, client.peer?.pci)),
       fs.generation,
       client.deviceKey,
     ];

@@ -28,6 +28,8 @@ export const Uuid = bytes(16, 16);
 export const DeviceId = bytes(16, 16);
 /** A bus address: 64 bits, big-endian, since it may exceed what a double holds. */
 export const BusAddress = bytes(8, 8);
+/** DOMAIN:BUS:DEVICE.FUNCTION in lower-case hexadecimal digits, as sysfs names it. */
+export const PciAddress = Type.String({ pattern: '^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]$' });
 /** '.' and '..' are names here too where the operation knows them. */
 export const NameBytes = bytes(1, wireLimits.nameMax);
 export const Data = bytes(0, wireLimits.dataMax);

@@ -13,6 +13,7 @@ import {
   Ino,
   Length,
   NameBytes,
+  PciAddress,
   SessionId,
   Text,
   U32,
@@ -93,6 +94,8 @@ const Iomode = Type.Union([Type.Literal(1), Type.Literal(2), Type.Literal(3)]);
 
 /** notify_deviceid_type4 of RFC 8881 §20.12. GETDEVICEINFO's `notify` has the bit 1 << type of each that is wanted. */
 export const deviceChange = { change: 1, delete: 2 } as const;
+/** How a PCI function reaches the device, best first (fs/bar/topology.ts). */
+export const routeKinds = ['switch', 'host-bridge', 'unsupported'] as const;
 /** RCA4_TYPE_MASK_OTHER_LAYOUT_MIN of RFC 8881 §20.6: layouts of a private type. */
 export const recallAnyLayouts = 1 << 12;
 
@@ -286,6 +289,14 @@ export const operations = {
     [DeviceId, U32],
     [Uuid, Text, Text, U53, U32, U32, BusAddress, U53, bytes(16, 16)],
     idempotent,
+  ),
+  /** PCI address of the function that is to read and write the device, or null: loads and stores of a processor → may have layouts, route
+   *  (routeKinds) and distance or null: none could be made out, why, bus address of byte 0 for this client (0: none) */
+  CLIENT_DEVICE: operation(
+    'CLIENT_DEVICE',
+    20058,
+    [orNull(PciAddress)],
+    [Type.Boolean(), orNull(index(routeKinds)), orNull(U53), Text, BusAddress],
   ),
 
   // The filesystem as a whole.

@@ -34,9 +34,37 @@ test('the help names options that there are', () => {
     .split('\n')
     .flatMap((line) => /^ {2}([a-z][^,\s]*(?:, [a-z][^,\s]*)*)/.exec(line)?.[1] ?? []);
   const names = lists.flatMap((list) => list.split(', '));
-  const given = names.map((name) => (name.startsWith('driver=') ? 'driver=kernel' : name.replace(/=.*/, '=1')));
+  const examples = new Map([
+    ['driver', 'kernel'],
+    ['topology', 'any'],
+    ['pci', '0000:03:00.0'],
+    ['translate', 'gpu=0x1000'],
+  ]);
+  const given = names.map((name) => name.replace(/^(\w+)=.*/, (_, key: string) => `${key}=${examples.get(key) ?? 1}`));
   expect(given).toEqual(
     expect.arrayContaining(['ro', 'direct_io', 'driver=kernel', 'poll_us=1', 'meta=1', 'recall_ms=1']),
   );
   expect(() => parseMountOptions(given, false)).not.toThrow();
 });
+
+test('what peers may do is what both kinds of options say', () => {
+  const { topology } = parseMountOptions(
+    ['topology=switch', 'pci=0000:03:00.0,translate=a=b=-0x10,translate=gpu=7'],
+    false,
+  );
+  expect(topology).toEqual({
+    rule: 'switch',
+    pci: '0000:03:00.0',
+    translations: [
+      { who: 'a=b', add: -16n },
+      { who: 'gpu', add: 7n },
+    ],
+  });
+});
+
+test.each(['topology=near', 'pci=3:0', 'translate=gpu', 'translate==1', 'translate=gpu=1x'])(
+  '%s is refused',
+  (option) => {
+    expect(() => parseMountOptions([option], false)).toThrow('EINVAL');
+  },
+);

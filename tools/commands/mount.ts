@@ -37,6 +37,11 @@ export function mountCommand(): Command {
       recallMs: run.recallMs ?? parsed.recallMs,
       fenceHook: run.fenceHook ?? parsed.fenceHook,
       fenceTimed: run.fenceTimed || parsed.fenceTimed,
+      topology: {
+        rule: run.topology.rule ?? parsed.topology.rule,
+        pci: run.topology.pci ?? parsed.topology.pci,
+        translations: [...(run.topology.translations ?? []), ...(parsed.topology.translations ?? [])],
+      },
       mount: {
         directory,
         driver: parsed.driver,

@@ -3,6 +3,7 @@ import { runDaemon } from '../lib/daemon.ts';
 import type { RunOptions } from '../lib/foreground.ts';
 import { stateDirHelp } from '../lib/places.ts';
 import { parseMilliseconds } from '../lib/sizes.ts';
+import { parseTopology } from '../lib/topology-options.ts';
 
 /** Options that every serving command takes. */
 export interface ServeOptions {
@@ -13,6 +14,9 @@ export interface ServeOptions {
   readonly recallMs?: string;
   readonly fenceHook?: string;
   readonly fenceTimed?: true;
+  readonly topology?: string;
+  readonly pci?: string;
+  readonly translate: readonly string[];
   readonly json?: true;
 }
 
@@ -28,6 +32,14 @@ export function withServeOptions(command: Command): Command {
     )
     .option('--fence-hook <program>', 'cuts off a client that was fenced (docs/fencing.md)')
     .option('--fence-timed', 'believe that a client has stopped once its lease and its longest access are over')
+    .option('--topology <rule>', 'which PCI peers get layouts: switch, supported (default) or any (docs/topology.md)')
+    .option('--pci <address>', 'the PCI function whose memory the device is, where its path does not say it')
+    .option(
+      '--translate <who=offset>',
+      'what a PCI peer or a client adds to bus addresses, again for more',
+      collect,
+      [],
+    )
     .option('--json', 'print what runs as JSON');
 }
 
@@ -41,6 +53,7 @@ export function runOptions(device: string, options: ServeOptions): Omit<RunOptio
     recallMs: options.recallMs === undefined ? undefined : parseMilliseconds(options.recallMs),
     fenceHook: options.fenceHook,
     fenceTimed: options.fenceTimed === true,
+    topology: parseTopology(options),
     mount: undefined,
     json: options.json === true,
   };

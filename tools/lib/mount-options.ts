@@ -1,6 +1,8 @@
 import { FsError } from '../../fs/errors.ts';
+import type { TopologyOptions } from '../../mds/topology.ts';
 import { type DriverName, isDriverName } from './drivers.ts';
 import { parseMicroseconds, parseMilliseconds } from './sizes.ts';
+import { parseTopology } from './topology-options.ts';
 
 /** What `-o` says, with later options winning over earlier ones as mount(8) has it. */
 export interface ParsedMountOptions {
@@ -19,6 +21,7 @@ export interface ParsedMountOptions {
   readonly recallMs: number | undefined;
   readonly fenceHook: string | undefined;
   readonly fenceTimed: boolean;
+  readonly topology: TopologyOptions;
   /** For the kernel: nosuid, nodev, noexec and the like. */
   readonly kernel: readonly string[];
 }
@@ -36,8 +39,10 @@ Mount options (-o), separated by commas:
                         our own driver (the default), or libfuse 2
   poll_us=N             look N microseconds for the next request before the daemon sleeps, 0 to 1000 (default: 200;
                         0 saves the processor time that it takes, and makes each request slower)
-  meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS, fence_hook=PROGRAM, fence_timed
-                        as --meta, --listen, --lease-ms, --recall-ms, --fence-hook, --fence-timed of iopmemfs mount`;
+  meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS, fence_hook=PROGRAM, fence_timed,
+  topology=RULE, pci=ADDRESS, translate=WHO=OFFSET
+                        as --meta, --listen, --lease-ms, --recall-ms, --fence-hook, --fence-timed, --topology, --pci and
+                        --translate of iopmemfs mount`;
 
 /** Options that the kernel knows for every filesystem (mount(8), "Filesystem-independent mount options"). */
 const forKernel = new Set(['nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'relatime', 'strictatime']);
@@ -70,6 +75,9 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   let recallMs: number | undefined;
   let fenceHook: string | undefined;
   let fenceTimed = false;
+  let topology: string | undefined;
+  let pci: string | undefined;
+  const translate: string[] = [];
   let pollMs: number | undefined;
   const listen: string[] = [];
   const kernel = new Set<string>();
@@ -88,6 +96,9 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     else if (key === 'recall_ms') recallMs = parseMilliseconds(value);
     else if (key === 'fence_hook') fenceHook = requireValue(key, value);
     else if (option === 'fence_timed') fenceTimed = true;
+    else if (key === 'topology') topology = requireValue(key, value);
+    else if (key === 'pci') pci = requireValue(key, value);
+    else if (key === 'translate') translate.push(requireValue(key, value));
     else if (key === 'poll_us') pollMs = parseMicroseconds(value);
     else if (forKernel.has(option)) kernel.add(option);
     else if (takesBack.has(option)) kernel.delete(takesBack.get(option) ?? '');
@@ -111,6 +122,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     recallMs,
     fenceHook,
     fenceTimed,
+    topology: parseTopology({ topology, pci, translate }),
     kernel: [...kernel],
   };
 }

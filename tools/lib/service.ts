@@ -9,6 +9,7 @@ import { openFilesystem } from '../../fs/engine/engine.ts';
 import { FsError } from '../../fs/errors.ts';
 import { serverLimits } from '../../mds/limits.ts';
 import { MetadataServer } from '../../mds/server.ts';
+import type { TopologyOptions } from '../../mds/topology.ts';
 import { mountedVfs, withCoherence } from './coherence.ts';
 import { type DriverName, defaultDriver, loadDriver } from './drivers.ts';
 import { KernelCaches } from './kernel-caches.ts';
@@ -38,6 +39,8 @@ export interface ServiceOptions {
   readonly fenceHook: string | undefined;
   /** The timed fence is trusted. */
   readonly fenceTimed: boolean;
+  /** Which PCI peers get layouts, and their bus addresses. */
+  readonly topology: TopologyOptions;
   readonly mount: MountRequest | undefined;
   /** Called once the UUID is known, before anything is written. */
   openLog(uuid: string): Logger;
@@ -92,6 +95,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
   const server = new MetadataServer(withCoherence(fs, caches), {
     log,
     fencing: { hook, timed: options.fenceTimed },
+    topology: options.topology,
     ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
     ...(options.recallMs !== undefined && { recallDeadlineMs: options.recallMs }),
   });
