@@ -384,7 +384,7 @@ describe('through the server, and why', () => {
     const client = await rig.connect({ device: 'none', owner: 'the same' });
     const file = await client.open('data', 'w');
     await file.write(pattern(10_000, 1), 0, 10_000, 0);
-    await rig.restartServer({ leaseMs: 1000 });
+    await rig.restartServer();
     expect(await statusOf(file.sync())).toBe('WRITE_LOST');
     await file.write(pattern(10_000, 1), 0, 10_000, 0);
     await file.sync();

@@ -2,6 +2,7 @@ import { open, readFile } from 'node:fs/promises';
 import { describe, expect } from 'vitest';
 import type { Layout, RecallNotice } from '../../client/index.ts';
 import { callbacks, type Frame, frameKind, operations, status, wireLimits } from '../../mds/protocol/index.ts';
+import { ManualClock } from '../mds/manual-clock.ts';
 import { readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { type ClientRig, pattern, statusOf, test, until } from './rig.ts';
 
@@ -327,7 +328,10 @@ describe('a recall', () => {
 });
 
 describe('a client that does not answer its recall', () => {
-  test.override({ options: { leaseMs: 800 } });
+  // The server waits for it until the test says that the time is over.
+  const clock = new ManualClock();
+  const recallDeadlineMs = 800;
+  test.override({ options: { recallDeadlineMs, clock } });
 
   test('is fenced: it is told, refused by name until it has returned, and the others go on', async ({ rig }) => {
     const client = await rig.connect();
@@ -343,6 +347,7 @@ describe('a client that does not answer its recall', () => {
     });
     expect(await recalled).toMatchObject({ offset: 0 });
     expect(waited, 'the truncation waits for the layout').toBe(false);
+    clock.advance(recallDeadlineMs);
     await truncated;
     expect(await revoked).toMatchObject({ status: 'ADMIN_REVOKED' });
     expect(layout.live).toBe(false);
@@ -371,6 +376,7 @@ describe('a client that does not answer its recall', () => {
     const client = await rig.connect();
     const file = await client.open('data', 'w+');
     const layout = await file.layout({ offset: 0, length: 8 * block, iomode: 'RW', onRecall: 'ignore' });
+    const recalled = new Promise((resolve) => layout.once('recall', resolve));
     await layout.commit([{ offset: 0, length: block }], { lastWriteOffset: block - 1 });
     const other = await client.open('other');
     const buffer = Buffer.alloc(block);
@@ -378,7 +384,10 @@ describe('a client that does not answer its recall', () => {
     expect(other.readSync(buffer, 0, block, 0)).toBe(block);
 
     rig.wire.toServer = (frame) => (isRequest(frame, operations.TEST_STATEID) ? 'hold' : 'pass');
-    await rig.lab.vfs.setattr(file.ino, { size: 0 }, root);
+    const truncated = rig.lab.vfs.setattr(file.ino, { size: 0 }, root);
+    await recalled;
+    clock.advance(recallDeadlineMs);
+    await truncated;
     await until('it has doubts', () => rig.wire.held.toServer > 0);
     expect(await statusOf(() => other.readSync(buffer, 0, block, 0))).toBe('NOT_CACHED');
     rig.wire.heal();

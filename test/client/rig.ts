@@ -6,6 +6,7 @@ import { MetadataServer, type MetadataServerOptions } from '../../mds/server.ts'
 import { Lab } from '../support/filesystem.ts';
 import { Wire } from './wire.ts';
 
+export { until } from '../support/until.ts';
 export { patternOf as pattern } from './pattern.ts';
 
 export class ClientRig {
@@ -83,15 +84,6 @@ export const test = base.extend<{ options: MetadataServerOptions; rig: ClientRig
     }
   },
 });
-
-/** Looks again until it is so; what others do in the background follows no reply. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let looks = 0; looks < 5000; looks++) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-  throw new Error(`never came: ${what}`);
-}
 
 /** The status an operation fails with, or undefined. */
 export async function statusOf(work: Promise<unknown> | (() => unknown)): Promise<string | undefined> {

@@ -3,6 +3,7 @@ import { describe, expect } from 'vitest';
 import { connect } from '../../client/index.ts';
 import { type Frame, frameKind, operations } from '../../mds/protocol/index.ts';
 import { MetadataServer } from '../../mds/server.ts';
+import { ManualClock } from '../mds/manual-clock.ts';
 import { Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { pattern, statusOf, test, until } from './rig.ts';
 
@@ -68,13 +69,20 @@ describe('exactly once over a cut connection', () => {
 });
 
 describe('the lease', () => {
-  test.override({ options: { leaseMs: 600 } });
+  // What the client does in its lease takes it real time; for the server time passes when a test says so, however busy the
+  // machine is.
+  const clock = new ManualClock();
+  const leaseMs = 600;
+  test.override({ options: { leaseMs, clock } });
 
   test('is renewed without any use', async ({ rig }) => {
     const client = await rig.connect();
     await client.mkdir('before');
     const before = rig.server.status().clients[0]?.id;
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    for (let renewals = 0; renewals < 4; renewals++) {
+      clock.advance(leaseMs - 1);
+      await until('the renewal', () => rig.server.status().clients[0]?.leaseLeftMs === leaseMs);
+    }
     expect(rig.server.status().clients).toMatchObject([{ id: before, state: 'active' }]);
     expect(rig.wire.sent.filter((frame) => isRequest(frame, operations.SEQUENCE)).length).toBeGreaterThan(3);
   });
@@ -84,8 +92,10 @@ describe('the lease', () => {
     const client = await rig.connect();
     const file = await client.open('data');
     const buffer = Buffer.alloc(4096);
-    await file.read(buffer, 0, 4096, 0);
-    expect(file.readSync(buffer, 0, 4096, 0)).toBe(4096);
+    await until('it to be cached, within the lease', async () => {
+      await file.read(buffer, 0, 4096, 0);
+      return (await statusOf(() => expect(file.readSync(buffer, 0, 4096, 0)).toBe(4096))) === undefined;
+    });
 
     rig.wire.down = true;
     rig.wire.cut();
@@ -134,8 +144,11 @@ describe('the lease', () => {
     await file.write(content, 0, 8192, 0);
     rig.wire.down = true;
     rig.wire.cut();
-    await until('the courtesy', () => rig.server.status().clients[0]?.state === 'courtesy');
-    expect(await statusOf(() => file.writeSync(content, 0, 1, 0))).toBe('NOT_CACHED');
+    await until('the server to know', () => rig.server.status().clients[0]?.connections === 0);
+    clock.advance(leaseMs);
+    expect(rig.server.status().clients).toMatchObject([{ state: 'courtesy' }]);
+    const written = () => statusOf(() => file.writeSync(content, 0, 1, 0));
+    await until('the client to know', async () => (await written()) === 'NOT_CACHED');
     rig.wire.heal();
 
     await file.sync();
@@ -153,7 +166,9 @@ describe('the lease', () => {
     const before = rig.server.status().clients[0]?.id;
     rig.wire.down = true;
     rig.wire.cut();
-    await until('the courtesy', () => rig.server.status().clients[0]?.state === 'courtesy');
+    await until('the server to know', () => rig.server.status().clients[0]?.connections === 0);
+    clock.advance(leaseMs);
+    expect(rig.server.status().clients).toMatchObject([{ state: 'courtesy' }]);
     const { vfs } = rig.lab;
     await withHandle(vfs, file.ino, 2, (handle) => vfs.write(handle, 0, pattern(4096, 2), root));
     expect(rig.server.status().clients).toMatchObject([{ id: before, state: 'fenced' }]);
@@ -331,14 +346,14 @@ describe('a server that restarts', () => {
 
 describe('bounds', () => {
   test('a call ends at its timeout, connected or not', async ({ rig }) => {
-    const client = await rig.connect({ timeoutMs: 200 });
+    const client = await rig.connect({ timeoutMs: 1000 });
     rig.wire.toServer = () => 'hold';
     expect(await statusOf(client.stat('/'))).toBe('TIMEOUT');
     rig.wire.down = true;
     rig.wire.cut();
     expect(await statusOf(client.stat('/'))).toBe('TIMEOUT');
     rig.wire.heal();
-    expect((await client.stat('/')).isDirectory()).toBe(true);
+    await until('an answer', async () => (await statusOf(client.stat('/'))) === undefined);
   });
 
   test('an abandoned call frees its caller at once, and its slot when the reply comes', async ({ rig }) => {

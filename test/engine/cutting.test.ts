@@ -8,7 +8,7 @@ import { CrashRecorder } from '../support/crash-recorder.ts';
 import { errnoOfCall, type Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
 import { bs, list, makeDir, makeFile, makeScattered, pattern, test } from './fixture.ts';
 import { client, commit, dma, giveBack, grantWrite } from './layout-steps.ts';
-import { reaped, takeSnapshot, withLeases } from './trees.ts';
+import { reaped, takeSnapshot, until, withLeases } from './trees.ts';
 
 const { O_RDWR, O_TRUNC } = constants;
 
@@ -267,7 +267,7 @@ test('whoever begins one while the filesystem is closed is not left waiting; the
   store.hold();
   const { vfs } = lab;
   const closed = lab.unmount();
-  await vi.waitUntil(() => store.begun > begun, { timeout: 30_000, interval: 1 }); // what was going on has been stopped
+  await until('the last batch', () => store.begun > begun); // what was going on has been stopped
   const cut = Promise.resolve(vfs.setattr(ino, { size: bs }, root));
   store.open();
   await Promise.all([cut, closed]);

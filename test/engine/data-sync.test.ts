@@ -2,11 +2,12 @@
  * fdatasync(2): the data is durable and found after a crash. Where a crash would find it without any record that is still
  * to be written, the store has no part in it; where not, it waits for the store as fsync(2) does.
  */
-import { expect, vi } from 'vitest';
+import { expect } from 'vitest';
 import type { BarDevice } from '../../fs/bar/device.ts';
 import { FsError } from '../../fs/errors.ts';
 import { GatedStore } from '../meta/gated-store.ts';
 import { errnoOfCall, type Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
+import { until } from '../support/until.ts';
 import { test as base, bs, Gate, pattern } from './fixture.ts';
 import { WatchedDevice } from './watched-device.ts';
 
@@ -62,7 +63,7 @@ async function waitsForStore({ lab, store, ino }: Slow): Promise<boolean> {
   const begun = store.begun;
   store.hold();
   const sync = Promise.resolve(lab.vfs.fsync(ino, true)).then(() => 'settled');
-  const batch = vi.waitUntil(() => store.begun > begun, { timeout: 30_000, interval: 1 }).then(() => 'batch');
+  const batch = until('a batch', () => store.begun > begun).then(() => 'batch');
   const first = await Promise.race([sync, batch]);
   store.open();
   await sync;
@@ -183,7 +184,7 @@ test('a group waits for data that a sync is about', async ({ slow }) => {
   device.gate = new Gate();
   await write(slow, 0, pattern(bs, 2));
   const sync = Promise.resolve(lab.vfs.fsync(ino, true));
-  await vi.waitUntil(() => device.asked > 0);
+  await until('the device is asked', () => device.asked > 0);
   const begun = store.begun;
   const group = Promise.resolve(lab.vfs.fsync(ino, false));
   for (let turns = 0; turns < 20; turns++) await turn();
@@ -199,14 +200,14 @@ test('a second sync waits for data that the first is about', async ({ slow }) =>
   device.gate = gate;
   await write(slow, 0, pattern(bs, 2));
   const first = Promise.resolve(lab.vfs.fsync(ino, true));
-  await vi.waitUntil(() => device.asked > 0);
+  await until('the device is asked', () => device.asked > 0);
   device.gate = undefined;
   await write(slow, 3 * bs, pattern(bs, 2));
   let settled = false;
   const second = Promise.resolve(lab.vfs.fsync(ino, true)).then(() => {
     settled = true;
   });
-  await vi.waitUntil(() => device.asked > 1);
+  await until('it is asked again', () => device.asked > 1);
   await turn();
   expect(settled).toBe(false);
   gate.open();

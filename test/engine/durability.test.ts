@@ -5,9 +5,9 @@
 import { describe, expect, vi } from 'vitest';
 import type { Filesystem } from '../../fs/engine/filesystem.ts';
 import { FsError } from '../../fs/errors.ts';
-import { limits } from '../../fs/limits.ts';
 import { GatedStore } from '../meta/gated-store.ts';
 import { errnoOfCall, Lab, n, readAll, root, withHandle, writeFile } from '../support/filesystem.ts';
+import { until } from '../support/until.ts';
 import { at, test as base, bs, list, makeDir, makeFile, pattern } from './fixture.ts';
 import { WatchedDevice } from './watched-device.ts';
 
@@ -210,7 +210,7 @@ async function expectPersisted(
   store.hold();
   const begun = store.begun;
   const synced = Promise.resolve(sync());
-  await vi.waitUntil(() => store.begun > begun);
+  await until('the batch', () => store.begun > begun);
   for (const { storageOffset, length } of await lab.fs.map(ino)) {
     expect(device.covers(storageOffset, length)).toBe(true);
   }
@@ -297,8 +297,9 @@ test('numbers of inodes and listing positions are never used twice, over crashes
 test('changes reach the store by themselves within the group interval', async ({ gated: { lab, store } }) => {
   const begun = store.begun;
   await makeFile(lab.vfs, 'f');
-  await vi.waitUntil(() => store.begun > begun, { timeout: 50 * limits.groupIntervalMs, interval: 50 });
-  await vi.waitUntil(async () => (await afterCrash(lab, ({ vfs }) => list(vfs, vfs.rootIno))).includes('f'));
+  await until('the batch', () => store.begun > begun);
+  const survives = async () => (await afterCrash(lab, ({ vfs }) => list(vfs, vfs.rootIno))).includes('f');
+  await until('it to be on the disk', survives);
 });
 
 describe('when the store fails', () => {

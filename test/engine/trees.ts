@@ -1,22 +1,16 @@
 /** Trees of files for tests: made, compared, snapshot, deleted. */
 import type { Attr, Vfs } from '../../fs/vfs.ts';
 import { Lab, n, readAll, root } from '../support/filesystem.ts';
+import { until } from '../support/until.ts';
 import { FakeLeases } from './fake-leases.ts';
 import { at, list } from './fixture.ts';
+
+export { until } from '../support/until.ts';
 
 const S_IFMT = 0o170000;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const S_IFLNK = 0o120000;
-
-/** Looks until it is so: what goes on in the background follows no reply. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let looks = 0; looks < 60_000; looks++) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-  throw new Error(`never came: ${what}`);
-}
 
 /** Everything deleted is gone, and its blocks are free. */
 export async function reaped(lab: Lab): Promise<void> {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { serverLimits } from '../../mds/limits.ts';
 import { MetadataServer, type MetadataServerOptions } from '../../mds/server.ts';
 import { Lab } from '../support/filesystem.ts';
+import { until } from '../support/until.ts';
 import { ManualClock } from './manual-clock.ts';
 import { type Identity, RawClient, RawConnection } from './raw-client.ts';
 
@@ -91,12 +92,8 @@ export class Rig {
     }
   }
 
-  /** What the server does in the background follows no reply; this looks again until it is so. */
-  async until(what: string, condition: () => boolean): Promise<void> {
-    for (let looks = 0; looks < 5000; looks++) {
-      if (condition()) return;
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-    throw new Error(`never came: ${what}`);
+  /** What the server does in the background follows no reply. */
+  until(what: string, condition: () => boolean): Promise<void> {
+    return until(what, condition);
   }
 }

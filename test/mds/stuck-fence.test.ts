@@ -41,6 +41,18 @@ function write({ lab: { vfs } }: Rig, ino: number): Promise<unknown> {
   return outcome(withHandle(vfs, ino, constants.O_WRONLY, (handle) => vfs.write(handle, 0, text, root)));
 }
 
+interface Waiting {
+  readonly written: Promise<unknown>;
+}
+
+/** The same, when it waits already: from here on time counts for the recall. */
+async function waitingWrite(rig: Rig, ino: number): Promise<Waiting> {
+  const before = rig.server.status().breaks.length;
+  const written = write(rig, ino);
+  await rig.until('the write to wait', () => rig.server.status().breaks.length > before);
+  return { written };
+}
+
 const outcome = (work: Promise<unknown>): Promise<unknown> => work.catch((error: unknown) => error);
 
 const failed = (rig: Rig): Promise<void> =>
@@ -48,14 +60,14 @@ const failed = (rig: Rig): Promise<void> =>
 
 test('operations fail after one more deadline, and go on when it holds', async ({ rig }) => {
   const of = await holder(rig);
-  const waiting = write(rig, of.ino);
+  const { written } = await waitingWrite(rig, of.ino);
   await pass(rig, of, leaseMs);
   await failed(rig);
   expect(rig.server.status().fences).toMatchObject([{ client: of.client.id, provider: 'quarantine' }]);
   expect(rig.server.status().breaks).toHaveLength(1);
 
   await pass(rig, of, leaseMs);
-  expect(await waiting).toMatchObject({ code: 'EIO', context: { ino: of.ino, client: of.client.id } });
+  expect(await written).toMatchObject({ code: 'EIO', context: { ino: of.ino, client: of.client.id } });
   expect(await write(rig, of.ino)).toMatchObject({ code: 'EIO' });
   expect(await of.other.statusOf(operations.WRITE, [of.open, 0, 2, Buffer.from('x')])).toBe('IO');
   expect(await of.other.statusOf(operations.RECALL, [null, of.ino, 0, block])).toBe('IO');
@@ -83,11 +95,11 @@ test('one that only takes long is waited for', async ({ rig }) => {
     });
     await quarantine(client, segments);
   });
-  const waiting = write(rig, of.ino);
+  const { written } = await waitingWrite(rig, of.ino);
   await pass(rig, of, 4 * leaseMs);
   expect(rig.server.status().breaks).toHaveLength(1);
   copied.abort();
-  expect(await waiting).toBe(12);
+  expect(await written).toBe(12);
 });
 
 test('of a client that is declared dead nothing is copied', async ({ rig }) => {
@@ -98,17 +110,17 @@ test('of a client that is declared dead nothing is copied', async ({ rig }) => {
   vi.spyOn(layouts, 'quarantine').mockImplementation((client, segments) =>
     segments.length > 0 ? Promise.reject(fault) : quarantine(client, segments),
   );
-  const waiting = write(rig, of.ino);
+  const { written } = await waitingWrite(rig, of.ino);
   await pass(rig, of, leaseMs);
   await failed(rig);
   await of.other.call(operations.EVICT, [of.client.id]);
-  expect(await waiting).toBe(12);
+  expect(await written).toBe(12);
   expect(rig.server.status().fences).toEqual([]);
 });
 
 test('the next incarnation is told to come later, and is there when it does', async ({ rig }) => {
   const of = await holder(rig);
-  const waiting = write(rig, of.ino);
+  const { written } = await waitingWrite(rig, of.ino);
   await pass(rig, of, leaseMs / 2);
   const next = outcome(RawClient.connect(rig.address, { owner: 'holder', verifier: 'v2' }));
   await failed(rig);
@@ -116,20 +128,20 @@ test('the next incarnation is told to come later, and is there when it does', as
   expect(await next).toMatchObject({ status: 'DELAY' });
   of.failing.mockRestore();
   await pass(rig, of, 2 * fencingLimits.retryFirstMs);
-  expect(await waiting).toBe(12);
+  expect(await written).toBe(12);
   const client = await rig.client({ owner: 'holder', verifier: 'v2' });
   expect(await client.statusOf(operations.GETATTR, [of.ino])).toBe('OK');
 });
 
 test('a server that stops does not wait for it', async ({ rig }) => {
   const of = await holder(rig);
-  const waiting = write(rig, of.ino);
+  const { written } = await waitingWrite(rig, of.ino);
   await pass(rig, of, leaseMs);
   await failed(rig);
   const drained = rig.server.drain();
   await pass(rig, of, leaseMs);
   expect(await drained).toBe(false);
-  expect(await waiting).toMatchObject({ code: 'EIO' });
+  expect(await written).toMatchObject({ code: 'EIO' });
 });
 
 test('after a restart it keeps others from its files alone', async ({ rig }) => {
@@ -137,11 +149,11 @@ test('after a restart it keeps others from its files alone', async ({ rig }) => 
   await rig.crash({ courtesyMs: 0 });
   const failing = vi.spyOn(rig.lab.fs.layouts, 'quarantineFormer').mockRejectedValue(fault);
   const other = await rig.client({ owner: 'other', verifier: 'v2' });
-  const waiting = write(rig, ino);
+  const { written } = await waitingWrite(rig, ino);
   await pass(rig, { other }, leaseMs);
   await failed(rig);
   await pass(rig, { other }, leaseMs);
-  expect(await waiting).toMatchObject({ code: 'EIO', context: { ino, client: client.id } });
+  expect(await written).toMatchObject({ code: 'EIO', context: { ino, client: client.id } });
   const own = await other.create('own', Buffer.alloc(block));
   const get = (of: number, stateid: typeof own.stateid) =>
     other.statusOf(operations.LAYOUTGET, [of, stateid, read, 0, block, block, 64, false]);
@@ -170,7 +182,7 @@ test('keeps no slot of the client itself', async ({ rig }) => {
   const { ino, stateid } = await of.client.create('second');
   const get = of.client.statusOf(operations.LAYOUTGET, [ino, stateid, rw, 0, block, block, 64, false], 1);
   await asked;
-  const waiting = write(rig, of.ino);
+  const { written } = await waitingWrite(rig, of.ino);
   for (let half = 0; half < 2; half++) {
     await of.client.call(operations.SEQUENCE, []);
     await pass(rig, of, leaseMs / 2);
@@ -180,7 +192,7 @@ test('keeps no slot of the client itself', async ({ rig }) => {
   expect(await get).toBe('RECALLCONFLICT');
   of.failing.mockRestore();
   await pass(rig, of, fencingLimits.retryLongestMs);
-  await waiting;
+  await written;
   await rig.until('the fence to hold', () => rig.server.status().layouts.length === 0);
   expect(rig.lab.fs.status().blocks.provisional).toBe(0);
   expect(await write(rig, of.ino)).toBe(12);

@@ -7,6 +7,7 @@ import { describe, expect, onTestFinished, vi } from 'vitest';
 import { limits } from '../../fs/limits.ts';
 import { destroyLevelStore, openLevelStore } from '../../fs/meta/level-store.ts';
 import type { StoreOp } from '../../fs/meta/store.ts';
+import { until } from '../support/until.ts';
 import { bytes, entries, tempDir, tempStore, text } from './temp-store.ts';
 
 const put = (key: string, value: string): StoreOp => ({ key: bytes(key), value: bytes(value) });
@@ -236,14 +237,14 @@ describe('room on the disk', () => {
     onTestFinished(() => store.close());
     expect(store.room).toBeGreaterThan(0);
     await writeFile(join(dir, 'filler'), Buffer.alloc(20 << 20));
-    await vi.waitFor(async () => {
+    await until('no room', async () => {
       await store.batch([put('a', '1')]);
-      expect(store.room).toBe(0);
+      return store.room === 0;
     });
     await rm(join(dir, 'filler'));
-    await vi.waitFor(async () => {
+    await until('room again', async () => {
       await store.batch([gone('a')]);
-      expect(store.room).toBeGreaterThan(0);
+      return store.room > 0;
     });
   });
 });

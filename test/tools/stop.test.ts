@@ -61,10 +61,8 @@ describe.runIf(canMount)('umount', () => {
     const client = await connected();
     const [[ino]] = await client.call(operations.LOOKUP, [client.rootIno, Buffer.from('f')]);
     const { extents } = await client.layout(ino, await client.open(ino), rw, 0, block);
-    const { next } = asked(client);
-    const unmounted = box.umount();
-    await next(0);
-    await unmounted;
+    // It says nothing when it is asked, if it is: its lease may be over by then.
+    await box.umount();
     await write(extents[0]?.[4] ?? 0, Buffer.alloc(block, 'x'));
     await box.mount('--listen', address, '--lease-ms', '1000');
     expect((await readFile(box.path('f'))).equals(Buffer.alloc(block, 'a'))).toBe(true);

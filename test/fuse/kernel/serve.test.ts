@@ -283,7 +283,7 @@ describe('a request that waits', () => {
     await new Promise((resolve) => setImmediate(resolve));
     expect(free).toBe(false);
     release();
-    await vi.waitFor(() => expect(free).toBe(true));
+    await expect.poll(() => free).toBe(true);
   });
 
   test('is let go with EINTR when its caller is dead, and what comes later is dropped', async () => {
@@ -312,7 +312,7 @@ describe('a request that waits', () => {
     kernel.post('interrupt', { unique: unique + 1 }, u64(unique));
     expect(kernel.replies).toEqual([]);
     release();
-    await vi.waitFor(() => expect(kernel.replies).toMatchObject([{ unique, error: 0 }]));
+    await expect.poll(() => kernel.replies).toMatchObject([{ unique, error: 0 }]);
   });
 
   test('is not let go when it changes something', async () => {
@@ -321,7 +321,7 @@ describe('a request that waits', () => {
     kernel.post('interrupt', { unique: unique + 1 }, u64(unique));
     expect(kernel.replies).toEqual([]);
     release();
-    await vi.waitFor(() => expect(kernel.replies).toMatchObject([{ unique, error: 0 }]));
+    await expect.poll(() => kernel.replies).toMatchObject([{ unique, error: 0 }]);
   });
 
   test('is answered at once by an interrupt that comes too late: with nothing', async () => {
