@@ -1,4 +1,4 @@
-import type { Operation, RequestFrame } from '../mds/protocol/index.ts';
+import type { Credentials, Operation, RequestFrame } from '../mds/protocol/index.ts';
 import { onAbort } from './abort.ts';
 import { ClientError } from './errors.ts';
 
@@ -13,6 +13,10 @@ export interface CallOptions {
   readonly patient?: boolean;
   /** The arguments name state of this incarnation: with the next one the call fails with STATE_LOST. */
   readonly stateful?: boolean;
+  /** Goes out, and waits, however long the server has been silent: it is how the end of that is found out. */
+  readonly probes?: boolean;
+  /** Whom it acts for; otherwise for whom the client was made. */
+  readonly credentials?: Credentials | undefined;
 }
 
 /** One request from its making to its reply, across connections and retries. */
@@ -22,6 +26,8 @@ export class Call<R = unknown> {
   readonly urgent: boolean;
   readonly patient: boolean;
   readonly stateful: boolean;
+  readonly probes: boolean;
+  readonly credentials: Credentials | null;
   readonly result: Promise<R>;
   /** As sent first: a retry is the same request (RFC 8881 §2.10.6.1). */
   frame: RequestFrame | undefined;
@@ -46,6 +52,8 @@ export class Call<R = unknown> {
     this.urgent = options.urgent === true;
     this.patient = options.patient !== false;
     this.stateful = options.stateful === true;
+    this.probes = options.probes === true;
+    this.credentials = options.credentials ?? null;
     this.result = new Promise((resolve, reject) => {
       const { signal, timeoutMs } = options;
       const timer = setTimeout(

@@ -75,6 +75,11 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     return this.#opens;
   }
 
+  /** Something was written directly that is not, as far as is known here, part of the file yet. */
+  get isDirty(): boolean {
+    return this.data.dirtyRanges > 0 || this.#committing !== undefined || this.#unclaimed !== undefined;
+  }
+
   attach(open: OpenState): void {
     this.#opens.add(open);
   }

@@ -63,6 +63,14 @@ export const clientLimits = {
   directSlice: 16 * 2 ** 20,
   /** Direct I/O gives the event loop its turn after this time, so that recalls are heard (limits.sliceMs of fs). */
   turnMs: 2,
+  /** Largest read of a kernel that is served at once (max_pages of FUSE). */
+  kernelReadMax: 2 ** 20,
+  /** What a mount wrote and nobody synced is committed after this time (dirty_writeback_centisecs of Linux). */
+  commitAfterMs: 5000,
+  /** The groups of a thread, as proc(5) had them: a program that changes its own is rare, and asks the server late. */
+  groupsKnownMs: 1000,
+  /** Threads whose groups are known. */
+  callersKnownMax: 1024,
   /** Looks at what was revoked before direct I/O goes on: one finds it, one finds what was heard of meanwhile, one finds nothing. */
   revocationRoundsMax: 4,
   /** Requests of one read or write through the server in progress at once. */

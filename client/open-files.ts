@@ -37,6 +37,10 @@ export class OpenFiles {
     this.#bulk = new BulkReturn(session, devices, () => this.#inodes.values());
   }
 
+  get opened(): Iterable<OpenInode> {
+    return this.#inodes.values();
+  }
+
   /** The inode as far as it is open here. */
   find(ino: number): OpenInode | undefined {
     return this.#inodes.get(ino);

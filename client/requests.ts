@@ -111,6 +111,12 @@ export class Requests {
     }
   }
 
+  /** Nobody waits any longer; what was sent keeps its slot, and is carried out if the server lives. */
+  failWaiting(why: ClientError): void {
+    const calls = [...this.#queue, ...[...this.#sent.values()].map(({ call }) => call)];
+    for (const call of calls) if (!call.probes) call.fail(why);
+  }
+
   failAll(why: ClientError): void {
     const calls = [
       ...this.#queue.splice(0),
@@ -239,7 +245,7 @@ export class Requests {
       !operation.idempotent,
       operation.number,
       args,
-      null,
+      call.credentials,
     ];
     call.sentAt = leaseNow();
     this.#sent.set(this.#xid, { call, slot });

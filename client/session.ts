@@ -21,6 +21,7 @@ import { LeaseKeeper } from './lease-keeper.ts';
 import { clientLimits } from './limits.ts';
 import type { SendReclaim } from './reclaim.ts';
 import { isSessionGone, Requests } from './requests.ts';
+import { Silence } from './silence.ts';
 
 export interface SessionOptions {
   readonly addresses: readonly Address[];
@@ -36,6 +37,8 @@ export interface SessionOptions {
   readonly pci: string | null;
   /** Of calls that name none. */
   readonly callTimeoutMs: number;
+  /** When the server has not been heard of for a lease everything that waits fails with TIMEOUT, until it is heard again. */
+  readonly failsWhenSilent?: boolean;
 }
 
 export interface SessionEvents extends CallbackEvents {
@@ -87,6 +90,7 @@ export class Session {
   readonly #events: SessionEvents;
   readonly #keeper: LeaseKeeper;
   readonly #requests: Requests;
+  readonly #silence: Silence;
   readonly #ending = new AbortController();
   #state: State = { kind: 'down' };
   #incarnation = 1;
@@ -105,12 +109,14 @@ export class Session {
     this.#options = options;
     this.#events = events;
     this.#keeper = new LeaseKeeper(this.lease, {
-      renew: () => this.call(operations.SEQUENCE, [], { urgent: true, timeoutMs: this.lease.leaseMs }),
+      renew: () => this.call(operations.SEQUENCE, [], { urgent: true, probes: true, timeoutMs: this.lease.leaseMs }),
       ended: () => events.leaseEnded(),
     });
+    this.#silence = new Silence(() => this.#requests.failWaiting(this.#silent()));
     this.#requests = new Requests({
       renewed: (sentAt, flags) => {
         this.lease.renewed(sentAt);
+        this.#silence.heard();
         if (flags !== 0) events.flagged(flags);
       },
       gone: (why) => this.#gone(why),
@@ -158,7 +164,8 @@ export class Session {
     options: CallOptions = {},
     late?: (results: R) => void,
   ): Promise<R> {
-    const refusal = this.#refusal();
+    const refusal =
+      this.#refusal() ?? (this.#silence.isTooLong && options.probes !== true ? this.#silent() : undefined);
     if (refusal !== undefined) return Promise.reject(refusal);
     const timeoutMs = options.timeoutMs ?? this.#options.callTimeoutMs;
     const call = new Call(operation, args, { ...options, timeoutMs }, late);
@@ -199,6 +206,10 @@ export class Session {
       }
     }
     this.#end(new ClientError('CLOSED', 'the client was closed'));
+  }
+
+  #silent(): ClientError {
+    return new ClientError('TIMEOUT', `the server has not been heard of for ${this.lease.leaseMs} ms`);
   }
 
   #refusal(): ClientError | undefined {
@@ -312,6 +323,7 @@ export class Session {
     this.#sessionId = sessionId;
     this.#server = { uuid, rootIno, dataMax };
     this.lease.begin(leaseMs, sentAt);
+    if (this.#options.failsWhenSilent === true) this.#silence.begin(leaseMs);
     this.#requests.begin(sessionId, slots, connection);
   }
 
@@ -397,6 +409,7 @@ export class Session {
 
   #lose(why: ClientError): void {
     if (this.#sessionId === undefined) return;
+    this.#silence.heard();
     this.#incarnation += 1;
     this.#verifier = randomBytes(8);
     this.#sessionId = undefined;
@@ -419,6 +432,7 @@ export class Session {
     this.#state = { kind: 'closed', why };
     this.#sessionId = undefined;
     this.#keeper.stop();
+    this.#silence.stop();
     this.lease.end();
     this.#ending.abort(why);
     connection?.destroy();

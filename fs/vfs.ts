@@ -77,6 +77,12 @@ export interface DirEntry {
   readonly cookie: number;
 }
 
+/** An entry with the attributes of what it names; none for '.', '..' and what went away meanwhile. */
+export interface DirEntryPlus {
+  readonly entry: DirEntry;
+  readonly attr: Attr | undefined;
+}
+
 /** One extent of a file, in bytes. Holes are not listed. */
 export interface MappedExtent {
   readonly offset: number;
@@ -127,6 +133,9 @@ export interface Vfs {
   /** Keeps POSIX access control lists, follows them and hands them down (acl(5)); the kernel then leaves that to it. */
   readonly hasAcls?: boolean;
 
+  /** Whoever writes a file, it loses set-user-ID, set-group-ID and capabilities below this seam, with the first write (inode(7)). */
+  readonly takesPrivileges?: boolean;
+
   /** The attributes of the inode are made from those of another one, and change with them. Absent: of none. */
   mirrors?(ino: number): boolean;
   lookup(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr>;
@@ -158,6 +167,10 @@ export interface Vfs {
 
   /** open(2) flags as Linux numbers them; O_CREAT and O_EXCL are `create`'s. O_TRUNC truncates here. */
   open(ino: number, flags: number, by: Caller): Reply<Handle>;
+  /** Whether pages of the file that the kernel cached before this open still hold. Absent: always. */
+  keepsPages?(handle: Handle): boolean;
+  /** close(2) of a descriptor of the handle: what it answers close(2) answers. Absent: there is nothing to be done. */
+  flush?(handle: Handle): Reply<void>;
   opendir(ino: number, by: Caller): Reply<Handle>;
   /** Ends a handle of open, create, tmpfile or opendir. Never fails: the handle is gone afterwards. */
   release(handle: Handle): Reply<void>;
@@ -196,6 +209,9 @@ export interface Vfs {
 
   /** Entries after `cookie` (0: from the start), '.' and '..' first; at most `limit`; empty at the end. */
   readdir(handle: Handle, cookie: number, limit: number, by: Caller): Reply<readonly DirEntry[]>;
+
+  /** As readdir, in one with the attributes. Absent: they are asked for one by one. */
+  readdirPlus?(handle: Handle, cookie: number, limit: number, by: Caller): Reply<readonly DirEntryPlus[]>;
 
   /** Names with their namespace prefix ("user.x"), as bytes in latin1 like Name. */
   getxattr(ino: number, name: string, by: Caller): Reply<Uint8Array>;

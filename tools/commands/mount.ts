@@ -2,7 +2,9 @@ import { Command, Option } from 'commander';
 import { runDaemon } from '../lib/daemon.ts';
 import { mountOptionsHelp, parseMountOptions } from '../lib/mount-options.ts';
 import { ExitError, errorText } from '../lib/program.ts';
+import { remoteSource } from '../lib/remote-source.ts';
 import { remount } from '../lib/remount.ts';
+import type { MountRequest } from '../lib/service.ts';
 import { collect, runOptions, type ServeOptions, withServeOptions } from './serve.ts';
 
 /** Exit codes of mount(8): a wrong call, and a mount that failed. */
@@ -17,7 +19,7 @@ interface Options extends ServeOptions {
 export function mountCommand(): Command {
   const command = new Command('mount')
     .description('Serve a filesystem and mount it here, in the background; ready when the mount answers.')
-    .argument('<device>', 'PCI BAR, memory device or image file')
+    .argument('<source>', 'PCI BAR, memory device or image file; or a server: unix:PATH, tcp://HOST:PORT[/SUBTREE]')
     .argument('<directory>', 'an empty directory')
     .option('-o, --options <list>', 'ro, noexec, allow_other, direct_io and others, see below', collect, [])
     .option('--driver <name>', 'kernel (our own, the default) or fuse-native (libfuse 2)')
@@ -28,6 +30,22 @@ export function mountCommand(): Command {
     const driver = options.driver === undefined ? [] : [`driver=${options.driver}`];
     const parsed = parsedOptions([...driver, ...options.options], options.sloppy === true);
     if (parsed.remount) return remount(device, directory, parsed);
+    const mount: MountRequest = {
+      directory,
+      driver: parsed.driver,
+      allowOther: parsed.allowOther,
+      directIo: parsed.directIo,
+      pollMs: parsed.pollMs,
+      kernelOptions: parsed.kernel,
+    };
+    const { failure: failureCode } = mountExit;
+    const remote = remoteSource(device);
+    if (remote !== undefined) {
+      const { json } = run;
+      const { readOnly, device: localDevice } = parsed;
+      const all = { remote, device, localDevice, readOnly, mount, json, failureCode };
+      return runDaemon(all, options.foreground === true);
+    }
     const all = {
       ...run,
       meta: run.meta ?? parsed.meta,
@@ -42,15 +60,8 @@ export function mountCommand(): Command {
         pci: run.topology.pci ?? parsed.topology.pci,
         translations: [...(run.topology.translations ?? []), ...(parsed.topology.translations ?? [])],
       },
-      mount: {
-        directory,
-        driver: parsed.driver,
-        allowOther: parsed.allowOther,
-        directIo: parsed.directIo,
-        pollMs: parsed.pollMs,
-        kernelOptions: parsed.kernel,
-      },
-      failureCode: mountExit.failure,
+      mount,
+      failureCode,
     };
     await runDaemon(all, options.foreground === true);
   });

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { runDaemon } from '../lib/daemon.ts';
-import type { RunOptions } from '../lib/foreground.ts';
+import type { ServeRun } from '../lib/foreground.ts';
 import { stateDirHelp } from '../lib/places.ts';
 import { parseMilliseconds } from '../lib/sizes.ts';
 import { parseTopology } from '../lib/topology-options.ts';
@@ -43,7 +43,7 @@ export function withServeOptions(command: Command): Command {
     .option('--json', 'print what runs as JSON');
 }
 
-export function runOptions(device: string, options: ServeOptions): Omit<RunOptions, 'failureCode'> {
+export function runOptions(device: string, options: ServeOptions): Omit<ServeRun, 'failureCode'> {
   return {
     device,
     meta: options.meta,

@@ -75,7 +75,8 @@ export async function reportToParent(report: Report): Promise<void> {
 export function printSummary(summary: ServiceSummary, json: boolean): void {
   if (json) return printJson(summary);
   const where = summary.mountPoint === undefined ? '' : ` mounted on ${summary.mountPoint},`;
-  print(`${summary.device}:${where} serving at ${summary.addresses.join(' ')}`);
+  const serving = summary.addresses.length === 0 ? '' : ` serving at ${summary.addresses.join(' ')}`;
+  print(`${summary.device}:${where}${serving}`.replace(/,$/, ''));
 }
 
 function isReport(value: unknown): value is Report {

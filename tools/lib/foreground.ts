@@ -1,18 +1,30 @@
 /** Runs a service until it is stopped by a signal or unmounted. */
+import type { Logger } from 'pino';
 import { isDaemon, printSummary, reportToParent, type ServiceSummary } from './background.ts';
 import { boundHeapGrowth } from './heap.ts';
 import { openLog } from './log.ts';
 import { logFile } from './places.ts';
 import { ExitError, errorText } from './program.ts';
+import type { RemoteServiceOptions } from './remote-service.ts';
 import { type Service, type ServiceOptions, startService } from './service.ts';
 
 const stopSignals = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
-export interface RunOptions extends Omit<ServiceOptions, 'openLog'> {
+interface Running {
   readonly json: boolean;
   /** Exit code when it does not start, or does not close in order. */
   readonly failureCode: number;
 }
+
+/** A filesystem that is served here. */
+export interface ServeRun extends Running, Omit<ServiceOptions, 'openLog'> {
+  readonly remote?: undefined;
+}
+
+/** The mount of one that is served elsewhere. */
+export interface RemoteRun extends Running, Omit<RemoteServiceOptions, 'openLog'> {}
+
+export type RunOptions = ServeRun | RemoteRun;
 
 /** @throws ExitError */
 export async function runInForeground(options: RunOptions): Promise<void> {
@@ -44,13 +56,19 @@ export async function runInForeground(options: RunOptions): Promise<void> {
 
 async function started(options: RunOptions): Promise<Service> {
   try {
-    return await startService({ ...options, openLog: (uuid) => openLog(isDaemon() ? logFile(uuid) : undefined) });
+    if (options.remote === undefined) return await startService({ ...options, openLog: logOf });
+    const { startRemoteService } = await import('./remote-service.ts'); // only who mounts so needs the client
+    return await startRemoteService({ ...options, openLog: logOf });
   } catch (error) {
     const message = errorText(error);
     if (!isDaemon()) throw new ExitError(options.failureCode, message, error);
     await reportToParent({ kind: 'failed', exitCode: options.failureCode, message });
     throw new ExitError(options.failureCode, '', error); // the parent says it
   }
+}
+
+function logOf(uuid: string): Logger {
+  return openLog(isDaemon() ? logFile(uuid) : undefined);
 }
 
 function nothing(): void {}

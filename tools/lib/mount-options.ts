@@ -15,6 +15,8 @@ export interface ParsedMountOptions {
   /** How long the kernel's next request is looked for without sleeping, ms; 0: not at all. */
   readonly pollMs: number | undefined;
   readonly driver: DriverName | undefined;
+  /** Of a remote mount: path of the BAR here, or 'none'. */
+  readonly device: string | undefined;
   readonly meta: string | undefined;
   readonly listen: readonly string[];
   readonly leaseMs: number | undefined;
@@ -70,6 +72,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   let allowOther: boolean | undefined;
   let directIo = false;
   let driver: DriverName | undefined;
+  let device: string | undefined;
   let meta: string | undefined;
   let leaseMs: number | undefined;
   let recallMs: number | undefined;
@@ -90,6 +93,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     else if (option === 'no_allow_other') allowOther = false;
     else if (option === 'direct_io') directIo = true;
     else if (key === 'driver') driver = requireDriver(value);
+    else if (key === 'device') device = requireValue(key, value);
     else if (key === 'meta') meta = requireValue(key, value);
     else if (key === 'listen') listen.push(requireValue(key, value));
     else if (key === 'lease_ms') leaseMs = parseMilliseconds(value);
@@ -116,6 +120,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     directIo,
     pollMs,
     driver,
+    device,
     meta,
     listen,
     leaseMs,

@@ -112,7 +112,12 @@ export const setattrValid = {
 } as const;
 
 /** fuse_open_out.open_flags. */
-export const openReply = { directIo: 1 << 0, keepCache: 1 << 1, parallelDirectWrites: 1 << 6 } as const;
+export const openReply = {
+  directIo: 1 << 0,
+  keepCache: 1 << 1,
+  noFlush: 1 << 5,
+  parallelDirectWrites: 1 << 6,
+} as const;
 
 /** fuse_open_in.open_flags and fuse_write_in.write_flags: the writer lacks CAP_FSETID. */
 export const openKillSuidgid = 1 << 0;
@@ -136,6 +141,7 @@ export const seekHole = 4;
 export const xattrFlag = { create: 1, replace: 2 } as const;
 export const openFlag = {
   accessMode: 3,
+  readOnly: 0,
   writeOnly: 1,
   creat: 0o100,
   excl: 0o200,

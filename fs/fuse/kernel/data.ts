@@ -20,19 +20,27 @@ export function open(s: Session, h: RequestHeader, r: RequestOf<'open'>, by: Cal
   const killed = r.killSuidgid ? s.privileges.kill(ino, by) : undefined;
   const flags = r.flags & ~(openFlag.creat | openFlag.excl);
   const isReader = (flags & openFlag.accessMode) !== openFlag.writeOnly;
-  const watched = isReader ? after(s.vfs.getattr(ino, by), (attr) => isDue(attr, by.atime)) : false;
+  const watched =
+    isReader && by.atime !== 'never' ? after(s.vfs.getattr(ino, by), (attr) => isDue(attr, by.atime)) : false;
   return s.opened(
     h,
     after(watched, (isWatched) =>
       after(killed, () =>
         after(s.vfs.open(ino, flags, by), (handle) => {
-          const file = { handle, ino, flags, keepsPages: !isWatched };
+          const keepsPages = !isWatched && s.vfs.keepsPages?.(handle) !== false;
+          const file = { handle, ino, flags, keepsPages };
           // Last, so that no write begins between it and the reply.
           return after(s.files.admit(ino, flags), () => file);
         }),
       ),
     ),
   );
+}
+
+/** Where close(2) has nothing left to do the kernel saves the round trip after one ENOSYS. */
+export function flush(s: Session, h: RequestHeader, r: RequestOf<'flush'>): Served {
+  if (s.vfs.flush === undefined) throw new FsError('ENOSYS');
+  return s.done(h, s.vfs.flush(r.handle));
 }
 
 export function read(s: Session, h: RequestHeader, r: RequestOf<'read'>, by: Caller): Served {

@@ -110,6 +110,7 @@ const decoders: ReadonlyMap<number, (c: Cursor) => Request> = new Map<number, (c
   [opcode.readdir, (c) => ({ op: 'readdir', handle: handle(c), offset: c.u64(), size: c.u32() })],
   [opcode.readdirplus, (c) => ({ op: 'readdirplus', handle: handle(c), offset: c.u64(), size: c.u32() })],
   [opcode.write, write],
+  [opcode.flush, (c) => skipped(c, 16, { op: 'flush', handle: handle(c) })],
   [opcode.release, (c) => ({ op: 'release', handle: handle(c) })],
   [opcode.releasedir, (c) => ({ op: 'releasedir', handle: handle(c) })],
   [opcode.fsync, (c) => ({ op: 'fsync', dataOnly: dataOnly(c) })],
@@ -126,7 +127,6 @@ const decoders: ReadonlyMap<number, (c: Cursor) => Request> = new Map<number, (c
   [opcode.ioctl, ioctl],
   [opcode.notifyReply, () => ({ op: 'notifyReply' })],
   // Whole, or refused as any other, although the answer is the same whatever they say (serve.ts).
-  [opcode.flush, (c) => skipped(c, 24, unsupported)],
   [opcode.getlk, (c) => skipped(c, 48, unsupported)],
   [opcode.setlk, (c) => skipped(c, 48, unsupported)],
   [opcode.setlkw, (c) => skipped(c, 48, unsupported)],

@@ -1,7 +1,7 @@
 /** Requests about the content of directories. */
 import { FsError } from '../../errors.ts';
 import { after } from '../../reply.ts';
-import type { Attr, Caller, DirEntry, Reply } from '../../vfs.ts';
+import type { Attr, Caller, DirEntry, DirEntryPlus, Handle, Reply } from '../../vfs.ts';
 import { kernelLimits } from './limits.ts';
 import type { RequestHeader, RequestOf } from './request.ts';
 import type { Session } from './session.ts';
@@ -33,15 +33,15 @@ export function readdir(s: Session, h: RequestHeader, r: RequestOf<'readdir'>, b
 /** Entries with their attributes; each counts as a lookup, but for '.' and '..' (fuse_direntplus_link). */
 export function readdirplus(s: Session, h: RequestHeader, r: RequestOf<'readdirplus'>, by: Caller): Served {
   const size = Math.min(r.size, kernelLimits.replyMax);
-  const entries = s.vfs.readdir(r.handle, r.offset, Math.ceil(size / typicalEntryPlus), s.lister(by));
+  const most = Math.ceil(size / typicalEntryPlus);
   const remembered: number[] = [];
   return s.answer(
     h,
-    after(entries, (list) => withAttributes(s, list, by)),
-    (list) => {
+    list(s, r.handle, r.offset, most, by),
+    (entries) => {
       s.overtake(h, s.swapRoot(h.nodeId)); // the time of access
       let used = 0;
-      for (const { entry, attr } of list) {
+      for (const { entry, attr } of entries) {
         const next = s.reply.dirent(used, size, entry, { attr });
         if (next === used) break;
         used = next;
@@ -59,12 +59,12 @@ export function readdirplus(s: Session, h: RequestHeader, r: RequestOf<'readdirp
   );
 }
 
-interface EntryPlus {
-  readonly entry: DirEntry;
-  readonly attr: Attr | undefined;
+function list(s: Session, handle: Handle, cookie: number, most: number, by: Caller): Reply<readonly DirEntryPlus[]> {
+  if (s.vfs.readdirPlus !== undefined) return s.vfs.readdirPlus(handle, cookie, most, s.lister(by));
+  return after(s.vfs.readdir(handle, cookie, most, s.lister(by)), (entries) => withAttributes(s, entries, by));
 }
 
-function withAttributes(s: Session, entries: readonly DirEntry[], by: Caller): Reply<readonly EntryPlus[]> {
+function withAttributes(s: Session, entries: readonly DirEntry[], by: Caller): Reply<readonly DirEntryPlus[]> {
   const attrs = entries.map((entry) => attributesOf(s, entry, by));
   const plus = (known: readonly (Attr | undefined)[]) => entries.map((entry, i) => ({ entry, attr: known[i] }));
   const known: (Attr | undefined)[] = [];

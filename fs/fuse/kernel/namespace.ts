@@ -14,8 +14,12 @@ export function lookup(s: Session, h: RequestHeader, r: RequestOf<'lookup'>, by:
   if (r.name === '.') return s.entry(h, s.vfs.getattr(ino, by));
   const found = s.vfs.find(ino, r.name, by);
   if (found === undefined) return s.absent(h);
-  const there = found instanceof Promise ? found.then((attr) => attr ?? s.vfs.lookup(ino, r.name, by)) : found;
+  const there = found instanceof Promise ? after(found, (attr) => attr ?? noSuchName(ino, r.name)) : found;
   return s.entry(h, there, r.name);
+}
+
+function noSuchName(ino: number, name: string): never {
+  throw new FsError('ENOENT', { ino, name });
 }
 
 export function mknod(s: Session, h: RequestHeader, r: RequestOf<'mknod'>, by: Caller): Served {

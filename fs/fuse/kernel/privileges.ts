@@ -37,12 +37,14 @@ export class Privileges {
   /** Clears the bits of `ino`; undefined when there is nothing to wait for. */
   kill(ino: number, by: Caller): Reply<void> {
     if (this.#plain.has(ino)) return undefined;
+    if (this.#vfs.takesPrivileges === true) return this.#taken(ino);
     return after(this.#vfs.getattr(ino, by), (attr) => this.#take(attr, by));
   }
 
   /** The same for a write past the page cache, with the capabilities; the bits stay where the writer may keep them. */
   killForDirectWrite(ino: number, by: Caller, takesBits: boolean): Reply<void> {
     if (this.#clean.has(ino)) return undefined;
+    if (this.#vfs.takesPrivileges === true) return this.#taken(ino);
     return after(this.#takeCapabilities(ino, by), () => {
       if (takesBits) {
         return after(this.kill(ino, by), () => {
@@ -62,6 +64,13 @@ export class Privileges {
         ? after(this.#vfs.setattr(ino, { mode: bits & 0o7777 & ~mode.setgid }, by), () => undefined)
         : undefined,
     );
+  }
+
+  /** Below us, with the first write: the kernel is to ask what is left. */
+  #taken(ino: number): void {
+    this.#plain.add(ino);
+    this.#clean.add(ino);
+    this.#onTaken(ino);
   }
 
   #takeCapabilities(ino: number, by: Caller): Reply<void> {

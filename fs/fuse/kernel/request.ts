@@ -64,6 +64,7 @@ interface Arguments {
   readonly tmpfile: { readonly mode: number; readonly umask: number; readonly flags: number };
   readonly open: { readonly flags: number; readonly killSuidgid: boolean };
   readonly opendir: object;
+  readonly flush: { readonly handle: Handle };
   readonly release: { readonly handle: Handle };
   readonly releasedir: { readonly handle: Handle };
 

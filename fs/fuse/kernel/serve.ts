@@ -6,7 +6,7 @@ import { opcode } from './abi.ts';
 import { accessTimes } from './access-times.ts';
 import { access, getattr, getxattr, listxattr, removexattr, setattr, setxattr, statfs, statx } from './attributes.ts';
 import type { Cursor } from './cursor.ts';
-import { copyFileRange, fallocate, lseek, open, read, write } from './data.ts';
+import { copyFileRange, fallocate, flush, lseek, open, read, write } from './data.ts';
 import { decodeGroups, decodeHeader, decodeRequest } from './decode.ts';
 import { opendir, readdir, readdirplus } from './directory.ts';
 import { agreedOn, negotiate } from './init.ts';
@@ -146,6 +146,8 @@ export class Server {
         return lseek(s, h, r, by);
       case 'copyFileRange':
         return copyFileRange(s, h, r, by);
+      case 'flush':
+        return flush(s, h, r);
       case 'fsync':
         return s.done(h, s.vfs.fsync(ino, r.dataOnly));
       case 'fsyncdir':
@@ -181,8 +183,7 @@ export class Server {
       // The answer to a NOTIFY_RETRIEVE, which is never sent; it has none itself.
       case 'notifyReply':
         return undefined;
-      // POLL, BMAP and locks: the kernel then does them itself. FLUSH: close(2) has nothing left to write back, and
-      // after one ENOSYS the kernel saves the round trip. SETUPMAPPING: of virtio-fs alone. All in docs/fuse.md.
+      // POLL, BMAP and locks: the kernel then does them itself. SETUPMAPPING: of virtio-fs alone. All in docs/fuse.md.
       case 'unsupported':
         throw new FsError('ENOSYS');
     }

@@ -5,7 +5,7 @@
 import { errnoOf, FsError } from '../../errors.ts';
 import { after } from '../../reply.ts';
 import type { Attr, Caller, Handle, Reply, Vfs } from '../../vfs.ts';
-import { openReply, outHeaderSize, rootNodeId } from './abi.ts';
+import { openFlag, openReply, outHeaderSize, rootNodeId } from './abi.ts';
 import type { AccessTimes } from './access-times.ts';
 import { ReplyBuffer } from './encode.ts';
 import { type Agreed, agreedOn } from './init.ts';
@@ -101,7 +101,9 @@ export class Session {
     if (this.directIo) return openReply.directIo | openReply.parallelDirectWrites;
     const pastPages = this.vfs.writePastPages !== undefined && this.files.canGoPastPages(ino, flags);
     this.files.opened(handle, ino, flags, pastPages);
-    return (keepsPages ? openReply.keepCache : 0) | (pastPages ? openReply.directIo : 0);
+    const readsOnly = (flags & openFlag.accessMode) === openFlag.readOnly;
+    const noFlush = this.vfs.flush !== undefined && readsOnly ? openReply.noFlush : 0;
+    return (keepsPages ? openReply.keepCache : 0) | (pastPages ? openReply.directIo : 0) | noFlush;
   }
 
   /** Node of the kernel to inode and back: the root is node 1, and what is inode 1 otherwise takes the root's number. */

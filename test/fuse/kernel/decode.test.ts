@@ -140,7 +140,7 @@ const samples: readonly (readonly [OpcodeName, readonly Field[], object])[] = [
     { op: 'copyFileRange', wide: true, from: 4, fromOffset: 1, toNodeId: 12, to: 5, toOffset: 2, length: 2 ** 33 },
   ],
   ['syncfs', [u64(0)], { op: 'syncfs' }],
-  ['flush', [u64(4), u32(0), u32(0), u64(0)], { op: 'unsupported' }],
+  ['flush', [u64(4), u32(0), u32(0), u64(0)], { op: 'flush', handle: 4 }],
   ['getlk', [u64(4), u64(1), u64(0), u64(9), u32(1), u32(7), u32(0), u32(0)], { op: 'unsupported' }],
   ['setlk', [u64(4), u64(1), u64(0), u64(9), u32(1), u32(7), u32(0), u32(0)], { op: 'unsupported' }],
   ['setlkw', [u64(4), u64(1), u64(0), u64(9), u32(1), u32(7), u32(1), u32(0)], { op: 'unsupported' }],

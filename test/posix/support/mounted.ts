@@ -12,6 +12,12 @@ export { canMount };
 export const filesystems = ['the mount', 'tmpfs'] as const;
 export type Filesystem = (typeof filesystems)[number];
 
+/**
+ * What the suites run on: the mount of the daemon that serves the filesystem, or one over its server. For a test that cannot hold
+ * on the other: docs/remote-mount.md has the reasons.
+ */
+export const isRemote = process.env.IOPMEMFS_TEST_MOUNT === 'remote';
+
 export interface Options {
   /** Bytes of the device. */
   readonly size?: number;
@@ -78,14 +84,15 @@ export class Mounted {
   async remount(...options: readonly string[]): Promise<void> {
     await Promise.all(this.#processes.splice(1).map((process) => process.end()));
     await this.box.umount();
-    await this.box.mount(...this.#options, ...options);
+    await this.#mount(...this.#options, ...options);
   }
 
   /** Kills the daemon where it stands, and mounts again. */
   async crash(): Promise<void> {
     for (const pid of await this.box.daemons()) process.kill(pid, 'SIGKILL');
     await this.box.command('umount', '-l', this.box.mountPoint);
-    await this.box.mount(...this.#options);
+    if (isRemote) await this.#serve();
+    await this.#mount(...this.#options);
   }
 
   async up(options: Options): Promise<void> {
@@ -95,8 +102,22 @@ export class Mounted {
     await chmod(box.dir, 0o755);
     await box.must('mkfs', box.image);
     this.#options = options.options === undefined ? [] : ['-o', options.options];
-    await box.mount(...this.#options);
+    if (isRemote) await this.#serve();
+    await this.#mount(...this.#options);
     await chmod(box.mountPoint, 0o755);
+  }
+
+  async #serve(): Promise<void> {
+    await this.box.must('iopmemfs', 'serve', this.box.image, '--listen', this.#address);
+  }
+
+  async #mount(...options: readonly string[]): Promise<void> {
+    if (isRemote) await this.box.must('iopmemfs', 'mount', this.#address, this.box.mountPoint, ...options);
+    else await this.box.mount(...options);
+  }
+
+  get #address(): string {
+    return `unix:${this.box.dir}/server`;
   }
 
   async down(): Promise<void> {

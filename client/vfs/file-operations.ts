@@ -1,0 +1,309 @@
+import { constants } from 'node:fs';
+import { FsError } from '../../fs/errors.ts';
+import type { Caller, FallocateMode, Handle, MappedExtent, Reply, WritePlace } from '../../fs/vfs.ts';
+import {
+  attrFromWire,
+  busAddressFromWire,
+  fallocateModes,
+  openTarget,
+  operations,
+  type ReplyOf,
+  type RequestOf,
+  seekWhences,
+  shareAccess,
+} from '../../mds/protocol/index.ts';
+import type { OpenInode } from '../inode.ts';
+import { clientLimits } from '../limits.ts';
+import type { OpenFiles } from '../open-files.ts';
+import { type Access, OpenState } from '../open-state.ts';
+import { type ByteRange, everything } from '../ranges.ts';
+import type { Session } from '../session.ts';
+import { Handles, type RemoteFile } from './handles.ts';
+import { errorForKernel, fail, type UserRequests } from './requests.ts';
+
+type OpenTarget = RequestOf<typeof operations.OPEN>[0];
+type OpenReply = ReplyOf<typeof operations.OPEN>;
+
+/** Among the flags of open(2), on every Linux; node's table lacks it. */
+const O_ACCMODE = 3;
+/** FMODE_EXEC of Linux (include/linux/fs.h), which FUSE_OPEN hands on: the file is to be run. */
+const FMODE_EXEC = 0x20;
+
+/**
+ * Open files and their bytes, for a kernel. Under a cached layout a read or write is a copy of memory, done when the call
+ * returns; what is written is committed by fsync and by close, and otherwise soon.
+ *
+ * M1 What the server does to the bytes of a file (truncation, FALLOCATE, COPY, appending) meets no layout and no uncommitted
+ *    write of this client in its range.
+ */
+export class FileOperations {
+  readonly handles = new Handles();
+  readonly #session: Session;
+  readonly #users: UserRequests;
+  readonly #files: OpenFiles;
+  /** Where direct reads put what the kernel takes at once. */
+  readonly #scratch = Buffer.alloc(clientLimits.kernelReadMax);
+  /** Change attributes of inodes that the kernel knows, as they were when last opened here. */
+  readonly #changes = new Map<number, number>();
+  readonly #committing = new Map<OpenInode, NodeJS.Timeout>();
+
+  constructor(session: Session, users: UserRequests, files: OpenFiles) {
+    this.#session = session;
+    this.#users = users;
+    this.#files = files;
+  }
+
+  // Opening and closing.
+
+  async open(target: OpenTarget, flags: number, by: Caller): Promise<{ attr: RemoteAttr; handle: Handle }> {
+    const access = accessOf(flags);
+    const appends = (flags & constants.O_APPEND) !== 0;
+    const truncates = (flags & constants.O_TRUNC) !== 0;
+    const known = target[0] === openTarget.inode ? this.#files.find(target[1]) : undefined;
+    const [stateid, wire] = await this.#send(
+      [target, access, truncates && known === undefined, appends],
+      by,
+      (flags & FMODE_EXEC) !== 0,
+    );
+    const attr = attrFromWire(wire);
+    const open = new OpenState(this.#session, attr.ino, access, stateid, this.#session.incarnation);
+    const file = this.#files.add(`inode ${attr.ino}`, { open, attr }, truncates);
+    const inode = this.#files.find(attr.ino);
+    if (inode === undefined) throw new FsError('EIO', { ino: attr.ino, detail: 'closed while it was opened' });
+    // M1: nobody else knows what was written here and not committed.
+    if (truncates && known !== undefined) await inode.truncate(open.writable ? open : undefined, 0).catch(fail);
+    const unchanged = this.#changes.get(attr.ino) === attr.change;
+    this.#changes.set(attr.ino, attr.change);
+    return { attr, handle: this.handles.add({ kind: 'file', ino: attr.ino, file, inode, open, appends, unchanged }) };
+  }
+
+  /** Everything that was written through any handle is durable and visible to others, or that it is lost is said, once. */
+  flush(handle: Handle): Reply<void> {
+    const { inode } = this.handles.file(handle);
+    return inode.sync().catch(fail);
+  }
+
+  async release({ file, inode }: RemoteFile): Promise<void> {
+    // What could not be kept FLUSH has said; nobody hears it here.
+    await file.close().catch(() => {});
+    if (inode.opens.size === 0) this.#forgetCommit(inode);
+  }
+
+  forget(ino: number): void {
+    this.#changes.delete(ino);
+  }
+
+  /** The inodes that were opened here and that the kernel knows. */
+  forgetPages(): readonly number[] {
+    const inos = [...this.#changes.keys()];
+    this.#changes.clear();
+    return inos;
+  }
+
+  // Bytes.
+
+  read<T>(handle: Handle, offset: number, length: number, use: (pieces: readonly Uint8Array[]) => T): Reply<T> {
+    const { inode, file } = this.handles.file(handle);
+    if (length <= this.#scratch.length) {
+      const target = this.#scratch.subarray(0, length);
+      const count = inode.data.read(target, offset);
+      // Shorter at the end of the file, as it is known here (D3 of FileData).
+      if (count === length || (count > 0 && offset + count === inode.data.size))
+        return use([target.subarray(0, count)]);
+    }
+    const target = Buffer.allocUnsafe(length);
+    return file.read(target, 0, length, offset).then(({ bytesRead }) => use([target.subarray(0, bytesRead)]), fail);
+  }
+
+  write(handle: Handle, offset: number, data: Uint8Array, by: Caller, at: WritePlace | undefined): Reply<number> {
+    const open = this.handles.file(handle);
+    const { inode, file } = open;
+    if (open.appends) {
+      return at === 'offset' ? this.#writeElsewhere(open, offset, data) : this.#append(open, offset, data, by);
+    }
+    const count = inode.data.write(data, offset);
+    this.#commitSoon(inode);
+    if (count === data.length) return count;
+    return file.write(data, 0, data.length, offset).then(({ bytesWritten }) => {
+      this.#commitSoon(inode);
+      return bytesWritten;
+    }, fail);
+  }
+
+  /** O_APPEND: only the server knows where the end is. M1. */
+  async #append({ inode, open }: RemoteFile, offset: number, data: Uint8Array, _by: Caller): Promise<number> {
+    try {
+      await this.#clear(inode, everything);
+      const written = await inode.writeByServer(open, data, offset);
+      inode.data.doubtSize();
+      return written;
+    } catch (error) {
+      throw errorForKernel(error);
+    }
+  }
+
+  /** Through a descriptor with O_APPEND, but not at the end: pages of mappings, or after fcntl(2). */
+  async #writeElsewhere({ ino }: RemoteFile, offset: number, data: Uint8Array): Promise<number> {
+    const [stateid, wire] = await this.#send(
+      [[openTarget.inode, ino], shareAccess.write, false, false],
+      undefined,
+      false,
+    );
+    const open = new OpenState(this.#session, ino, shareAccess.write, stateid, this.#session.incarnation);
+    const file = this.#files.add(`inode ${ino}`, { open, attr: attrFromWire(wire) }, false);
+    try {
+      return (await file.write(data, 0, data.length, offset)).bytesWritten;
+    } catch (error) {
+      throw errorForKernel(error);
+    } finally {
+      await file.close().catch(fail);
+    }
+  }
+
+  fallocate(handle: Handle, mode: FallocateMode, offset: number, length: number, by: Caller): Reply<void> {
+    const open = this.handles.file(handle);
+    const isMoving = mode === 'collapse' || mode === 'insert';
+    return this.#byServer(open.inode, { offset, length: isMoving ? Infinity : length }, async () => {
+      const stateid = await open.open.stateid();
+      const args: RequestOf<typeof operations.FALLOCATE> = [stateid, fallocateModes.indexOf(mode), offset, length];
+      await this.#users.ask(operations.FALLOCATE, args, by, true);
+    });
+  }
+
+  seek(handle: Handle, offset: number, whence: 'data' | 'hole', by: Caller): Reply<number> {
+    const { inode, open } = this.handles.file(handle);
+    return inode
+      .commit()
+      .then(async () => {
+        const args: RequestOf<typeof operations.SEEK> = [await open.stateid(), offset, seekWhences.indexOf(whence)];
+        const [found] = await this.#users.ask(operations.SEEK, args, by, true);
+        return found;
+      })
+      .catch(fail);
+  }
+
+  copyRange(from: Handle, fromOffset: number, to: Handle, toOffset: number, length: number, by: Caller): Reply<number> {
+    const source = this.handles.file(from);
+    const target = this.handles.file(to);
+    if (target.appends) throw new FsError('EBADF', { ino: target.ino, detail: 'opened for appending' });
+    return this.#byServer(target.inode, { offset: toOffset, length }, async () => {
+      await source.inode.commit();
+      const args: RequestOf<typeof operations.COPY> = [
+        await source.open.stateid(),
+        fromOffset,
+        await target.open.stateid(),
+        toOffset,
+        length,
+      ];
+      const [copied] = await this.#users.ask(operations.COPY, args, by, true);
+      return copied;
+    });
+  }
+
+  async map(handle: Handle, from: number, limit: number, by: Caller): Promise<readonly MappedExtent[]> {
+    const { inode, ino } = this.handles.file(handle);
+    await inode.commit().catch(fail);
+    const [page] = await this.#users.ask(operations.MAP, [ino, from], by);
+    return page.slice(0, limit).map(([offset, length, device, storageOffset, address, unwritten, shares]) => {
+      return { offset, length, device, storageOffset, busAddress: busAddressFromWire(address), unwritten, shares };
+    });
+  }
+
+  /** What was written is part of the file: its size and times are what the server says. */
+  committed(ino: number): Reply<void> {
+    const inode = this.#files.find(ino);
+    return inode?.isDirty === true ? inode.commit().catch(fail) : undefined;
+  }
+
+  /** The server cuts the file at `size`, or lets it grow. M1. */
+  resized<T>(ino: number, size: number, work: () => Reply<T>): Reply<T> {
+    const inode = this.#files.find(ino);
+    return inode === undefined ? work() : this.#byServer(inode, { offset: size, length: Infinity }, work);
+  }
+
+  fsync(ino: number, dataOnly: boolean): Promise<void> {
+    const written = this.#files.find(ino)?.sync().catch(fail);
+    const rest = this.#users.ask(operations.COMMIT, [ino, dataOnly], undefined);
+    return Promise.all([written, rest]).then(() => {});
+  }
+
+  async syncAll(): Promise<void> {
+    const synced = [...this.#files.opened].map((inode) => inode.sync());
+    await Promise.all(synced).catch(fail);
+  }
+
+  /** The size that the kernel is to see: with what was written since the server was asked. */
+  sizeSeen({ ino, size }: RemoteAttr): number {
+    const inode = this.#files.find(ino);
+    if (inode === undefined) return size;
+    if (inode.isDirty) return Math.max(size, inode.data.size);
+    // Others have changed it, or we have while the answer was under way: the next read finds out.
+    if (size !== inode.data.size) inode.data.doubtSize();
+    return size;
+  }
+
+  /** M1. */
+  async #byServer<T>(inode: OpenInode, range: ByteRange, work: () => Reply<T>): Promise<T> {
+    const settled = inode.hold.beginReturn();
+    try {
+      await this.#clear(inode, range);
+      return await work();
+    } catch (error) {
+      throw errorForKernel(error);
+    } finally {
+      inode.data.doubtSize();
+      settled();
+    }
+  }
+
+  async #clear(inode: OpenInode, range: ByteRange): Promise<void> {
+    await inode.commit();
+    await inode.release(range);
+  }
+
+  async #send(args: RequestOf<typeof operations.OPEN>, by: Caller | undefined, runs: boolean): Promise<OpenReply> {
+    const closeLate = ([stateid]: OpenReply): void => {
+      this.#session.call(operations.CLOSE, [stateid], { stateful: true }).catch(() => {
+        // The end of the session closes it as well.
+      });
+    };
+    try {
+      return await this.#users.ask(operations.OPEN, args, by, false, closeLate);
+    } catch (error) {
+      // Who may run a file and not read it runs it: the kernel has looked, and the mount itself reads.
+      if (runs && error instanceof FsError && error.code === 'EACCES') {
+        return await this.#users.ask(operations.OPEN, args, undefined, false, closeLate);
+      }
+      throw error;
+    }
+  }
+
+  #commitSoon(inode: OpenInode): void {
+    if (!inode.isDirty || this.#committing.has(inode)) return;
+    const timer = setTimeout(() => {
+      this.#committing.delete(inode);
+      // What fails is said by the next fsync or close.
+      inode.commit().catch(() => {});
+    }, clientLimits.commitAfterMs);
+    this.#committing.set(inode, timer.unref());
+  }
+
+  #forgetCommit(inode: OpenInode): void {
+    clearTimeout(this.#committing.get(inode));
+    this.#committing.delete(inode);
+  }
+}
+
+type RemoteAttr = ReturnType<typeof attrFromWire>;
+
+/** open(2): 3 is for ioctl(2) alone and needs both permissions. */
+function accessOf(flags: number): Access {
+  switch (flags & O_ACCMODE) {
+    case constants.O_RDONLY:
+      return shareAccess.read;
+    case constants.O_WRONLY:
+      return shareAccess.write;
+    default:
+      return shareAccess.both;
+  }
+}
