@@ -115,6 +115,11 @@ export class Clients {
     return known !== undefined && this.#leases.isCourteous(known);
   }
 
+  /** Somebody lacks what those whose lease has ended keep by courtesy. */
+  endOldestCourtesy(): void {
+    this.#leases.expireOldest();
+  }
+
   /** @throws StatusError BADSESSION */
   session(id: Uint8Array): Session {
     return this.#sessions.find(id);

@@ -7,6 +7,7 @@
 import type { Socket } from 'node:net';
 import type { Reply } from '../fs/vfs.ts';
 import { peerPid } from './fencing/peer-process.ts';
+import type { HalfFrames } from './half-frames.ts';
 import { serverLimits } from './limits.ts';
 import { formatAddress } from './protocol/address.ts';
 import {
@@ -41,6 +42,7 @@ export class Connection {
   readonly #socket: Socket;
   readonly #events: ConnectionEvents;
   readonly #decoder = new FrameDecoder();
+  readonly #halfFrames: HalfFrames;
   readonly #writer: FrameWriter;
   readonly #waiting: RequestFrame[] = [];
   /** Sent and not answered. */
@@ -49,12 +51,13 @@ export class Connection {
   #nextXid = 1;
   #closed = false;
 
-  constructor(socket: Socket, events: ConnectionEvents) {
+  constructor(socket: Socket, events: ConnectionEvents, halfFrames: HalfFrames) {
     const { remoteAddress: host, remotePort: port = 0 } = socket;
     this.address = host === undefined ? 'unix' : formatAddress({ kind: 'tcp', host, port });
     this.pid = peerPid(socket);
     this.#socket = socket;
     this.#events = events;
+    this.#halfFrames = halfFrames;
     this.#writer = new FrameWriter(socket);
     socket.on('data', (chunk: Buffer) => this.#received(chunk));
     socket.on('drain', () => this.#begin());
@@ -86,9 +89,15 @@ export class Connection {
     this.#socket.destroy();
   }
 
+  tooSlow(): void {
+    this.#fault(new ProtocolError('half-frame', 'too many requests are not complete, and this one began first'));
+  }
+
   #received(chunk: Buffer): void {
     try {
-      for (const frame of this.#decoder.push(chunk)) this.#take(frame);
+      const frames = this.#decoder.push(chunk);
+      for (const frame of frames) this.#take(frame);
+      this.#halfFrames.account(this, this.#decoder.buffered, frames.length > 0);
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error;
       this.#fault(error);
@@ -162,6 +171,7 @@ export class Connection {
 
   #gone(): void {
     this.#closed = true;
+    this.#halfFrames.account(this, 0, false);
     this.#waiting.length = 0;
     const unanswered = [...this.#callbacks.values()];
     this.#callbacks.clear();

@@ -39,6 +39,10 @@ export const serverLimits = {
   requestsPerConnectionMax: 128,
   /** Open files of one client, as RLIMIT_NOFILE of a large server. */
   opensPerClientMax: 65_536,
+  /** Of all clients, with their handles about 1 KiB each. From half of it on each client has its share, and no more. */
+  opensMax: 2 ** 20,
+  /** Bytes of requests that are not complete, of all connections: 240 of the largest size at once. */
+  halfFramesMax: 256 * 2 ** 20,
   /** One reply kept for a retry: the largest reply of an operation that must not run twice is LAYOUTGET's. */
   cachedReplyMax: 256 * 1024,
   /** All replies kept for retries, in bytes on the wire; in memory about four times as much. Beyond it the largest users wait. */

@@ -20,20 +20,48 @@ export class Opens {
   readonly #byClient = new Map<number, Set<Open>>();
   /** By inode number. */
   readonly #byFile = new Map<number, Set<Open>>();
+  /** By client: opens under way, which have a place already. */
+  readonly #coming = new Map<number, number>();
+  #comingOfAll = 0;
+  readonly #most: number;
 
-  constructor(vfs: Vfs, newOther: () => string) {
+  /** @param most open files of all clients */
+  constructor(vfs: Vfs, newOther: () => string, most: number = serverLimits.opensMax) {
     this.#vfs = vfs;
     this.#newOther = newOther;
+    this.#most = most;
   }
 
   countOf(client: number): number {
     return this.#byClient.get(client)?.size ?? 0;
   }
 
-  /** @throws StatusError DELAY: the client has too many open files */
-  requireRoom(client: number): void {
-    if (this.countOf(client) < serverLimits.opensPerClientMax) return;
-    throw new StatusError('DELAY', `client ${client} has ${serverLimits.opensPerClientMax} open files`, 'EMFILE');
+  /**
+   * While half of all places are free everybody takes what it wants; then nobody takes more than an equal part of the other
+   * half, so that who has few open files is not kept out by who has many.
+   */
+  hasRoomFor(client: number): boolean {
+    const all = this.#byOther.size + this.#comingOfAll;
+    if (all >= this.#most) return false;
+    const clients = this.#byClient.size + (this.#byClient.has(client) ? 0 : 1);
+    return all < this.#most / 2 || this.#taken(client) < this.#most / 2 / clients;
+  }
+
+  /**
+   * Runs what ends in an `add`, with a place kept for it.
+   * @throws StatusError DELAY: the client, or all together, have too many open files; and what `open` throws
+   */
+  async withPlace<T>(client: number, open: () => Promise<T>): Promise<T> {
+    if (this.#taken(client) >= serverLimits.opensPerClientMax)
+      throw new StatusError('DELAY', `client ${client} has ${serverLimits.opensPerClientMax} open files`, 'EMFILE');
+    if (!this.hasRoomFor(client))
+      throw new StatusError('DELAY', `${this.#byOther.size} files are open, ${this.#most} may be`, 'ENFILE');
+    this.#expect(client, 1);
+    try {
+      return await open();
+    } finally {
+      this.#expect(client, -1);
+    }
   }
 
   add(open: Omit<Open, 'stateid'>): StateId {
@@ -92,6 +120,17 @@ export class Opens {
 
   async closeEverything(): Promise<void> {
     for (const open of this.#byOther.values()) await this.close(open);
+  }
+
+  #taken(client: number): number {
+    return this.countOf(client) + (this.#coming.get(client) ?? 0);
+  }
+
+  #expect(client: number, change: 1 | -1): void {
+    const coming = (this.#coming.get(client) ?? 0) + change;
+    this.#comingOfAll += change;
+    if (coming === 0) this.#coming.delete(client);
+    else this.#coming.set(client, coming);
   }
 }
 

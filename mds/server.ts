@@ -25,6 +25,7 @@ import { ProcessProvider } from './fencing/process.ts';
 import type { FencingProvider } from './fencing/provider.ts';
 import { TimedProvider } from './fencing/timed.ts';
 import { Generosity } from './generosity.ts';
+import { HalfFrames } from './half-frames.ts';
 import { LayoutLeases } from './leases.ts';
 import { serverLimits } from './limits.ts';
 import { type Log, silent } from './log.ts';
@@ -54,6 +55,10 @@ export interface MetadataServerOptions {
   readonly boot?: Uint8Array;
   /** Segments of all clients from which on those that hold most are asked to keep fewer; for tests. */
   readonly segmentsHighMark?: number;
+  /** Open files of all clients; for tests. */
+  readonly opensMax?: number;
+  /** Bytes of requests that are not complete, of all connections; for tests. */
+  readonly halfFramesMax?: number;
   readonly clock?: Clock;
   readonly log?: Log;
 }
@@ -73,6 +78,7 @@ export class MetadataServer {
   readonly #log: Log;
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<Connection>();
+  readonly #halfFrames: HalfFrames;
   readonly #inProgress = new Set<Promise<ReplyFrame>>();
   readonly #startedAt: number;
   readonly #graceEndsAt: number;
@@ -96,7 +102,8 @@ export class MetadataServer {
       segmentsHighMark: options.segmentsHighMark ?? serverLimits.segmentsHighMark,
       segmentsMax: serverLimits.segmentsMax,
     });
-    const opens = new Opens(fs.vfs, newOther);
+    const opens = new Opens(fs.vfs, newOther, options.opensMax);
+    this.#halfFrames = new HalfFrames(options.halfFramesMax);
     const fences: Fences = new Fences(fs, fencingProviders(options.fencing ?? {}, fs, clock, log), clock, log, {
       facts: (client) => clients.facts(client),
       cutOff: (client) => clients.cutOff(client),
@@ -272,7 +279,7 @@ export class MetadataServer {
         this.#context.clients.unbind(connection);
       },
     };
-    this.#connections.add(new Connection(socket, events));
+    this.#connections.add(new Connection(socket, events, this.#halfFrames));
   }
 
   #answer(connection: Connection, frame: RequestFrame): Reply<ReplyFrame> {

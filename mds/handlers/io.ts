@@ -6,7 +6,7 @@ import type { Attr, Handle } from '../../fs/vfs.ts';
 import { inSession, type Service, type SessionCall } from '../context.ts';
 import { serverLimits } from '../limits.ts';
 import { attrToWire, stateIdFromWire, stateIdToWire } from '../protocol/fields.ts';
-import type { RequestOf } from '../protocol/operation.ts';
+import type { ReplyOf, RequestOf } from '../protocol/operation.ts';
 import { fallocateModes, openTarget, operations, seekWhences, shareAccess, stableHow } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
 import { requireReclaimed } from '../reclaim.ts';
@@ -15,22 +15,12 @@ import { member } from './member.ts';
 type OpenArgs = RequestOf<typeof operations.OPEN>;
 
 export const ioServices: readonly Service[] = [
-  inSession(operations.OPEN, async ([target, access, truncate, append], call) => {
-    const { context, client } = call;
-    requireReclaimed(client);
-    context.opens.requireRoom(client.id);
-    const { attr, handle } = await openFile(target, openFlags(access, truncate, append), call);
-    if (context.clients.find(client.id) !== client) await context.fs.vfs.release(handle);
-    context.clients.requireLiving(client);
-    const stateid = context.opens.add({
-      client: client.id,
-      ino: attr.ino,
-      handle,
-      read: access !== shareAccess.write,
-      write: access !== shareAccess.read,
-    });
-    if (truncate) await context.fs.vfs.fsync(attr.ino, false);
-    return [stateIdToWire(stateid), attrToWire(attr)];
+  inSession(operations.OPEN, async (args, call) => {
+    const { opens, clients } = call.context;
+    requireReclaimed(call.client);
+    // What somebody keeps by courtesy is the first to go; the client asks again.
+    if (!opens.hasRoomFor(call.client.id)) clients.endOldestCourtesy();
+    return await opens.withPlace(call.client.id, () => addOpen(args, call));
   }),
 
   inSession(operations.CLOSE, async ([stateid], { context, client }) => {
@@ -81,6 +71,25 @@ export const ioServices: readonly Service[] = [
     return [count];
   }),
 ];
+
+async function addOpen(
+  [target, access, truncate, append]: OpenArgs,
+  call: SessionCall,
+): Promise<ReplyOf<typeof operations.OPEN>> {
+  const { context, client } = call;
+  const { attr, handle } = await openFile(target, openFlags(access, truncate, append), call);
+  if (context.clients.find(client.id) !== client) await context.fs.vfs.release(handle);
+  context.clients.requireLiving(client);
+  const stateid = context.opens.add({
+    client: client.id,
+    ino: attr.ino,
+    handle,
+    read: access !== shareAccess.write,
+    write: access !== shareAccess.read,
+  });
+  if (truncate) await context.fs.vfs.fsync(attr.ino, false);
+  return [stateIdToWire(stateid), attrToWire(attr)];
+}
 
 function openFlags(access: OpenArgs[1], truncate: boolean, append: boolean): number {
   const mode = { 1: constants.O_RDONLY, 2: constants.O_WRONLY, 3: constants.O_RDWR }[access];

@@ -78,6 +78,8 @@ const isCallbackReply = Compile(CallbackReplyFrame);
 
 /** Of the length before each body. */
 const lengthBytes = 4;
+/** Chunks that are shorter together become one: a chunk of one byte costs a hundred times its length. */
+const chunkMin = 2048;
 
 /** @throws ProtocolError oversized: the message must be made smaller by its sender */
 export function encodeFrame(frame: Frame): Buffer {
@@ -109,16 +111,34 @@ export class FrameDecoder {
 
   /** @throws ProtocolError */
   push(chunk: Uint8Array): readonly Frame[] {
-    this.#chunks.push(chunk);
-    this.#buffered += chunk.length;
+    this.#append(chunk);
     const frames: Frame[] = [];
     for (let body = this.#nextBody(); body !== undefined; body = this.#nextBody()) frames.push(parseFrame(body));
+    if (frames.length > 0) this.#letGoOfRead();
     return frames;
+  }
+
+  /** Bytes of a frame that is not complete. */
+  get buffered(): number {
+    return this.#buffered;
   }
 
   /** A frame was begun and is not complete: the peer must not end here. */
   get partial(): boolean {
     return this.#buffered > 0;
+  }
+
+  #append(chunk: Uint8Array): void {
+    this.#buffered += chunk.length;
+    const last = this.#chunks.at(-1);
+    if (last === undefined || last.length + chunk.length > chunkMin) this.#chunks.push(chunk);
+    else this.#chunks[this.#chunks.length - 1] = joined([last, chunk]);
+  }
+
+  /** What is left of the last chunk must not keep the memory of the frames before it. */
+  #letGoOfRead(): void {
+    const [rest] = this.#chunks;
+    if (rest !== undefined && 2 * rest.length < rest.buffer.byteLength) this.#chunks[0] = joined([rest]);
   }
 
   #nextBody(): Uint8Array | undefined {
@@ -143,6 +163,17 @@ export class FrameDecoder {
     this.#chunks = [all];
     return all;
   }
+}
+
+/** In memory of its own: that of small Buffers is shared with others. */
+function joined(chunks: readonly Uint8Array[]): Buffer {
+  const all = Buffer.allocUnsafeSlow(chunks.reduce((length, chunk) => length + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
 }
 
 /** Writes of one turn of the event loop leave in one system call. */

@@ -8,6 +8,7 @@ export type ProtocolFault =
   | 'not-an-array'
   | 'trailing-bytes'
   | 'bad-frame'
+  | 'half-frame'
   | 'closed';
 
 /**

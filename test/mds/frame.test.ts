@@ -45,6 +45,18 @@ describe('framing', () => {
     },
   );
 
+  each('a frame that comes byte by byte costs little more than its bytes', () => {
+    const bytes = encodeFrame([0, 1, null, 0, 0, false, 1, [Buffer.alloc(50_000, 7)], null]);
+    const decoder = new FrameDecoder();
+    const got: Frame[] = [];
+    for (let at = 0; at < bytes.length; at++) {
+      expect(decoder.buffered).toBe(at);
+      got.push(...decoder.push(bytes.subarray(at, at + 1)));
+    }
+    expect(got).toHaveLength(1);
+    expect(decoder.buffered).toBe(0);
+  });
+
   test.prop([fc.uint8Array({ minLength: 1, maxLength: 400 })], { ...report, numRuns: 2000 })(
     'any bytes are a frame or a ProtocolError, never another failure',
     (bytes) => {

@@ -50,6 +50,8 @@ describe('docs/protocol.md', () => {
     expect(limit('connections')).toBe(serverLimits.connectionsMax);
     expect(limit('clients')).toBe(serverLimits.clientsMax);
     expect(limit('open files')).toBe(serverLimits.opensPerClientMax);
+    expect(limit('files open')).toBe(serverLimits.opensMax);
+    expect(limit('half frames')).toBe(serverLimits.halfFramesMax);
     expect(limit('segments')).toBe(serverLimits.segmentsPerClientMax);
     expect(limit('extents of one')).toBe(wireLimits.extentsMax);
     expect(limit('bytes of one layout')).toBe(serverLimits.layoutWriteMax);
