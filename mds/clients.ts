@@ -21,6 +21,7 @@ import { hasVerifier, hex, type Introduction, isSamePrincipal, principalOf, upda
 import { LeaseEnds, type LeaseTimes } from './lease-ends.ts';
 import { serverLimits } from './limits.ts';
 import type { Log } from './log.ts';
+import { MultiMap } from './multimap.ts';
 import { isQuiet, PastClients, quietAfter } from './past-clients.ts';
 import { StatusError } from './protocol/status.ts';
 import type { Session } from './session.ts';
@@ -67,8 +68,9 @@ export class Clients {
   readonly #unconfirmed = new Map<number, Client>();
   readonly #unconfirmedByOwner = new Map<string, Client>();
   readonly #ending = new Map<number, Ending>();
+  readonly #endingByOwner = new MultiMap<string, number>();
+  readonly #endingByConnection = new MultiMap<Connection, number>();
   readonly past: PastClients;
-  #cancelQuiet: () => void = () => {};
   #closed = false;
 
   constructor(fs: Filesystem, state: ClientState, clock: Clock, times: LeaseTimes, boot: Uint8Array, log: Log) {
@@ -231,7 +233,7 @@ export class Clients {
   ofOwner(owner: Uint8Array): readonly number[] {
     const name = hex(owner);
     const living = this.#byOwner.get(name);
-    const gone = [...this.#ending, ...this.past.all].filter(([, each]) => each.owner === name).map(([id]) => id);
+    const gone = [...this.#endingByOwner.get(name), ...this.past.ofOwner(name)];
     return [...new Set([...(living === undefined ? [] : [living.id]), ...gone])];
   }
 
@@ -312,17 +314,15 @@ export class Clients {
     const clients = new Set(this.#sessions.unbind(connection).map(({ client }) => client));
     if (connection.pid !== undefined) {
       for (const { id, reach } of clients) if (reach.gone) this.#processGone(id);
-      for (const id of this.past.gone()) this.#processGone(id);
     }
-    for (const [id, { successor }] of this.#ending) if (successor !== undefined) this.#state.lookAgain(id);
-    this.past.releaseQuiet();
+    for (const id of this.past.unbind(connection)) this.#processGone(id);
+    for (const id of this.#endingByConnection.get(connection)) this.#state.lookAgain(id);
   }
 
   close(): void {
     this.#closed = true;
     this.past.close();
     this.#leases.close();
-    this.#cancelQuiet();
     for (const { reach } of this.#confirmed.values()) reach.close();
     for (const { client } of this.#ending.values()) client.reach.close();
   }
@@ -350,14 +350,14 @@ export class Clients {
       if (!isSame) this.#requireReplaceable(former);
       await this.#end(former, 'its owner came back as a new incarnation', isSame ? connection : undefined);
     }
-    for (const [id, ending] of this.#ending) {
-      if (ending.owner !== owner) continue;
+    for (const id of this.#endingByOwner.get(owner)) {
+      const ending = this.#ending.get(id);
+      if (ending === undefined) continue;
       if (isSamePrincipal(ending.client, client.introduction)) ending.successor = connection;
       this.#state.lookAgain(id);
       await ending.finished;
     }
     await this.past.supersede(client, connection);
-    this.#awaitQuiet();
     if (this.#unconfirmed.get(client.id) !== client) {
       throw new StatusError('STALE_CLIENTID', `client ${client.id} was replaced by a newer incarnation`);
     }
@@ -366,17 +366,6 @@ export class Clients {
     this.#byOwner.set(owner, client);
     this.renew(client); // whoever waited for this may be gone
     this.#sessions.replies.clients = this.#confirmed.size;
-  }
-
-  /** What an incarnation leaves to the next one of its owner is given free when nobody can use it any more. */
-  #awaitQuiet(): void {
-    this.#cancelQuiet();
-    const at = this.past.nextQuietAt();
-    if (this.#closed || at === Infinity) return;
-    this.#cancelQuiet = this.#clock.after(at - this.#clock.now(), () => {
-      this.past.releaseQuiet();
-      this.#awaitQuiet();
-    });
   }
 
   /** RFC 8881 §18.35.5, case 3: another user may have the owner only if nothing is lost by it. @throws StatusError CLID_INUSE */
@@ -409,11 +398,19 @@ export class Clients {
     const owner = hex(client.introduction.owner);
     const ending: Ending = { owner, client, connections, successor, finished: Promise.resolve() };
     this.#ending.set(client.id, ending); // who fences it looks here
+    this.#endingByOwner.add(owner, client.id);
+    for (const connection of connections) this.#endingByConnection.add(connection, client.id);
     ending.finished = this.#state
       .end(client.id)
       .then(() => this.past.ended(client, connections))
-      .finally(() => this.#ending.delete(client.id));
+      .finally(() => this.#ended(ending));
     return ending.finished;
+  }
+
+  #ended({ owner, client, connections }: Ending): void {
+    this.#ending.delete(client.id);
+    this.#endingByOwner.delete(owner, client.id);
+    for (const connection of connections) this.#endingByConnection.delete(connection, client.id);
   }
 
   /** Its owner has said that it is over, as far as that is believed (`PastClients`, rule 1). */

@@ -27,8 +27,9 @@ import type { Clock } from './clock.ts';
 import type { Connection } from './connection.ts';
 import { ioUnbounded } from './fencing/limits.ts';
 import type { ClientFacts } from './fencing/provider.ts';
-import { Reach } from './fencing/reach.ts';
+import { type PeerConnection, Reach } from './fencing/reach.ts';
 import type { Log } from './log.ts';
+import { MultiMap } from './multimap.ts';
 
 export interface PastClient {
   /** Hex of co_ownerid. */
@@ -49,6 +50,8 @@ interface Incarnation extends PastClient {
   readonly ioMaxMs: number;
   readonly leaseEndsAt: number;
   successor: Client | undefined;
+  /** Of rule 1: it is waited for the end of its lease and its accesses no longer. */
+  cancelQuiet: () => void;
 }
 
 export class PastClients {
@@ -59,6 +62,8 @@ export class PastClients {
   readonly #boot: string;
   /** Incarnations with a record that are not among the living. */
   readonly #past = new Map<number, Incarnation>();
+  readonly #byOwner = new MultiMap<string, number>();
+  readonly #byConnection = new MultiMap<PeerConnection, number>();
   /** Those of `#past` that the restart of the server cut off: nobody has fenced them yet. */
   readonly #returning: Set<number>;
   #graceEnded = false;
@@ -88,7 +93,7 @@ export class PastClients {
       // Its last renewal was before the start of this run.
       const reach = Reach.ofFormer(Buffer.from(record.process).toString(), () => processGone(record.clientId));
       const known = { reach, ioMaxMs, leaseEndsAt: clock.now() + leaseMs };
-      this.#past.set(record.clientId, incarnationOf(record, [], known));
+      this.#keep(record.clientId, incarnationOf(record, [], known));
     }
     const returning = records.filter(({ clientId }) => fs.layouts.granted(clientId).size > 0);
     this.#returning = new Set(returning.map(({ clientId }) => clientId));
@@ -97,6 +102,11 @@ export class PastClients {
 
   get all(): ReadonlyMap<number, PastClient> {
     return this.#past;
+  }
+
+  /** @param owner hex of co_ownerid */
+  ofOwner(owner: string): readonly number[] {
+    return this.#byOwner.get(owner);
   }
 
   /** Clients from before the restart that may have layouts, and are neither fenced nor let go. */
@@ -133,14 +143,16 @@ export class PastClients {
     if (this.#fs.status().readOnly) return;
     const { introduction } = client;
     const [owner, verifier, [uid]] = [hex(introduction.owner), hex(introduction.verifier), introduction.credentials];
-    for (const [id, past] of this.#past) {
-      if (past.owner !== owner || past.uid !== uid || past.verifier === verifier) continue;
+    for (const id of this.#byOwner.get(owner)) {
+      const past = this.#past.get(id);
+      if (past === undefined || past.uid !== uid || past.verifier === verifier) continue;
       past.successor?.formers.delete(id);
       past.successor = client;
       await this.#endFence(id); // what cuts off the former incarnation would cut off this one
       if (this.mayReclaim && this.#returning.has(id) && past.boot === this.#boot && this.#boot !== '')
         client.formers.add(id);
       else if (this.#isQuiet(past) || past.connections.includes(connection)) await this.release(id);
+      else this.#awaitQuiet(id, past);
     }
   }
 
@@ -168,11 +180,22 @@ export class PastClients {
     await this.#free(id);
   }
 
+  #keep(id: number, past: Incarnation): void {
+    this.#past.set(id, past);
+    this.#byOwner.add(past.owner, id);
+    for (const connection of [...past.connections, ...past.reach.connections]) this.#byConnection.add(connection, id);
+  }
+
   #forget(id: number): void {
     const past = this.#past.get(id);
+    if (past === undefined) return;
     this.#past.delete(id);
-    past?.successor?.formers.delete(id);
-    past?.reach.close();
+    this.#byOwner.delete(past.owner, id);
+    for (const connection of [...past.connections, ...past.reach.connections])
+      this.#byConnection.delete(connection, id);
+    past.cancelQuiet();
+    past.successor?.formers.delete(id);
+    past.reach.close();
   }
 
   async #free(id: number): Promise<void> {
@@ -200,29 +223,24 @@ export class PastClients {
     });
     try {
       await client.recorded;
-      if (this.#fs.quarantined().has(client.id)) return void this.#past.set(client.id, past);
+      if (this.#fs.quarantined().has(client.id)) return this.#keep(client.id, past);
       reach.close();
       await this.#fs.removeClient(client.id);
     } catch (error) {
-      this.#past.set(client.id, past);
+      this.#keep(client.id, past);
       this.#log.error({ client: client.id, error }, 'the record of a client could not be removed');
     }
   }
 
-  /** When `releaseQuiet` has something to do next; Infinity: nothing. */
-  nextQuietAt(): number {
-    let first = Infinity;
-    for (const [id, past] of this.#past) if (this.#awaitsQuiet(id, past)) first = Math.min(first, quietAt(past));
-    return first;
-  }
-
-  /** Rule 1. */
-  releaseQuiet(): void {
-    if (this.#closed) return;
-    for (const [id, past] of this.#past) {
-      if (!this.#awaitsQuiet(id, past) || !this.#isQuiet(past)) continue;
-      this.letGo(id);
+  /** The connection is gone: rule 1. Answers those of its clients whose process is gone, too. */
+  unbind(connection: Connection): readonly number[] {
+    const clients = this.#byConnection.get(connection);
+    for (const id of clients) {
+      const past = this.#past.get(id);
+      this.#byConnection.delete(connection, id);
+      if (past !== undefined && this.#awaitsQuiet(id, past) && this.#isQuiet(past)) this.letGo(id);
     }
+    return clients.filter((id) => this.#past.get(id)?.reach.gone === true);
   }
 
   /** `release`, in the background. */
@@ -251,7 +269,21 @@ export class PastClients {
 
   close(): void {
     this.#closed = true;
-    for (const { reach } of this.#past.values()) reach.close();
+    for (const { reach, cancelQuiet } of this.#past.values()) {
+      cancelQuiet();
+      reach.close();
+    }
+  }
+
+  /** Rule 1: a living program has long begun its last access. */
+  #awaitQuiet(id: number, past: Incarnation): void {
+    past.cancelQuiet();
+    const at = quietAt(past);
+    if (this.#closed || at === Infinity) return;
+    past.cancelQuiet = this.#clock.after(at - this.#clock.now(), () => {
+      if (this.#isQuiet(past)) this.letGo(id);
+      else this.#awaitQuiet(id, past); // a clock that does not go so far
+    });
   }
 
   #awaitsQuiet(id: number, { successor }: Incarnation): boolean {
@@ -277,6 +309,7 @@ function incarnationOf(
     connections,
     ...known,
     successor: undefined,
+    cancelQuiet: () => {},
   };
 }
 

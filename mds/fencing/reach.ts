@@ -61,6 +61,11 @@ export class Reach {
     if (!this.#isElsewhere) this.#look(connection);
   }
 
+  /** Those that requests came over, and that may stand still. */
+  get connections(): readonly PeerConnection[] {
+    return [...this.#open];
+  }
+
   get addresses(): readonly string[] {
     return [...this.#addresses];
   }
