@@ -5,7 +5,7 @@ import { type ErrnoName, FsError } from '../errors.ts';
 import type { BarDevice, CacheMode } from './device.ts';
 import { tryLock } from './libc.ts';
 import { type DeviceDescription, MappedDevice } from './mapped-device.ts';
-import { blockDeviceSize, devdaxResource, pciResourceOf, readPciResource } from './sysfs.ts';
+import { blockDeviceSize, devdaxResource, enableMemory, pciResourceOf, readPciResource } from './sysfs.ts';
 
 export interface OpenDeviceOptions {
   readonly writable: boolean;
@@ -32,6 +32,7 @@ export async function openDevice(path: string, options: OpenDeviceOptions): Prom
   let handle: FileHandle | undefined;
   try {
     const identity = await identify(path);
+    if (identity.kind === 'pci') await enableMemory(pciResourceOf(await realpath(path)), path);
     if (identity.size === 0) throw new FsError('EINVAL', { path, detail: 'is empty' });
     handle = await open(path, options.writable ? 'r+' : 'r');
     if (options.lock === true && !tryLock(handle.fd, { path })) {

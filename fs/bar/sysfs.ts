@@ -1,5 +1,5 @@
 /** What sysfs tells about devices whose own file tells nothing of their size. */
-import { readFile, readlink } from 'node:fs/promises';
+import { readFile, readlink, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { FsError } from '../errors.ts';
 
@@ -38,6 +38,22 @@ export async function readPciResource(
   resource: PciResource,
 ): Promise<{ readonly start: bigint; readonly size: number }> {
   return parsePciResource(await readFile(`${resource.folder}/resource`, 'utf8'), resource.bar);
+}
+
+/**
+ * A function without a driver answers no accesses to its memory until it is enabled (Documentation/ABI/testing/sysfs-bus-pci,
+ * `enable`); with one it is already.
+ * @throws FsError EACCES: that is for root
+ */
+export async function enableMemory(resource: PciResource | undefined, path: string): Promise<void> {
+  if (resource === undefined) return;
+  const file = `${resource.folder}/enable`;
+  if ((await readFile(file, 'utf8')).trim() !== '0') return;
+  try {
+    await writeFile(file, '1');
+  } catch (cause) {
+    throw new FsError('EACCES', { path, detail: 'its function has no driver and is not enabled; root can' }, cause);
+  }
 }
 
 /** Bytes of a block device; its `size` counts sectors of 512 bytes whatever the device's own are. */
