@@ -1,6 +1,6 @@
 /** Does the simulation bite? Each mutation runs over fresh seeds until a check finds it. */
 import { readFile } from 'node:fs/promises';
-import { type Mutation, mutate, mutationNamed, mutations } from './mutations.ts';
+import { type Mutation, mutate, mutationNamed, mutations } from './mutations/index.ts';
 import { runPool } from './pool.ts';
 
 export interface Bite {
@@ -24,7 +24,7 @@ export interface BiteOptions {
 /** @throws Error: a mutation does not fit its module */
 export async function tryMutations(options: BiteOptions, onBite: (bite: Bite) => void): Promise<void> {
   const wanted: readonly Mutation[] = options.names?.map(mutationNamed) ?? mutations;
-  for (const mutation of wanted) mutate(mutation, await readFile(mutation.module, 'utf8'));
+  for (const mutation of wanted) await mutate(mutation, (module) => readFile(module, 'utf8'));
   for (const { name } of wanted) {
     const { seed, seeds, jobs } = options;
     let seedsRun = 0;

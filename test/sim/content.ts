@@ -41,7 +41,7 @@ export type End = (seen?: readonly Value[], lagsFrom?: number) => void;
 /** Begins an operation on several sectors of a file. */
 export function begin(
   history: History,
-  kind: 'write' | 'read' | 'sync' | 'cut',
+  kind: 'write' | 'read' | 'sync' | 'told' | 'cut',
   who: string,
   ino: number,
   first: number,
@@ -55,6 +55,11 @@ export function begin(
 
 export function beginSync(history: History, who: string, ino: number): End {
   return begin(history, 'sync', who, ino, 0, zeros(sectorsPerFile));
+}
+
+/** Something that it did with the file failed. */
+export function tell(history: History, who: string, ino: number): void {
+  begin(history, 'told', who, ino, 0, zeros(sectorsPerFile))();
 }
 
 /** What was read of `seen` bytes holds for their sectors; past the end of the file a peer may have what it has not synced. */

@@ -22,7 +22,7 @@ export function overlaps(grant: Grant, storage: number, length: number): boolean
 }
 
 /** By the file's bytes. */
-function within(grant: Grant, offset: number, length: number): boolean {
+export function within(grant: Grant, offset: number, length: number): boolean {
   return offset < grant.offset + grant.length && grant.offset < offset + length;
 }
 

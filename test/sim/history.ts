@@ -8,7 +8,8 @@ export type Value = number;
 
 interface Operation {
   /** `cut`: zeros for what lies past the new end; but what another has written there and not synced it may not meet. */
-  readonly kind: 'write' | 'read' | 'sync' | 'cut' | 'crash' | 'revoked';
+  /** `told`: it heard that something it did with the file failed, and so knows that writes before may be lost. */
+  readonly kind: 'write' | 'read' | 'sync' | 'told' | 'cut' | 'crash' | 'revoked';
   readonly who: string;
   value: Value;
   readonly invoked: number;
@@ -52,7 +53,7 @@ export class History {
 
   /** Begins an operation; the answer ends it. One that is never ended may or may not have happened. */
   begin(
-    kind: 'write' | 'read' | 'sync' | 'cut',
+    kind: 'write' | 'read' | 'sync' | 'told' | 'cut',
     who: string,
     register: string,
     value: Value = 0,
@@ -205,14 +206,16 @@ interface State {
   readonly writer: string;
   /** What a crash may bring back. */
   readonly back: readonly Value[];
+  /** Clients whose write is lost, and whose next sync may not succeed. */
+  readonly owed: readonly string[];
 }
 
 /** Wing and Gong's search, with the states seen before left out. */
 function explains(operations: readonly Operation[]): boolean | undefined {
   const seen = new Set<string>();
-  const stack: State[] = [{ from: 0, done: new Set(), time: 0, value: 0, writer: '', back: [] }];
+  const stack: State[] = [{ from: 0, done: new Set(), time: 0, value: 0, writer: '', back: [], owed: [] }];
   for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
-    const key = `${state.from} ${[...state.done].sort((a, b) => a - b).join()} ${state.value} ${state.writer} ${state.back.join()}`;
+    const key = `${state.from} ${[...state.done].sort((a, b) => a - b).join()} ${state.value} ${state.writer} ${state.back.join()} ${state.owed.join()}`;
     if (seen.has(key)) continue;
     seen.add(key);
     if (seen.size > statesMax) return undefined;
@@ -267,22 +270,32 @@ function apply(state: State, operation: Operation, index: number, operations: re
   let { from } = state;
   while (isBehind(from)) from++;
   const next = { ...state, from, done, time };
+  const lost = (old: Value): State => {
+    const isOwed = state.writer !== local && state.writer !== '' && isDone(operations, state.value);
+    const owed = isOwed ? [...new Set([...state.owed, state.writer])].sort() : state.owed;
+    return { ...next, value: old, writer: '', back: state.back, owed };
+  };
   if (kind === 'cut' && state.writer !== who && state.writer !== local && state.back.length > 0) {
-    const cut = { ...next, value: 0, writer: who, back: [...new Set([...state.back, state.value])] };
+    const cut = { ...next, value: 0, writer: who, back: [...new Set([...state.back, state.value])], owed: [] };
     return [cut, next];
   }
   if (kind === 'write' || kind === 'cut') {
     const back = state.back.includes(state.value) ? state.back : [...state.back, state.value];
-    const written = { ...next, value, writer: who, back };
-    return repeats && value !== state.value ? [written, { ...state, value, writer: who, back }] : [written];
+    const owed = state.owed.filter((each) => each !== who);
+    const written = { ...next, value, writer: who, back, owed };
+    return repeats && value !== state.value ? [written, { ...state, value, writer: who, back, owed }] : [written];
   }
+  if (kind === 'told') return [{ ...next, owed: state.owed.filter((each) => each !== who) }];
+  if (kind === 'sync' && state.owed.includes(who)) return [];
   if (kind === 'sync') return [state.writer === who ? { ...next, back: [] } : next];
-  if (kind === 'crash')
-    return [next, ...state.back.map((old) => ({ ...next, value: old, writer: '', back: state.back }))];
-  if (kind === 'revoked') {
-    return state.writer === who ? state.back.map((old) => ({ ...next, value: old, writer: '', back: state.back })) : [];
-  }
+  if (kind === 'crash') return [next, ...state.back.map(lost)];
+  if (kind === 'revoked') return state.writer === who ? state.back.map(lost) : [];
   return [next];
+}
+
+/** Whoever wrote the value knows that it did. */
+function isDone(operations: readonly Operation[], value: Value): boolean {
+  return operations.some((each) => each.kind === 'write' && each.value === value && each.responded !== Infinity);
 }
 
 function lineOf({ kind, who, value, invoked, responded }: Operation): string {

@@ -1,7 +1,7 @@
 /**
  * What the product's modules get of the outside world, exchanged for parts of the simulated one:
  * `node --import ./test/support/typescript.mjs --import ./test/sim/hooks.mjs test/sim/main.ts`. The product itself is
- * what is run, unchanged, but for what `--mutation NAME` breaks on purpose (mutations.ts); time (setTimeout and the like)
+ * what is run, unchanged, but for what `--mutation NAME` breaks on purpose (mutations/); time (setTimeout and the like)
  * is exchanged by loop.ts.
  */
 import { readFile } from 'node:fs/promises';
@@ -13,11 +13,13 @@ import { compiled } from '../support/typescript.mjs';
 const root = new URL('../../', import.meta.url).href;
 
 if (isMainThread) {
-  const { mutate, mutationNamed } = await import('./mutations.ts');
+  const { mutate, mutationNamed } = await import('./mutations/index.ts');
   const at = process.argv.indexOf('--mutation');
   const mutation = at < 0 ? undefined : mutationNamed(process.argv[at + 1] ?? '');
-  const url = mutation && root + mutation.module;
-  const data = mutation && { url, source: mutate(mutation, await readFile(fileURLToPath(url), 'utf8')) };
+  const read = (module) => readFile(fileURLToPath(root + module), 'utf8');
+  const data = new Map();
+  if (mutation !== undefined)
+    for (const [module, source] of await mutate(mutation, read)) data.set(root + module, source);
   register(import.meta.url, { data });
 }
 
@@ -31,8 +33,8 @@ const modules = new Map([
   [`${root}client/clock.ts`, shim('lease-clock.ts')],
   [`${root}client/dma/mmap.ts`, shim('engine.ts')],
 ]);
-/** A module with its mutation, or undefined. */
-let mutated;
+/** Sources of modules with the mutation, by address. */
+let mutated = new Map();
 
 export function initialize(data) {
   mutated = data;
@@ -51,5 +53,6 @@ export async function resolve(specifier, context, next) {
 }
 
 export async function load(url, context, next) {
-  return url === mutated?.url ? compiled(url, mutated.source) : next(url, context);
+  const source = mutated.get(url);
+  return source === undefined ? next(url, context) : compiled(url, source);
 }

@@ -63,6 +63,9 @@ export class Liar {
   readonly #opens = new Map<number, WireState>();
   readonly #layouts = new Map<number, WireState>();
   readonly #sent: Buffer[] = [];
+  readonly #devices: Uint8Array[] = [];
+  /** For writing, the last first. */
+  readonly #granted: { ino: number; offset: number; length: number; storage: number }[] = [];
   #socket: Socket | undefined;
   #session: Uint8Array | null = null;
   #rootIno = 1;
@@ -93,6 +96,7 @@ export class Liar {
       () => this.#commit(),
       () => this.#repeat(),
       () => this.#misnumber(),
+      () => this.#askForDevice(),
       () => loop().sleep(random.below(2500)),
       () => (random.oneIn(3) ? this.#break() : undefined),
     ];
@@ -144,12 +148,13 @@ export class Liar {
     this.#seqid = 0;
     if (random.oneIn(3)) await this.#reclaim();
     await this.#call(operations.RECLAIM_COMPLETE, []);
+    if (random.oneIn(3)) await this.#reclaim();
   }
 
-  /** What it was granted before, or what is anybody's. */
+  /** What it was granted before, there or anywhere, or what is anybody's. */
   async #reclaim(): Promise<void> {
-    const { random, reach } = this.#options;
-    const grant = random.pickAny(reach());
+    const { random } = this.#options;
+    const grant = random.pickAny(this.#granted);
     const ino = grant?.ino ?? 2 + random.below(60);
     const storage = (random.oneIn(2) ? grant?.storage : undefined) ?? random.below(256) * 2 * sectorSize;
     const claimed: [number, number, number] = [grant?.offset ?? 0, grant?.length ?? 2 * sectorSize, storage];
@@ -182,7 +187,19 @@ export class Liar {
       100,
       random.oneIn(4),
     ]);
-    if (granted !== undefined) this.#layouts.set(ino, granted[0]);
+    if (granted === undefined) return;
+    this.#layouts.set(ino, granted[0]);
+    for (const [kind, at, bytes, , storage] of granted[2]) {
+      if (kind === 0 || kind === 2) this.#granted.unshift({ ino, offset: at, length: bytes, storage });
+    }
+    this.#granted.splice(5);
+    for (const [, , , device] of granted[2]) if (this.#devices.unshift(device) > 20) this.#devices.pop();
+  }
+
+  /** One that it was told of at any time, by any run of the server. */
+  async #askForDevice(): Promise<void> {
+    const device = this.#options.random.pickAny(this.#devices);
+    if (device !== undefined) await this.#call(operations.GETDEVICEINFO, [device, 0]);
   }
 
   /** Whether it still may or not. */

@@ -106,6 +106,21 @@ export class LocalProgram {
     }
   }
 
+  /** What is there is looked at, and then there for good. */
+  async lookAndSync(): Promise<void> {
+    const { vfs } = this.#files;
+    try {
+      await this.readAll();
+      for (const name of names) {
+        const found = await vfs.find(vfs.rootIno, n(name), root);
+        if (found !== undefined) await this.#sync(found.ino);
+      }
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      this.#say(`local: ${error.message}`);
+    }
+  }
+
   #any(): Step {
     const total = this.#steps.reduce((sum, [weight]) => sum + weight, 0);
     let left = this.#random.below(total);

@@ -13,6 +13,7 @@ export class Process {
   readonly name: string;
   #state: 'running' | 'stopped' | 'dead' = 'running';
   #copying = false;
+  #quietSince = 0;
   readonly held: (() => void)[] = [];
   /** Called once at its death, by the loop. */
   readonly onDeath: (() => void)[] = [];
@@ -32,6 +33,11 @@ export class Process {
   /** In the middle of a copy (dma.ts): until its end nothing else happens in this process. */
   get copying(): boolean {
     return this.#copying;
+  }
+
+  /** When it last began anew after it had stood still, in ms; Infinity: it stands still. */
+  get quietSince(): number {
+    return this.stopped || this.#copying ? Infinity : this.#quietSince;
   }
 
   beginCopy(): void {
@@ -61,6 +67,7 @@ export class Process {
   }
 
   #release(): void {
+    this.#quietSince = loop().now;
     if (!this.stopped) for (const task of this.held.splice(0)) task();
   }
 }

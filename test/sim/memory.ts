@@ -6,18 +6,20 @@
  * - M2 Nobody else gets, and the server does not store to, a block that a client was granted and has neither given back nor
  *   declared unreachable by a new incarnation or an administrator's word. A fence alone does not lift that: nothing on a
  *   raw BAR stops a late access.
+ * - M3 A device id from before a fence of its client, or from a former run of the server, is not answered any more.
+ * - M4 Who keeps to the rules answers a callback that comes again as the first time (RFC 8881 §2.10.6).
+ * - M5 What is reclaimed was granted to the owner for writing, just there, and RECLAIM_COMPLETE has not been said (RFC 8881
+ *   §18.42, §18.51).
  */
 import type { SynchronousEngine } from '../../client/dma/engine.ts';
+import { limits } from '../../fs/limits.ts';
 import { iomode } from '../../layout/types.ts';
 import {
+  type CallbackReplyFrame,
   callbacks,
-  type Frame,
-  FrameDecoder,
   frameKind,
   operations,
-  ProtocolError,
   type ReplyFrame,
-  sequenceFlag,
   status,
 } from '../../mds/protocol/index.ts';
 import { Copies, sectorSize } from './dma.ts';
@@ -26,68 +28,23 @@ import {
   overlaps,
   readBelow,
   text,
+  within,
   without,
   withoutForgotten,
   withoutOld,
   withoutState,
 } from './held-grants.ts';
+import { type Asked, type Committed, framesIn, Holder, hex, revoked, state, voidDevices, Wire } from './holder.ts';
 import { type Loop, loop, type Process } from './loop.ts';
 import type { Watcher } from './machine.ts';
 import type { Socket, Tap } from './network.ts';
 
-/** extent states of the wire. */
-const state = { readWrite: 0, read: 1, invalid: 2, none: 3 } as const;
-
-/** A reply from before the fence, sent again: it grants nothing (docs/protocol.md, flags of the `sequence` part). */
-const revoked =
-  sequenceFlag.EXPIRED_ALL_STATE_REVOKED |
-  sequenceFlag.EXPIRED_SOME_STATE_REVOKED |
-  sequenceFlag.ADMIN_STATE_REVOKED |
-  sequenceFlag.RECALLABLE_STATE_REVOKED;
-
-/** What is known of one client program. */
-class Holder {
-  readonly process: Process;
-  readonly owner: string;
-  /** As the server answered EXCHANGE_ID; a liar goes on with the sessions of an earlier one. */
-  readonly clientIds = new Set<number>();
-  verifier = '';
-  /** The verifier of its last session. */
-  confirmed = '';
-  /** What it may touch by its own word: granted, and no return sent. */
-  may: Grant[] = [];
-  /** What the server has to keep for it: granted, and no return arrived. */
-  kept: Grant[] = [];
-  readonly others = new Map<number, string>();
-  /** Layout stateids that came with a grant. */
-  readonly granted = new Set<string>();
-  /** The server has revoked what it had: what it could only read may change, but may not become another file's. */
-  fenced = false;
-  /** Requests at the server without a reply. */
-  readonly running = new Set<string>();
-
-  constructor(process: Process, owner: string) {
-    this.process = process;
-    this.owner = owner;
-  }
-}
-
-interface Asked {
-  readonly number: number;
-  readonly args: readonly unknown[];
-}
-
-/** One connection as the tap sees it, from the server's side. */
-class Wire {
-  readonly toServer = new FrameDecoder();
-  readonly toClient = new FrameDecoder();
-  readonly framesOf = new WeakMap<Uint8Array, readonly Frame[]>();
-  readonly asked = new Map<number, Asked>();
-  readonly recalled = new Map<number, readonly unknown[]>();
-  holder: Holder | undefined;
-}
+const { blockSize } = limits;
 
 export class Violation extends Error {}
+
+/** A message leaves: a layout is granted, an unstable WRITE or a callback is answered. */
+export type Moment = 'granted' | 'written' | 'answered';
 
 export class Memory implements Tap, Watcher {
   readonly bytes: Buffer;
@@ -96,10 +53,13 @@ export class Memory implements Tap, Watcher {
   readonly #loop: Loop;
   readonly #holders = new Map<Process, Holder>();
   readonly #onGrant = new Map<Process, (grant: Grant) => void>();
+  readonly #liars = new Set<Process>();
   readonly #wires = new WeakMap<Socket, Wire>();
   readonly #say: (line: string) => void;
   #server: Process | undefined;
   violation: Violation | undefined;
+  /** Called with the client that it is about. */
+  onMoment: (moment: Moment, process: Process) => void = () => {};
 
   constructor(simulated: Loop, size: number, say: (line: string) => void) {
     this.#loop = simulated;
@@ -113,14 +73,21 @@ export class Memory implements Tap, Watcher {
     for (const holder of this.#holders.values()) {
       holder.running.clear();
       holder.fenced = true;
+      voidDevices(holder);
     }
   }
 
-  /** Answers the name of its process. */
-  fenced(clientId: number): string | undefined {
+  /** It keeps to no rule. */
+  lies(process: Process): void {
+    this.#liars.add(process);
+  }
+
+  /** Answers its process. */
+  fenced(clientId: number): Process | undefined {
     const holder = [...this.#holders.values()].find((each) => each.clientIds.has(clientId));
     if (holder !== undefined) holder.fenced = true;
-    return holder?.process.name;
+    if (holder?.lastClientId === clientId) voidDevices(holder);
+    return holder?.process;
   }
 
   /** As the bytes were when that was asked for. */
@@ -196,8 +163,8 @@ export class Memory implements Tap, Watcher {
     for (const frame of frames) {
       if (frame[0] === frameKind.request) this.#asking(wire, from.process, frame[6], frame[7]);
       else if (frame[0] === frameKind.reply) this.#replied(wire, frame);
-      else if (frame[0] === frameKind.callback) wire.recalled.set(frame[1], frame[7]);
-      else if (frame[2] === status.NOMATCHING_LAYOUT) this.#noMatch(wire, frame[1], 'may');
+      else if (frame[0] === frameKind.callback) wire.calledBack.set(frame[1], frame);
+      else this.#answers(wire, from.process, frame);
     }
   }
 
@@ -276,6 +243,7 @@ export class Memory implements Tap, Watcher {
         if (other.owner === holder.owner && isFormer) this.#lift(other);
       }
       holder.confirmed = holder.verifier;
+      holder.hasReclaimed = false;
     } else if (number === operations.EVICT.number && operations.EVICT.isRequest(args)) {
       for (const other of this.#holders.values())
         if (typeof args[0] === 'number' && other.clientIds.has(args[0])) this.#lift(other);
@@ -294,14 +262,30 @@ export class Memory implements Tap, Watcher {
     if (asked === undefined || holder === undefined) return;
     holder.running.delete(`${xid}`);
     if (number !== status.OK) return;
+    if (asked.number === operations.WRITE.number) this.onMoment('written', holder.process);
+    if (asked.number === operations.LAYOUTGET.number) this.onMoment('granted', holder.process);
     if (asked.number === operations.EXCHANGE_ID.number && operations.EXCHANGE_ID.isReply(results)) {
       // A number that no record speaks of is given again after a restart.
       for (const other of this.#holders.values()) other.clientIds.delete(results[0]);
       holder.clientIds.add(results[0]);
+      if (holder.lastClientId !== results[0]) {
+        holder.devices.clear();
+        holder.voidDevices.clear();
+      }
+      holder.lastClientId = results[0];
+    }
+    if (asked.number === operations.GETDEVICEINFO.number && operations.GETDEVICEINFO.isRequest(asked.args)) {
+      const id = hex(asked.args[0]);
+      if (holder.voidDevices.has(id))
+        this.#violated(`M3: ${holder.process.name} is told of device ${id}, which is void`);
     }
     if (asked.number === operations.LAYOUTRETURN.number && operations.LAYOUTRETURN.isRequest(asked.args)) {
       // Also what was granted between its arrival and its turn.
       holder.kept = without(holder.kept, asked.args);
+    }
+    if (asked.number === operations.RECLAIM_COMPLETE.number) holder.hasReclaimed = true;
+    if (asked.number === operations.LAYOUTCOMMIT.number && operations.LAYOUTCOMMIT.isRequest(asked.args)) {
+      this.#requireGranted(holder, asked.args);
     }
     if (asked.number !== operations.LAYOUTGET.number || !operations.LAYOUTGET.isReply(results)) return;
     if (!operations.LAYOUTGET.isRequest(asked.args)) return;
@@ -316,6 +300,8 @@ export class Memory implements Tap, Watcher {
     // Sent again, a reply tells the client of what it may, and the server keeps no more for it than it did.
     const grantName = `${other}/${stateid[0]}`;
     const isAgain = holder.granted.has(grantName);
+    if (isAgain && stateid[0] <= (holder.denied.get(other) ?? 0)) return;
+    for (const [kind, , , device] of extents) if (kind !== state.none && !isAgain) holder.devices.add(hex(device));
     holder.granted.add(grantName);
     const isNewState = holder.others.get(ino) !== other;
     holder.others.set(ino, other);
@@ -334,19 +320,55 @@ export class Memory implements Tap, Watcher {
       if (isAgain) continue;
       this.#requireFree(holder, grant);
       holder.kept.push(grant);
+      if (writable) holder.written.push(grant);
     }
+  }
+
+  #answers(wire: Wire, process: Process, [, xid, answer]: CallbackReplyFrame): void {
+    const called = wire.calledBack.get(xid);
+    if (
+      called !== undefined &&
+      wire.holder !== undefined &&
+      answer !== status.BADSESSION &&
+      !this.#liars.has(process)
+    ) {
+      const [, , session, slot, seqid] = called;
+      const name = `${hex(session)}/${slot}/${seqid}`;
+      const before = wire.holder.answers.get(name) ?? answer;
+      if (before !== answer)
+        this.#violated(`M4: ${process.name} answers callback ${name} with ${before}, then ${answer}`);
+      wire.holder.answers.set(name, answer);
+    }
+    if (answer === status.NOMATCHING_LAYOUT) this.#noMatch(wire, xid, 'may');
+    this.onMoment('answered', process);
   }
 
   /** By that the client says that it holds nothing of what is recalled. */
   #noMatch(wire: Wire, xid: number, of: 'may' | 'kept'): void {
-    const args = wire.recalled.get(xid);
+    const args = wire.calledBack.get(xid)?.[7];
     const { holder } = wire;
     if (holder === undefined || !callbacks.CB_LAYOUTRECALL.isRequest(args)) return;
     const [kind, ino, stateid, mode, offset, length] = args;
     // One that was sent again says nothing of the state that took the place of the one it names.
     const isOther = ino !== null && stateid !== null && holder.others.get(ino) !== hex(stateid[1]);
     if (isOther) return;
+    if (of === 'may' && stateid !== null) holder.denied.set(hex(stateid[1]), stateid[0]);
     holder[of] = without(holder[of], [kind, ino, null, mode, offset, length]);
+  }
+
+  #requireGranted({ owner, hasReclaimed, process }: Holder, [ino, , , , , reclaimed]: Committed): void {
+    if (reclaimed === null) return;
+    if (hasReclaimed) this.#violated(`M5: ${process.name} reclaims after RECLAIM_COMPLETE`);
+    const ever = [...this.#holders.values()].filter((each) => each.owner === owner).flatMap(({ written }) => written);
+    for (const [offset, length, storage] of reclaimed) {
+      for (let at = offset; at < offset + length; at += blockSize) {
+        const place = storage + at - offset;
+        const isKnown = ever.some(
+          (each) => each.ino === ino && within(each, at, blockSize) && each.storage + at - each.offset === place,
+        );
+        if (!isKnown) this.#violated(`M5: ${process.name} reclaims byte ${at} of inode ${ino} at ${place}`);
+      }
+    }
   }
 
   #requireFree(holder: Holder, grant: Grant): void {
@@ -387,16 +409,6 @@ export class Memory implements Tap, Watcher {
   }
 }
 
-/** None in what is no message: the server closes the connection. */
-function framesIn(decoder: FrameDecoder, chunk: Uint8Array): readonly Frame[] {
-  try {
-    return decoder.push(chunk);
-  } catch (error) {
-    if (error instanceof ProtocolError) return [];
-    throw error;
-  }
-}
-
 let memory: Memory | undefined;
 
 export function enterMemory(entered: Memory): void {
@@ -407,8 +419,4 @@ export function enterMemory(entered: Memory): void {
 export function engineOf(): SynchronousEngine {
   if (memory === undefined) throw new Error('no simulation runs');
   return memory.engineOf(loop().current);
-}
-
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString('hex');
 }

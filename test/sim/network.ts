@@ -44,6 +44,13 @@ export class Network {
     }
   }
 
+  /** The other ends of its connections break: what it sent before and is not there yet is lost. */
+  resetPeers(process: Process): void {
+    for (const { process: of, peer } of this.#sockets) {
+      if (of === process && peer !== undefined) this.#loop.after(0, () => peer.destroy(), peer.process);
+    }
+  }
+
   /** When what is sent now between the two arrives: 20 µs to 1 ms, once in a while much later. */
   arrival(socket: Socket): number {
     const { random, now } = this.#loop;

@@ -21,7 +21,7 @@ export interface PoolOptions {
   readonly seeds: number;
   readonly jobs: number;
   readonly withTrace?: boolean;
-  /** Name of what is broken on purpose (mutations.ts). */
+  /** Name of what is broken on purpose (mutations/). */
   readonly mutation?: string | undefined;
   /** Called for each seed, in their order; true: enough. */
   readonly onOutcome: (outcome: Outcome) => boolean;

@@ -2,7 +2,7 @@
 import type { Client, ClientFile } from '../../client/index.ts';
 import { ClientError } from '../../client/index.ts';
 import type { Random } from '../exercise/random.ts';
-import { begin, beginSync, bytesOf, names, sectorsIn, sectorsPerFile, valuesOf, zeros } from './content.ts';
+import { begin, beginSync, bytesOf, names, sectorsIn, sectorsPerFile, tell, valuesOf, zeros } from './content.ts';
 import { sectorSize } from './dma.ts';
 import type { History } from './history.ts';
 import { loop } from './loop.ts';
@@ -37,8 +37,9 @@ export class Program {
   /** One operation; whatever the server or a fault make of it is no error here. */
   async step(): Promise<void> {
     const name = this.#random.pick(names);
+    let file = this.#files.get(name);
     try {
-      const file = this.#files.get(name) ?? (await this.#open(name));
+      file ??= await this.#open(name);
       const what = this.#random.below(42);
       if (what < 16) await this.#write(file);
       else if (what < 32) await this.#read(file);
@@ -48,6 +49,7 @@ export class Program {
       else if (this.#scene.sizes) await this.#truncate(file);
     } catch (error) {
       if (!(error instanceof ClientError)) throw error;
+      if (file !== undefined) tell(this.#history, this.#who, file.ino);
       this.#say(`${this.#who} ${name}: ${error.status} ${error.detail}`);
       if (error.status === 'ENGINES_UNKNOWN' || error.status === 'CLOSED') this.#files.clear();
     }

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
-import { mutate, mutations } from './mutations.ts';
+import { mutate, mutations } from './mutations/index.ts';
 
 const run = promisify(execFile);
 const hooks = ['--import', './test/support/typescript.mjs', '--import', './test/sim/hooks.mjs'];
@@ -30,8 +30,8 @@ test('what is reported does not depend on how many processes run it', { timeout:
 });
 
 test.each(mutations)('what the mutation $name breaks stands in the code', async (mutation) => {
-  const source = await readFile(mutation.module, 'utf8');
-  expect(mutate(mutation, source)).not.toBe(source);
+  for (const [module, source] of await mutate(mutation, (each) => readFile(each, 'utf8')))
+    expect(source).not.toBe(await readFile(module, 'utf8'));
 });
 
 /** Some that are found soon; `npm run sim:mutations` tries all. */

@@ -15,6 +15,7 @@ import { MemoryDevice } from '../support/crash-recorder.ts';
 import { registerOf } from './content.ts';
 import { sectorSize } from './dma.ts';
 import { fsck, settle } from './ending.ts';
+import { Faults, type Machine } from './faults.ts';
 import { History } from './history.ts';
 import { directAccess, Kernel } from './kernel.ts';
 import { Liar } from './liar.ts';
@@ -51,13 +52,6 @@ interface Server {
   readonly mds: MetadataServer;
 }
 
-interface Machine {
-  readonly owner: string;
-  process: Process;
-  runs: number;
-  steps: number;
-}
-
 export async function runSeed(seed: number): Promise<Outcome> {
   const world = new World(seed);
   const failure = await world
@@ -87,6 +81,7 @@ class World {
     },
   };
   readonly #clients: Machine[] = [];
+  readonly #faults: Faults;
   readonly #liars: Process[] = [];
   #server: Server | undefined;
   #restarts = 0;
@@ -106,6 +101,18 @@ class World {
     enterMemory(this.#memory);
     this.#network.tap = this.#memory;
     this.#history = new History(() => this.#loop.now, leaseMs);
+    this.#faults = new Faults({
+      loop: this.#loop,
+      network: this.#network,
+      scene: this.#scene,
+      leaseMs,
+      machines: this.#clients,
+      say: (line) => this.#say(line),
+      replace: (machine, afterMs) => this.#replace(machine, machine.process, afterMs),
+      crash: (power) => this.#crash(power),
+      isOver: () => this.#over,
+    });
+    this.#memory.onMoment = (moment, process) => this.#faults.strike(moment, process);
   }
 
   get summary(): Omit<Outcome, 'seed' | 'failure'> {
@@ -140,7 +147,7 @@ class World {
     if (began !== undefined) return began;
     for (let index = 0; index < this.#scene.clients; index++) this.#newClient(`client-${index}`);
     for (let index = 0; index < this.#scene.liars; index++) this.#newLiar(`liar-${index}`);
-    this.#scheduleFault();
+    if (!this.#scene.calm) this.#faults.schedule();
     this.#watchWaits();
     const failure =
       (await this.#until('the programs', () => this.#isDone)) ?? (await this.#end()) ?? this.#history.check();
@@ -173,6 +180,7 @@ class World {
         leaseMs,
         recallDeadlineMs: leaseMs,
         layoutWaitMs: 500,
+        courtesyMs: this.#scene.courtesyMs,
         log: this.#log,
       });
       await mds.listen('tcp://server:1');
@@ -193,6 +201,10 @@ class World {
 
   async #local(process: Process, files: LocalFiles): Promise<void> {
     const program = new LocalProgram(files, this.#surroundings);
+    if (this.#scene.aim === 'power-after-crash' && this.#restarts > 1) {
+      await this.#guarded(program.lookAndSync());
+      if (this.#random.oneIn(2)) this.#loop.after(this.#random.below(20), () => this.#crash(true), this.#loop.world);
+    }
     while (!this.#over) {
       await this.#loop.sleep(this.#random.below(100), process);
       if (!this.#over) await this.#guarded(program.step());
@@ -202,6 +214,7 @@ class World {
   #newClient(owner: string): void {
     const machine: Machine = {
       owner,
+      isRemote: this.#scene.remotes && this.#random.oneIn(3),
       process: new Process(owner),
       runs: 0,
       steps: 4 + this.#random.below(this.#scene.stepsMax),
@@ -234,6 +247,7 @@ class World {
       groups: [],
       timeoutMs: 60_000,
       maxIoMs: 100,
+      ...(machine.isRemote ? { device: 'none' as const } : {}),
     }).catch((e: unknown) => {
       this.#say(`${name} does not connect: ${String(e)}`);
       return undefined;
@@ -254,6 +268,7 @@ class World {
     if (this.#over) return;
     const program = new Process(owner);
     this.#liars.push(program);
+    this.#memory.lies(program);
     this.#memory.onGrant(program, ({ ino, offset, length }) => {
       for (let sector = offset / sectorSize; sector < (offset + length) / sectorSize; sector++) {
         this.#history.taint(registerOf(ino, sector));
@@ -291,46 +306,10 @@ class World {
     this.#loop.after(leaseMs, () => this.#watchWaits(), this.#loop.world);
   }
 
-  #scheduleFault(): void {
-    this.#loop.after(
-      20 + this.#random.below(600),
-      () => {
-        if (this.#over) return;
-        this.#fault();
-        this.#scheduleFault();
-      },
-      this.#loop.world,
-    );
-  }
-
-  #fault(): void {
-    const machine = this.#random.pickAny(this.#clients);
-    if (machine === undefined) return;
-    const { process } = machine;
-    if (!process.alive) return;
-    const what = this.#random.below(10);
-    if (what < 3) {
-      const ms = this.#random.below(3 * leaseMs);
-      this.#say(`${process.name} is cut off for ${ms} ms`);
-      this.#network.cut(process, ms);
-    } else if (what < 5) {
-      this.#say(`${process.name}: its connections break`);
-      this.#network.reset(process);
-    } else if (what < 7) {
-      const ms = this.#random.below(3 * leaseMs);
-      this.#say(`${process.name} stands still for ${ms} ms`);
-      process.stop();
-      this.#loop.after(ms, () => process.resume(), this.#loop.world);
-    } else if (what < 8) {
-      this.#say(`${process.name} dies`);
-      this.#replace(machine, process, this.#random.below(3 * leaseMs));
-    } else if (this.#scene.serverDies) this.#crash(what === 9);
-  }
-
   /** With `power` the machine loses its power, else only the server dies. */
   #crash(power: boolean): void {
     const server = this.#server?.process;
-    if (server?.alive !== true) return;
+    if (server?.alive !== true || this.#over) return;
     this.#say(power ? `the machine of ${server.name} loses its power` : `${server.name} dies`);
     this.#history.crashed();
     server.kill();
@@ -341,7 +320,9 @@ class World {
 
   /** Whoever has the device mapped dies with it. */
   #loseMachine(): void {
-    for (const machine of this.#clients) this.#replace(machine, machine.process, this.#random.below(2 * leaseMs));
+    for (const machine of this.#clients) {
+      if (!machine.isRemote) this.#replace(machine, machine.process, this.#random.below(2 * leaseMs));
+    }
     for (const liar of this.#liars.splice(0)) {
       this.#killLiar(liar);
       this.#loop.after(this.#random.below(leaseMs), () => this.#newLiar(liar.name), this.#loop.world);
@@ -418,9 +399,13 @@ class World {
   #logged(fields: object, message: string): void {
     const client: unknown = Reflect.get(fields, 'client');
     const isEnd = message === 'layouts revoked, fencing' || message === 'client ended';
-    const who = isEnd && typeof client === 'number' ? this.#memory.fenced(client) : undefined;
-    if (who !== undefined) this.#history.revoked(who);
     this.#say(`  server: ${message} ${JSON.stringify(fields)}`);
+    const who = isEnd && typeof client === 'number' ? this.#memory.fenced(client) : undefined;
+    if (who === undefined) return;
+    this.#history.revoked(who.name);
+    const isObedient = this.#clients.some(({ process }) => process === who);
+    if (!this.#scene.calm || this.#over || !isObedient || this.#loop.now - who.quietSince < 2 * leaseMs) return;
+    this.#unexpected ??= new Error(`${who.name} is fenced, and nothing kept it from doing what it was asked`);
   }
 
   #say(line: string): void {
