@@ -76,7 +76,7 @@ export const ofClient: readonly Mutation[] = [
   {
     name: 'client-uses-a-layout-from-before-its-fence',
     breaks: 'a grant in a reply that comes again after the fence is looked at before it is used',
-    module: 'client/client.ts',
+    module: 'client/open-files.ts',
     changes: [
       [
         'await this.#session.call(operations.SEQUENCE, [], { urgent: true });\n        if (!this.#isFlagged) break;',

@@ -73,8 +73,8 @@ export const ofLeasing: readonly Mutation[] = [
     module: 'mds/past-clients.ts',
     changes: [
       [
-        'if (this.#fs.quarantined().has(client.id)) return void',
-        'await this.#fs.layouts.releaseQuarantine(client.id);\n      if (this.#fs.quarantined().has(client.id)) return void',
+        'if (this.#fs.quarantined().has(client.id)) return this',
+        'await this.#fs.layouts.releaseQuarantine(client.id);\n      if (this.#fs.quarantined().has(client.id)) return this',
       ],
     ],
   },
