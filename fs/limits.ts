@@ -80,6 +80,10 @@ export const limits = {
   /** Free space kept behind a file that is being written: at least so much, as XFS, and at most so much. */
   keptMin: 2 ** 16,
   keptMax: 2 ** 23,
+  /** Pinned files and session buffers are aligned to this at most: the largest page of x86-64. */
+  pinAlignMax: 2 ** 30,
+  /** Of a file that is being pinned so many blocks are zeroed or copied in one step: 1 MiB, half a slice at 1 GB/s. */
+  pinnedBlocksMax: 256,
   /** Copied at most in one synchronous operation, however fast the device is. */
   moveMax: 2 ** 23,
   /** Set aside at most as the place that data moves to: others cannot have it meanwhile. */

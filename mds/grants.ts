@@ -118,10 +118,13 @@ function onlyReady(wanted: Wanted, { ino }: LayoutRequest, { context }: SessionC
   });
 }
 
+/** EFBIG: a pinned file does not grow. */
+const wantsLess: ReadonlySet<ErrnoName> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
+
 /** Is less than this perhaps possible? */
 function isTooMuch(error: unknown): boolean {
   if (error instanceof StatusError) return error.status === 'TOOSMALL';
-  return error instanceof FsError && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
+  return error instanceof FsError && wantsLess.has(error.code);
 }
 
 function grantSpan(request: LayoutRequest, wanted: Wanted, wide: Span, call: SessionCall): Reply<Granted> {

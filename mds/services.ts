@@ -5,6 +5,7 @@ import { ioServices } from './handlers/io.ts';
 import { jobServices } from './handlers/jobs.ts';
 import { layoutServices } from './handlers/layout.ts';
 import { namespaceServices } from './handlers/namespace.ts';
+import { pinnedServices } from './handlers/pinned.ts';
 import { quotaServices } from './handlers/quota.ts';
 import { sessionServices } from './handlers/session.ts';
 import { topologyServices } from './handlers/topology.ts';
@@ -19,6 +20,7 @@ export const services: ReadonlyMap<number, Service> = new Map(
     adminServices,
     jobServices,
     quotaServices,
+    pinnedServices,
   ]
     .flat()
     .map((service) => [service.operation.number, service]),

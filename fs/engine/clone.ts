@@ -23,6 +23,7 @@ import { blocksOf, isUnwritten, mapBlocks, markBlocks, unmapBlocks } from './fil
 import type { Inode } from './inode.ts';
 import { S_IFREG } from './inode.ts';
 import { changed, create, requireDirectory } from './namespace.ts';
+import { isPinned, requireNotPinned } from './pinned.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
 import type { Volume } from './volume.ts';
 
@@ -36,6 +37,7 @@ export function cloneFile(v: Volume, ino: number, parent: number, name: Name, by
   v.requireWritable();
   const source = v.inodes.get(ino);
   requireFile(source);
+  requireNotPinned(source, 'its blocks are shared with no other file: copy it');
   requireAccess(v, source, R_OK, by);
   requireSettled(v, source);
   // Also what clients have written behind the end is to be in the clone: they commit it first.
@@ -76,8 +78,8 @@ export function copyRange(
   // The rest of the last block can be shared only where both files end in it.
   const endsBoth = from + count === source.size && to + count >= target.size;
   const shareable = endsBoth ? count : Math.floor(count / bs) * bs;
-  if (from % bs !== 0 || to % bs !== 0 || shareable === 0)
-    return copyBytes(v, source, from, target, to, Math.min(count, copyMax), by);
+  const isShareable = from % bs === 0 && to % bs === 0 && shareable > 0 && !isPinned(source) && !isPinned(target);
+  if (!isShareable) return copyBytes(v, source, from, target, to, Math.min(count, copyMax), by);
 
   requireSettled(v, source);
   requireSettled(v, target);

@@ -23,6 +23,7 @@ import {
 } from './file-space.ts';
 import type { Inode } from './inode.ts';
 import { changed, touched } from './namespace.ts';
+import { requireWithinPinned } from './pinned.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
 import type { Taker, Volume } from './volume.ts';
 import { Wait } from './wait.ts';
@@ -84,6 +85,7 @@ export function write(
   if (offset + data.length > limits.fileSizeMax)
     throw new FsError('EFBIG', { ino: inode.ino, range: { offset, length: data.length } });
   if (data.length === 0) return 0;
+  requireWithinPinned(v, inode, offset + data.length);
   requireSettled(v, inode);
   requirePrivilegesKnown(v, inode, by);
   requireNoLayoutsToWrite(v, inode, offset, data.length, by);
@@ -125,6 +127,7 @@ export function truncate(v: Volume, inode: Inode, size: number): void {
   requireFile(inode);
   if (size > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range: { offset: 0, length: size } });
   requireSettled(v, inode);
+  requireWithinPinned(v, inode, size);
   const cut = Math.floor(size / bs) * bs;
   const goes = { offset: size < inode.size ? cut : blocksOf(size) * bs, end: endOfBlocks(v, inode) };
   if (size > inode.size) requireNoLayoutsPastEnd(v, inode);

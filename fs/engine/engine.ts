@@ -39,6 +39,8 @@ import type { LayoutBackend, Leases } from './leases.ts';
 import { type Loaded, load } from './load.ts';
 import { LocalVfs } from './local-vfs.ts';
 import { reap } from './namespace.ts';
+import { isPinnedNumber } from './pinned.ts';
+import { pinFile, unpinFile } from './pinning.ts';
 import { quotaStatus, removeQuota, setQuota } from './quota-admin.ts';
 import { holdForFormer, Reaper } from './reaper.ts';
 import type { NameListener } from './reaping.ts';
@@ -295,6 +297,18 @@ class Engine implements Filesystem {
   async cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr> {
     const v = this.#volume;
     return attrOf(await cloneTree(v, this.#copies, ino, parent, name, by), 0);
+  }
+
+  pin(ino: number, size: number | undefined, align: number, by: Caller): Promise<void> {
+    return pinFile(this.#volume, ino, { size, align }, by);
+  }
+
+  unpin(ino: number, by: Caller): Promise<void> {
+    return unpinFile(this.#volume, ino, by);
+  }
+
+  isPinned(ino: number): boolean {
+    return isPinnedNumber(this.#volume, ino);
   }
 
   async setReserve(reserve: number): Promise<void> {

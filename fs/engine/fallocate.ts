@@ -19,6 +19,7 @@ import {
 import type { Inode } from './inode.ts';
 import { requireNoLayoutsOn } from './layout-waits.ts';
 import { changed } from './namespace.ts';
+import { isPinned, requireNotPinned, requireWithinPinned } from './pinned.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
 import type { Volume } from './volume.ts';
 
@@ -43,6 +44,8 @@ export function fallocate(
   if (end > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range: { offset, length } });
   requireSettled(v, inode);
   const shifts = mode === 'collapse' || mode === 'insert';
+  if (shifts || mode === 'punch') requireNotPinned(inode, 'it has no holes, and its blocks stay in place');
+  else requireWithinPinned(v, inode, end);
   if (shifts) requireShiftable(v, inode, mode, offset, length);
   const grows = (mode === 'allocate' || mode === 'zero') && end > inode.size;
   requirePrivilegesKnown(v, inode, by);
@@ -50,7 +53,9 @@ export function fallocate(
     requireNoneProvided(v, inode, holesIn(v, inode, offset, end));
   else {
     const from = Math.floor(offset / bs) * bs;
-    v.requireNoLayouts(inode.ino, { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from }, 'unmap');
+    // The blocks of a pinned file stay: zeros are written to them as anything else.
+    const reason = isPinned(inode) ? 'write' : 'unmap';
+    v.requireNoLayouts(inode.ino, { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from }, reason);
   }
   if (grows) requireNoLayoutsPastEnd(v, inode);
 

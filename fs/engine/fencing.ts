@@ -23,6 +23,7 @@ import { grantsOf } from './grants.ts';
 import { dropSomeHolds, holdInPlace } from './holds.ts';
 import type { Inode } from './inode.ts';
 import type { FencedSegment } from './leases.ts';
+import { isPinned } from './pinned.ts';
 import { Slices } from './slices.ts';
 import type { Volume } from './volume.ts';
 
@@ -175,7 +176,8 @@ function putAwaySome(v: Volume, client: number, segment: FencedSegment, at: numb
   const some = firstReached(v, segment, at, limits.fencedBlocksMax);
   for (const part of some) {
     holdInPlace(v, part, client, part.access);
-    if (part.access === 'write') moveAway(v, inode, part);
+    // A pinned file keeps its place, whoever may store there still (pinned.ts); it is held when the file gives it up.
+    if (part.access === 'write' && !isPinned(inode)) moveAway(v, inode, part);
   }
   return nextAfter(some);
 }

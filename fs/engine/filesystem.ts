@@ -103,6 +103,15 @@ export interface Filesystem {
    * @throws FsError EEXIST, ENOENT, ENOTDIR, EACCES, EPERM (it is not all the caller's), E2BIG, ENOSPC, EROFS
    */
   cloneTree(ino: number, parent: number, name: Name, by: Caller): Promise<Attr>;
+  /**
+   * The file has `size` bytes (undefined: as many as it has) in one piece from now on, at a multiple of `align` bytes, and
+   * keeps this place (fs/engine/pinning.ts). Durable when it settles.
+   * @throws FsError EINVAL, ENOSPC, EDQUOT, EBUSY (pinned otherwise, or changed meanwhile), EOPNOTSUPP (`cow`), EPERM, EROFS, ESTALE
+   */
+  pin(ino: number, size: number | undefined, align: number, by: Caller): Promise<void>;
+  /** @throws FsError EPERM (neither owner nor root), EROFS, ESTALE */
+  unpin(ino: number, by: Caller): Promise<void>;
+  isPinned(ino: number): boolean;
   /** Durable when it settles. @throws FsError EINVAL (above limits.reserveMax), EROFS, EIO */
   setReserve(reserve: number): Promise<void>;
   /**

@@ -25,6 +25,7 @@ import type { Inode } from './inode.ts';
 import type { ByteRange, CommitRequest, ExtentState, LayoutExtent } from './leases.ts';
 import { extentState } from './leases.ts';
 import { changed } from './namespace.ts';
+import { requireWithinPinned } from './pinned.ts';
 import { dropPrivileges } from './privileges.ts';
 import { blocksToCommit, commitStaged, toProvide, writablePieces } from './staging.ts';
 import type { Volume } from './volume.ts';
@@ -61,6 +62,7 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
   const { from, to } = blockRange(inode, range);
   if (to * bs > limits.fileSizeMax) throw new FsError('EFBIG', { ino: inode.ino, range });
   requireSettled(v, inode);
+  requireWithinPinned(v, inode, to * bs);
   residentXattrs(v, inode);
   const missing = missingIn(v, inode, from, to, client);
   v.requireQuota(inode, blocksIn(missing));

@@ -11,20 +11,15 @@
  * T3 Each step leaves link counts right: a crash between any two of them shows sound trees.
  */
 import { FsError } from '../errors.ts';
-import {
-  INODE_APPEND,
-  INODE_IMMUTABLE,
-  INODE_PINNED,
-  INODE_SNAPSHOT,
-  INODE_SNAPSHOTS,
-  INODE_XATTRS,
-} from '../format/records.ts';
+import { INODE_APPEND, INODE_IMMUTABLE, INODE_SNAPSHOT, INODE_SNAPSHOTS, INODE_XATTRS } from '../format/records.ts';
 import { limits } from '../limits.ts';
 import type { Caller } from '../vfs.ts';
 import { shareBlocks, writtenBlocks } from './clone.ts';
 import { requireSettled, zeroPastEnd } from './data.ts';
 import type { Dentry, Directory } from './directory.ts';
 import { Inode } from './inode.ts';
+import { isPinned, unpinnedFlags } from './pinned.ts';
+import { copyPinned } from './pinned-copy.ts';
 import type { Slices } from './slices.ts';
 import type { Volume } from './volume.ts';
 import { run } from './wait.ts';
@@ -47,7 +42,7 @@ interface Level {
   cookie: number;
 }
 
-/** A file whose blocks are being shared, from `next` on. */
+/** A file whose blocks are being shared, or copied, from `next` on. */
 interface Sharing {
   readonly source: Inode;
   readonly copy: Inode;
@@ -161,18 +156,25 @@ export class TreeCopy {
     }
     if (source.isFile) requireSettled(v, source);
     this.#requireCopyable(source);
-    if (source.isFile) v.requireNoLayouts(source.ino, { offset: 0, length: Infinity }, 'share');
+    // What whoever stores to a pinned file has stored so far is in the copy: nobody is asked for its layouts (pinned.ts).
+    if (source.isFile && !isPinned(source)) v.requireNoLayouts(source.ino, { offset: 0, length: Infinity }, 'share');
     const copy = this.#copyInode(source, 0);
     this.#enter(directory, entry, copy.ino);
     if (source.nlink > 1) this.#linked.set(source.ino, copy.ino);
     if (!source.isFile || v.extents.get(source.ino) === undefined) return;
+    if (isPinned(source)) {
+      this.#sharing = { source, copy, next: 0 };
+      return;
+    }
     zeroPastEnd(v, source, Infinity);
     this.#share({ source, copy, next: 0 });
   }
 
   #share(sharing: Sharing): void {
     const { source, copy, next } = sharing;
-    const rest = shareBlocks(this.#v, source, copy, next, Infinity, next, limits.sharedExtentsMax);
+    const rest = isPinned(source)
+      ? copyPinned(this.#v, source, copy, next)
+      : shareBlocks(this.#v, source, copy, next, Infinity, next, limits.sharedExtentsMax);
     this.#sharing = rest === undefined ? undefined : { ...sharing, next: rest };
   }
 
@@ -215,7 +217,7 @@ export class TreeCopy {
   }
 
   #flagsOf({ flags }: Inode): number {
-    const kept = flags & ~(INODE_SNAPSHOT | INODE_SNAPSHOTS | INODE_PINNED | INODE_XATTRS);
+    const kept = unpinnedFlags(flags) & ~(INODE_SNAPSHOT | INODE_SNAPSHOTS | INODE_XATTRS);
     if (this.#options.isSnapshot) return kept | INODE_SNAPSHOT;
     // Only root can clear these, so only root makes files that have them.
     return this.#options.by?.uid === 0 ? kept : kept & ~(INODE_IMMUTABLE | INODE_APPEND);

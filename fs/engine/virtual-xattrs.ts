@@ -10,6 +10,7 @@ import { R_OK, requireAccess } from './access.ts';
 import { mapLines } from './extent-map.ts';
 import { isCow, settableFlags } from './file-flags.ts';
 import type { Inode } from './inode.ts';
+import { alignmentOf, isPinned } from './pinned.ts';
 import { setFlags } from './set-flags.ts';
 import type { Volume } from './volume.ts';
 
@@ -18,6 +19,8 @@ const prefix = 'system.iopmemfs.';
 const cow = `${prefix}cow`;
 /** Names out of `append`, `immutable`, `noatime`, in this order, with a space between: what ioctl_iflags(2) knows. */
 const flags = `${prefix}flags`;
+/** `off`, or the bytes that the place of a pinned file is a multiple of. Set by PIN and UNPIN alone. */
+const pinned = `${prefix}pinned`;
 /** Where the blocks lie; `.map.OFFSET` from that byte of the file on. */
 const map = `${prefix}map`;
 
@@ -36,6 +39,7 @@ export function isVirtual(name: string): boolean {
 export function getVirtual(v: Volume, inode: Inode, name: string, by: Caller): Uint8Array {
   if (name === cow) return Buffer.from(isCow(inode) ? 'on' : 'off');
   if (name === flags) return Buffer.from(flagNames(inode.flags));
+  if (name === pinned) return Buffer.from(isPinned(inode) ? String(alignmentOf(inode)) : 'off');
   const from = mapStart(name);
   if (from === undefined) throw noSuch(inode, name);
   // The kernel has not looked: where the blocks lie is for those who may read them.

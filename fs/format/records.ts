@@ -31,7 +31,7 @@ export interface InodeRecord {
 
 /** Every overwrite goes to new blocks, so that it is atomic. */
 export const INODE_COW = 1;
-/** Contiguous and never moved. */
+/** Contiguous and never moved (fs/engine/pinned.ts). */
 export const INODE_PINNED = 2;
 /** The inode has extended attributes; without it nobody needs to look. */
 export const INODE_XATTRS = 4;
@@ -43,6 +43,9 @@ export const INODE_NOATIME = 32;
 export const INODE_SNAPSHOT = 64;
 /** The directory has snapshots; without it nobody needs to look. */
 export const INODE_SNAPSHOTS = 128;
+/** Of a pinned file: its place is a multiple of 4096 << this many bytes; 0 to 18. */
+export const INODE_ALIGN_SHIFT = 24;
+export const INODE_ALIGN_MASK = 0x1f << INODE_ALIGN_SHIFT;
 
 /** `D` parent, name. The parent is a directory, or stands for the snapshots of one (fs/format/snapshots.ts). */
 export interface DentryRecord {

@@ -41,8 +41,10 @@ export async function checkFilesystem(options: CheckOptions): Promise<CheckSumma
   const superblock = readSuperblock(device);
   const binding = readBinding(store);
   checkBinding(superblock, binding);
-  const check = new CheckContext(store, { ...binding, blockCount: superblock.blockCount }, (problem) =>
-    options.onProblem(problem),
+  const check = new CheckContext(
+    store,
+    { ...binding, blockCount: superblock.blockCount, busAddress: device.busAddress },
+    (problem) => options.onProblem(problem),
   );
   await checkCopies(check, device);
 

@@ -31,6 +31,8 @@ export class CheckContext {
   readonly store: MetaStore;
   readonly blockCount: number;
   readonly nextIno: number;
+  /** Bus address of the first byte of the device; 0n: it has none. */
+  readonly busAddress: bigint;
   /** Of the last mount for writing. */
   readonly generation: number;
   readonly inodes = new InodeIndex();
@@ -42,12 +44,18 @@ export class CheckContext {
 
   constructor(
     store: MetaStore,
-    of: { readonly blockCount: number; readonly nextIno: number; readonly generation: number },
+    of: {
+      readonly blockCount: number;
+      readonly nextIno: number;
+      readonly generation: number;
+      readonly busAddress: bigint;
+    },
     onProblem: (problem: Problem) => void,
   ) {
     this.store = store;
     this.blockCount = of.blockCount;
     this.nextIno = of.nextIno;
+    this.busAddress = of.busAddress;
     this.generation = of.generation;
     this.#onProblem = onProblem;
   }

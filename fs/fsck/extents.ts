@@ -17,6 +17,7 @@ import { limits } from '../limits.ts';
 import { NumberColumn } from './columns.ts';
 import type { CheckContext } from './context.ts';
 import { isCow, isRegular } from './inode-index.ts';
+import { PinnedFiles } from './pinned.ts';
 import { type FileRange, Provided } from './provided.ts';
 
 /** Runs of blocks with who has them, in columns. */
@@ -65,12 +66,15 @@ export async function checkExtents(check: CheckContext): Promise<Usage> {
 
 async function checkFiles(check: CheckContext, runs: Runs, provided: Provided): Promise<void> {
   const cuts = await checkCuts(check);
+  const pinned = new PinnedFiles(check);
   let previous = { ino: 0, end: 0 };
   const extents = check.records(5, extentRange(), (key, value) => ({
     ...parseExtentKey(key),
     ...decodeExtent(key, value),
   }));
-  for await (const { ino, fileBlock, block, length, flags } of extents) {
+  for await (const extent of extents) {
+    const { ino, fileBlock, block, length, flags } = extent;
+    await pinned.extent(ino, extent);
     const inode = check.inodes.get(ino);
     if (inode === undefined || !isRegular(inode)) {
       await check.report(5, 'extent-owner', ino, `has blocks ${range(block, length)} and is not a regular file`);
@@ -99,6 +103,7 @@ async function checkFiles(check: CheckContext, runs: Runs, provided: Provided): 
       runs.add(block, length, ino, (flags & EXTENT_SHARED) === 0 ? use.alone : use.shared);
     }
   }
+  await pinned.end();
 }
 
 /** Ranges that are being taken out of files: where each ends, by inode number. An inode without a name goes as a whole. */

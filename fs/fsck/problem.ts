@@ -35,6 +35,7 @@ export type ProblemCode =
   | 'beyond-eof'
   | 'shared-blocks'
   | 'provisional'
+  | 'pinned'
   | 'quarantine'
   | 'quota';
 

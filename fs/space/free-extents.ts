@@ -40,6 +40,25 @@ export class FreeExtents {
     return roomy === undefined ? undefined : { block: aligned(roomy.block, align, phase), length };
   }
 
+  /** As `bestFit`, but every extent that is long enough is looked at: for what has to lie so, or not at all. */
+  anyFit(length: number, align: number, phase = 0): BlockRange | undefined {
+    for (let extent = this.#atLeast(length); extent !== undefined; extent = this.#bySize.nextHigherKey(extent)) {
+      const block = aligned(extent.block, align, phase);
+      if (block + length <= extent.block + extent.length) return { block, length };
+    }
+    return undefined;
+  }
+
+  /** Blocks of the longest range that starts so; 0 where no free block does. */
+  largestFit(align: number, phase = 0): number {
+    let largest = 0;
+    let extent = this.#bySize.maxKey();
+    for (; extent !== undefined && extent.length > largest; extent = this.#bySize.nextLowerKey(extent)) {
+      largest = Math.max(largest, extent.block + extent.length - aligned(extent.block, align, phase));
+    }
+    return largest;
+  }
+
   largestExtent(): BlockRange | undefined {
     return this.#bySize.maxKey();
   }

@@ -39,6 +39,8 @@ export interface AllocateOptions {
   readonly room?: number | undefined;
 }
 
+type Aligned = Pick<AllocateOptions, 'align' | 'phase'>;
+
 /** Blocks by role; `shared` is part of `file`, the others add up to `total`. */
 export interface SpaceCounts {
   readonly total: number;
@@ -229,6 +231,42 @@ export class Space {
     return range;
   }
 
+  /** As `allocate`, in one piece that is aligned as asked, wherever on the device there is one. */
+  allocateExactly(length: number, { align = 1, phase = 0 }: Aligned): BlockRange | undefined {
+    const found = length > this.free ? undefined : this.#exactFit(length, align, phase);
+    if (found !== undefined) this.#take(found, fileRole(1));
+    return found;
+  }
+
+  /** `count` ranges of `length` blocks, each aligned as asked, for a client to write to; all of them or none. */
+  allocateProvisionalEach(
+    count: number,
+    length: number,
+    client: number,
+    { align = 1, phase = 0 }: Aligned,
+  ): readonly BlockRange[] | undefined {
+    const role: Role = { role: 'provisional', client };
+    const ranges: BlockRange[] = [];
+    while (ranges.length < count) {
+      const found =
+        count * length > this.free + ranges.length * length ? undefined : this.#exactFit(length, align, phase);
+      if (found === undefined) {
+        // Nobody was told of them: they need not wait for any group.
+        for (const range of ranges) this.#setFree({ start: range.block, length, value: role });
+        return undefined;
+      }
+      this.#take(found, role);
+      ranges.push(found);
+    }
+    return ranges;
+  }
+
+  /** Blocks of the longest free range that is aligned so. */
+  largestFreeAligned(align: number, phase: number): number {
+    this.#letGoOfAllKept();
+    return this.#free.largestFit(align, phase);
+  }
+
   /** Blocks that were set aside are mapped by `count` extents of files. */
   occupy(range: BlockRange, count: number): void {
     for (const piece of this.#roles.slice(range.block, range.length)) {
@@ -394,6 +432,13 @@ export class Space {
     const last = pieces.at(-1);
     if (owner !== undefined && keep > 0 && last !== undefined) this.#keep(owner, last.block + last.length, keep);
     return pieces;
+  }
+
+  #exactFit(length: number, align: number, phase: number): BlockRange | undefined {
+    const found = this.#free.anyFit(length, align, phase);
+    if (found !== undefined || this.#kept.size === 0) return found;
+    this.#letGoOfAllKept();
+    return this.#free.anyFit(length, align, phase);
   }
 
   /** A free extent, or the part of one, that holds as much as possible of what is wanted. */

@@ -341,6 +341,11 @@ export const operations = {
     idempotent,
   ),
 
+  /** ino, size in bytes or null (as it is), alignment in bytes: in one piece that is never moved */
+  PIN: operation('PIN', 20053, [Ino, orNull(U53), U53], []),
+  /** ino */
+  UNPIN: operation('UNPIN', 20057, [Ino], []),
+
   // Long work on the filesystem.
   /** what to do → its number */
   JOB_START: operation('JOB_START', 20040, [WireJobRequest], [U53]),

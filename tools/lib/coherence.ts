@@ -46,6 +46,16 @@ export function withCoherence(fs: Filesystem, caches: KernelCaches): Filesystem 
       await Promise.all([caches.attributes(parent), caches.name(parent, name)]);
       return attr;
     },
+    // Its pages are of the blocks that it leaves.
+    pin: async (ino, size, align, by) => {
+      await caches.change(ino, wholeFile, () => fs.pin(ino, size, align, by));
+      await caches.attributes(ino);
+    },
+    unpin: async (ino, by) => {
+      await fs.unpin(ino, by);
+      await caches.attributes(ino);
+    },
+    isPinned: (ino) => fs.isPinned(ino),
     setReserve: (reserve) => fs.setReserve(reserve),
     setQuota: (ino, bytesMax, inodesMax) => fs.setQuota(ino, bytesMax, inodesMax),
     removeQuota: (ino) => fs.removeQuota(ino),

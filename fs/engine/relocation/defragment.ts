@@ -3,10 +3,11 @@
  * the file and on the device agree within a huge page where it is long enough. Free extents that are too small take a
  * part of it, where that joins at least two pieces.
  */
-import { EXTENT_SHARED, INODE_PINNED } from '../../format/records.ts';
+import { EXTENT_SHARED } from '../../format/records.ts';
 import { limits } from '../../limits.ts';
 import type { BlockRange } from '../../space/space.ts';
 import type { Extent } from '../extents.ts';
+import { isPinnedNumber } from '../pinned.ts';
 import { type Stretch, spansHugePage, stretches } from './fragments.ts';
 import type { Moved } from './move.ts';
 import { OwnerIndex, requireRebuild } from './owners.ts';
@@ -52,7 +53,7 @@ class Defragmentation {
   async file(ino: number): Promise<void> {
     const { v, progress } = this.#r;
     const map = v.extents.get(ino);
-    if (map === undefined || ((v.inodes.peek(ino)?.flags ?? 0) & INODE_PINNED) !== 0) return;
+    if (map === undefined || isPinnedNumber(v, ino)) return;
     const due = [...stretches(map.all())].filter((stretch) => isImprovable(stretch));
     for (const stretch of due) {
       progress.ino = ino;

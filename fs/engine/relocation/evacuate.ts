@@ -6,6 +6,7 @@ import { FsError } from '../../errors.ts';
 import { limits } from '../../limits.ts';
 import type { BlockRange, Role } from '../../space/space.ts';
 import type { Extent } from '../extents.ts';
+import { isPinnedNumber } from '../pinned.ts';
 import type { Volume } from '../volume.ts';
 import { OwnerIndex, requireRebuild } from './owners.ts';
 import type { Relocator } from './relocator.ts';
@@ -40,8 +41,6 @@ class Evacuation {
   readonly #range: BlockRange;
   #owners: OwnerIndex | undefined;
   #rebuilt = 0;
-  /** Blocks that the last pass had to leave. */
-  #pinned = 0;
 
   constructor(r: Relocator, range: BlockRange) {
     this.#r = r;
@@ -50,18 +49,15 @@ class Evacuation {
 
   /** Something in the range can still be moved, or is about to be free. */
   get isWorthwhile(): boolean {
-    let files = 0;
-    for (const { length, value } of this.#r.v.space.rolesIn(this.#range)) {
-      if (value.role === 'provisional' || value.role === 'freeing') return true;
-      if (value.role === 'file') files += length;
+    for (const { value } of this.#r.v.space.rolesIn(this.#range)) {
+      if (value.role === 'provisional' || value.role === 'freeing' || value.role === 'file') return true;
     }
-    return files > this.#pinned;
+    return false;
   }
 
   async pass(): Promise<void> {
     const { v, pace } = this.#r;
     const end = this.#range.block + this.#range.length;
-    this.#pinned = 0;
     for (let at = this.#range.block; at < end; ) {
       const piece = v.space.pieceAt(at);
       const to = Math.min(end, piece.start + piece.length);
@@ -83,6 +79,8 @@ class Evacuation {
     const extent = v.extents.get(owner.ino)?.find(owner.fileBlock);
     if (extent === undefined) return from;
     progress.ino = owner.ino;
+    // Before anything is asked back for it.
+    if (isPinnedNumber(v, owner.ino)) throw pinnedThere(owner.ino, extent.block, extent.length);
     const rest = extent.fileBlock + extent.length - owner.fileBlock;
     const length = Math.min(to - from, rest, limits.relocationMax / bs);
     const align = length >= huge ? { align: huge, phase: owner.fileBlock % huge } : {};
@@ -95,7 +93,7 @@ class Evacuation {
             mover.move({ block: from + done, length: left }, { block: target.block + done, length: left }, index),
           );
           if (moved.kind === 'stale') return this.#renew(from + done);
-          if (moved.kind === 'pinned') this.#pinned += moved.length;
+          if (moved.kind === 'pinned') throw pinnedThere(moved.ino, from + done, moved.length);
           if (moved.kind === 'moved') progress.done += moved.length * bs;
           done += moved.length;
         }
@@ -135,6 +133,12 @@ class Evacuation {
   }
 }
 
+function pinnedThere(ino: number, block: number, length: number): FsError {
+  const where = `bytes ${block * bs}+${length * bs}`;
+  const detail = `inode ${ino} is pinned at ${where} and is never moved: unpin it (iopmemfs unpin), or delete it`;
+  return new FsError('EBUSY', { ino, detail });
+}
+
 /** What lies in the range, and how much has no other place. */
 function noRoom(v: Volume, range: BlockRange, cause: FsError): FsError {
   let left = 0;
@@ -169,7 +173,7 @@ function requireRoles(v: Volume, range: BlockRange, allowed: (role: Role['role']
       `client ${client} may still reach ${bytes} bytes (iopmemfs client evict ${client}, once it is dead)`,
   );
   const other = left.filter(({ value }) => value.role !== 'quarantined').reduce((sum, { length }) => sum + length, 0);
-  if (other > 0) reasons.push(`${other * bs} bytes belong to files that are pinned, or came back meanwhile`);
+  if (other > 0) reasons.push(`${other * bs} bytes belong to files that came back meanwhile`);
   throw new FsError('EBUSY', { detail: `not all of the range is free: ${reasons.join('; ')}` });
 }
 

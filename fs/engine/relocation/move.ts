@@ -6,10 +6,10 @@
  * Copy and switch are one synchronous operation of at most about a slice, so that nobody writes in between.
  */
 import { assert } from '../../errors.ts';
-import { INODE_PINNED } from '../../format/records.ts';
 import { limits } from '../../limits.ts';
 import type { BlockRange } from '../../space/space.ts';
 import { isUnwritten } from '../file-space.ts';
+import { isPinnedNumber } from '../pinned.ts';
 import type { Volume } from '../volume.ts';
 import type { Owner, OwnerIndex } from './owners.ts';
 
@@ -57,7 +57,7 @@ export class Mover {
       written ||= !isUnwritten(extent);
     }
     for (const { ino } of known) {
-      if (((v.inodes.peek(ino)?.flags ?? 0) & INODE_PINNED) !== 0) return { kind: 'pinned', ino, length };
+      if (isPinnedNumber(v, ino)) return { kind: 'pinned', ino, length };
     }
     // All that is about to move, so that holders are asked once and not for each slice.
     for (const { ino, fileBlock } of known) {
