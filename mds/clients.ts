@@ -51,6 +51,8 @@ interface Ending {
   readonly connections: readonly Connection[];
   /** The next one of its owner is coming, over this connection. */
   successor: Connection | undefined;
+  /** The administrator says so. */
+  isDead: boolean;
   finished: Promise<void>;
 }
 
@@ -221,7 +223,10 @@ export class Clients {
    */
   async evict(clientId: number): Promise<void> {
     const client = this.#confirmed.get(clientId);
-    const ending = client === undefined ? this.#ending.get(clientId)?.finished : this.#end(client, 'it was evicted');
+    const ending =
+      client === undefined
+        ? this.#ending.get(clientId)?.finished
+        : this.#end(client, 'it was evicted', { isDead: true });
     this.#state.declareOver(clientId);
     await ending;
     if (client !== undefined) await this.past.releaseFormers(client);
@@ -348,7 +353,7 @@ export class Clients {
     if (former !== undefined) {
       const isSame = isSamePrincipal(former, client.introduction);
       if (!isSame) this.#requireReplaceable(former);
-      await this.#end(former, 'its owner came back as a new incarnation', isSame ? connection : undefined);
+      await this.#end(former, 'its owner came back as a new incarnation', isSame ? { successor: connection } : {});
     }
     for (const id of this.#endingByOwner.get(owner)) {
       const ending = this.#ending.get(id);
@@ -390,13 +395,14 @@ export class Clients {
   }
 
   /** Invariant 2. */
-  #end(client: Client, why: string, successor?: Connection): Promise<void> {
+  #end(client: Client, why: string, over: Partial<Pick<Ending, 'successor' | 'isDead'>> = {}): Promise<void> {
     const already = this.#ending.get(client.id);
     if (already !== undefined) return already.finished;
     this.#log.info({ client: client.id, why }, 'client ended');
     const connections = this.#remove(client);
     const owner = hex(client.introduction.owner);
-    const ending: Ending = { owner, client, connections, successor, finished: Promise.resolve() };
+    const { successor, isDead = false } = over;
+    const ending: Ending = { owner, client, connections, successor, isDead, finished: Promise.resolve() };
     this.#ending.set(client.id, ending); // who fences it looks here
     this.#endingByOwner.add(owner, client.id);
     for (const connection of connections) this.#endingByConnection.add(connection, client.id);
@@ -413,8 +419,9 @@ export class Clients {
     for (const connection of connections) this.#endingByConnection.delete(connection, client.id);
   }
 
-  /** Its owner has said that it is over, as far as that is believed (`PastClients`, rule 1). */
+  /** Somebody has said that it is over: its owner, as far as that is believed (`PastClients`, rule 1), or the administrator. */
   #isOver(ending: Ending | undefined): boolean {
+    if (ending?.isDead === true) return true;
     if (ending?.successor === undefined) return false;
     const { client, connections, successor } = ending;
     const quietAt = quietAfter(client.leaseEndsAt, client.introduction.ioMaxMs);

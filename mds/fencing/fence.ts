@@ -45,6 +45,7 @@ export class Fence {
   /** An attempt of the providers; never rejects. */
   running: Promise<unknown> | undefined;
   readonly #unneeded = new AbortController();
+  readonly #givenUp = new AbortController();
   #isGoingOn = false;
   /** For who waits for the next attempt of the providers, and for the next one to put away. */
   readonly bell = new Bell();
@@ -56,6 +57,11 @@ export class Fence {
 
   get unneeded(): AbortSignal {
     return this.#unneeded.signal;
+  }
+
+  /** What runs for it is to end; the reason is words. */
+  get givenUp(): AbortSignal {
+    return this.#givenUp.signal;
   }
 
   /** The blocks are being put away. */
@@ -96,5 +102,10 @@ export class Fence {
 
   end(): void {
     this.#unneeded.abort();
+  }
+
+  /** Nobody needs to know any more how it ends. */
+  giveUp(why: string): void {
+    this.#givenUp.abort(why);
   }
 }

@@ -9,7 +9,7 @@
  * 3. What fails is tried again, after 1 s, doubling up to 3 min, without end; STATUS shows it and each attempt is in the
  *    log. Where all providers say that they cannot, the quarantine lasts until the client comes back or is declared dead.
  * 4. One attempt for a client at a time. A client that comes back waits for the one that has begun, so that it does not
- *    cut off what the client is given next.
+ *    cut off what the client is given next. Of one that the administrator declares dead it is given up at once.
  */
 import type { Filesystem } from '../../fs/engine/filesystem.ts';
 import type { FencedSegment } from '../../fs/engine/leases.ts';
@@ -91,9 +91,11 @@ export class Fences {
 
   /** Nothing of the client reaches the device any more: what could not be put away need not be. */
   declareOver(client: number): void {
+    for (const provider of this.#providers) provider.withdraw?.(client);
     const fence = this.#fences.get(client);
     if (fence === undefined) return;
     fence.isOver = true;
+    fence.giveUp('the client was declared dead');
     fence.wake();
   }
 
@@ -149,7 +151,10 @@ export class Fences {
   /** What runs is given up; settles when it is over. */
   async close(): Promise<void> {
     this.#closing.abort();
-    for (const fence of this.#fences.values()) fence.end();
+    for (const fence of this.#fences.values()) {
+      fence.end();
+      fence.giveUp('the server closes');
+    }
     for (const { running } of this.#fences.values()) await running;
   }
 
@@ -256,7 +261,7 @@ export class Fences {
 
   #about(fence: Fence, number: number): Attempt {
     const deadline = this.#clock.now() + fencingLimits.attemptMs;
-    return { number, deadline, unneeded: fence.unneeded, closing: this.#closing.signal };
+    return { number, deadline, unneeded: fence.unneeded, givenUp: fence.givenUp };
   }
 
   /** When to try again: at a time that all of them name, or with the backoff. */

@@ -45,7 +45,7 @@ export class HookProvider implements FencingProvider {
     }
   }
 
-  async #run(facts: ClientFacts, { number, closing }: Attempt): Promise<FenceResult> {
+  async #run(facts: ClientFacts, { number, givenUp }: Attempt): Promise<FenceResult> {
     const { exit, output } = await runProgram({
       path: this.#path,
       args: [String(facts.client), this.#device.path],
@@ -54,7 +54,7 @@ export class HookProvider implements FencingProvider {
       outputMax: fencingLimits.hookOutputMax,
       limitMs: fencingLimits.attemptMs,
       clock: this.#clock,
-      signal: closing,
+      signal: givenUp,
     });
     if (output !== '') this.#log.info({ client: facts.client, hook: this.#path, output }, 'the fence hook said');
     if (exit === 0) return { kind: 'fenced' };

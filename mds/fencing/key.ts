@@ -31,25 +31,39 @@ export class KeyProvider implements FencingProvider {
     return this.#owners.length > 0;
   }
 
-  async fence({ client }: ClientFacts, { deadline }: Attempt): Promise<FenceResult> {
+  async fence({ client }: ClientFacts, { deadline, givenUp }: Attempt): Promise<FenceResult> {
     if (!this.serves()) return { kind: 'cannot' };
-    let revoking = this.#revoking.get(client);
-    if (revoking === undefined) {
-      revoking = Promise.all(this.#owners.map((owner) => owner.revoke(client)));
-      this.#revoking.set(client, revoking);
-      const over = (): void => void this.#revoking.delete(client);
-      revoking.then(over, over);
-    }
-    const had = await this.#before(deadline, revoking);
+    const had = await this.#before(deadline, givenUp, this.#revoke(client));
     if (had === undefined) throw new Error(`not revoked in time by ${this.#owners.map(({ name }) => name).join(', ')}`);
     // Who has no key reaches the device in another way, if at all.
     return { kind: had.some((each) => each) ? 'fenced' : 'cannot' };
   }
 
-  #before<T>(deadline: number, task: Promise<T>): Promise<T | undefined> {
+  withdraw(client: number): void {
+    // The administrator has said that nothing comes in under them.
+    this.#revoke(client).catch(() => {});
+  }
+
+  #revoke(client: number): Promise<readonly boolean[]> {
+    const running = this.#revoking.get(client);
+    if (running !== undefined) return running;
+    const revoking = Promise.all(this.#owners.map((owner) => owner.revoke(client)));
+    this.#revoking.set(client, revoking);
+    const over = (): void => void this.#revoking.delete(client);
+    revoking.then(over, over);
+    return revoking;
+  }
+
+  #before<T>(deadline: number, givenUp: AbortSignal, task: Promise<T>): Promise<T | undefined> {
     return new Promise((resolve, reject) => {
-      const cancel = this.#clock.after(deadline - this.#clock.now(), () => resolve(undefined));
-      task.then(resolve, reject).finally(cancel);
+      const give = (): void => resolve(undefined);
+      const cancel = this.#clock.after(deadline - this.#clock.now(), give);
+      givenUp.addEventListener('abort', give);
+      if (givenUp.aborted) give();
+      task.then(resolve, reject).finally(() => {
+        cancel();
+        givenUp.removeEventListener('abort', give);
+      });
     });
   }
 }

@@ -27,8 +27,8 @@ export interface Attempt {
   readonly deadline: number;
   /** The client needs no fence any more: what has not begun need not. What has begun is waited for. */
   readonly unneeded: AbortSignal;
-  /** The server closes: what has begun is given up. */
-  readonly closing: AbortSignal;
+  /** The server closes, or the client was declared dead: what has begun is to end, however it would have. */
+  readonly givenUp: AbortSignal;
 }
 
 export type FenceResult =
@@ -45,6 +45,8 @@ export interface FencingProvider {
   serves(facts: ClientFacts): boolean;
   /** The fence holds already: nothing has to be done for it. */
   holds?(facts: ClientFacts): boolean;
+  /** What was handed out to the client is void; nobody waits for that. */
+  withdraw?(client: number): void;
   /** Rejects when it failed, which means nothing for the next attempt. */
   fence(facts: ClientFacts, attempt: Attempt): Promise<FenceResult>;
 }

@@ -11,7 +11,7 @@ export interface Run {
   readonly outputMax: number;
   readonly limitMs: number;
   readonly clock: Clock;
-  /** Ends it. */
+  /** Ends it; the reason is words. */
   readonly signal: AbortSignal;
 }
 
@@ -27,7 +27,7 @@ export interface Ran {
  */
 export function runProgram({ path, args, env, input, outputMax, limitMs, clock, signal }: Run): Promise<Ran> {
   return new Promise((resolve) => {
-    if (signal.aborted) return resolve({ exit: 'was not started: the server closes', output: '' });
+    if (signal.aborted) return resolve({ exit: `was not started: ${signal.reason}`, output: '' });
     const child = spawn(path, args, { env, cwd: '/', detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
     const output = new Head(outputMax, [child.stdout, child.stderr]);
     let killed: string | undefined;
@@ -35,12 +35,12 @@ export function runProgram({ path, args, env, input, outputMax, limitMs, clock, 
       killed ??= why;
       killGroup(child);
     };
-    const closed = (): void => kill('was killed: the server closes');
+    const givenUp = (): void => kill(`was killed: ${signal.reason}`);
     const cancel = clock.after(limitMs, () => kill(`was killed: it did not end within ${limitMs} ms`));
-    signal.addEventListener('abort', closed);
+    signal.addEventListener('abort', givenUp);
     const settle = (exit: number | string): void => {
       cancel();
-      signal.removeEventListener('abort', closed);
+      signal.removeEventListener('abort', givenUp);
       child.stdin.destroy();
       resolve({ exit, output: output.take() });
     };

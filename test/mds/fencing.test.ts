@@ -349,19 +349,32 @@ describe('a client that comes back', () => {
       expect(await held.client.statusOf(operations.SEQUENCE, [])).toBe('OK');
       expect(await lab.lines('attempts')).toHaveLength(1);
     }));
+});
 
-  test('and is declared dead is fenced no more, after one attempt that had begun', () =>
-    HookLab.use('touch $DIR/begun; until test -e $DIR/go; do sleep 0.02; done; exit 1', async (lab) => {
+describe('a client that is declared dead', () => {
+  test('is over at once: a hook that runs for it is killed', () =>
+    HookLab.use('echo $$ > $DIR/pid.new; mv $DIR/pid.new $DIR/pid; exec sleep 1000', async (lab) => {
       const { rig } = lab;
       const { client } = await holder(rig, 'a');
       expire(rig);
-      await lab.came('begun');
+      await lab.came('pid');
+      const pid = Number((await lab.lines('pid'))[0]);
       const admin = await rig.client({ owner: 'admin' });
-      const evicted = admin.call(operations.EVICT, [Buffer.from('holder of a')]);
-      await writeFile(lab.file('go'), '');
-      expect(await evicted).toEqual([[client.id]]);
+      expect(await admin.call(operations.EVICT, [Buffer.from('holder of a')])).toEqual([[client.id]]);
       expect(isHeld(rig, client)).toBe(false);
       expect(rig.server.status().fences).toEqual([]);
+      await rig.until('the end of the hook', () => !isRunning(pid));
+    }));
+
+  test('is over at once, though it lives: nothing is copied, and no hook runs', () =>
+    HookLab.use('touch $DIR/begun', async (lab) => {
+      const { rig } = lab;
+      const { client, ino, at } = await holder(rig, 'a');
+      const admin = await rig.client({ owner: 'admin' });
+      expect(await admin.call(operations.EVICT, [client.id])).toEqual([[client.id]]);
+      expect((await rig.lab.fs.map(ino)).map(({ storageOffset }) => storageOffset)).toEqual([at]);
+      expect(rig.server.status()).toMatchObject({ fences: [], layouts: [], breaks: [] });
+      expect(existsSync(lab.file('begun'))).toBe(false);
     }));
 });
 
@@ -518,6 +531,22 @@ describe('keys', () => {
       expect(calls).toHaveLength(1);
       calls[0]?.(true);
       await released(rig, client);
+    }));
+
+  test('of a client that is declared dead are revoked, but nobody waits for that', () =>
+    withKeys(async (rig, keys) => {
+      const revoked: number[] = [];
+      keys.revoke = (client) => new Promise(() => revoked.push(client));
+      const [{ client: living }, { client: fenced }] = [await holder(rig, 'a'), await holder(rig, 'b')];
+      const admin = await rig.client({ owner: 'admin' });
+      await admin.call(operations.EVICT, [living.id]);
+      expect(revoked).toEqual([living.id]);
+      expire(rig);
+      await rig.until('the attempt', () => revoked.includes(fenced.id));
+      const again = await rig.client({ owner: 'admin', verifier: '2' });
+      await again.call(operations.EVICT, [fenced.id]);
+      expect(isHeld(rig, fenced)).toBe(false);
+      expect(revoked).toEqual([living.id, fenced.id]);
     }));
 
   test('that a client does not have prove nothing', () =>
