@@ -65,6 +65,14 @@ export class Administration {
     });
   }
 
+  /** Takes the layouts of another client at once, which goes on without them: how many. */
+  async revoke(client: number, options?: OperationOptions): Promise<number> {
+    return await operation({ syscall: 'revoke' }, options, async (limits) => {
+      const [layouts] = await this.#session.call(operations.REVOKE, [client], limits);
+      return layouts;
+    });
+  }
+
   /**
    * Asks layouts back: of one client, of a range of one file, or all. Settles when they are returned, or whoever did not
    * return them in time is fenced.

@@ -5,8 +5,8 @@ import type { ReplyShare } from './reply-budget.ts';
 import type { Session } from './session.ts';
 import type { Verdict } from './topology.ts';
 
-/** Why all of its layouts were revoked: one was not returned in time, or its lease was over and somebody needed one. */
-export type Revocation = 'recalled' | 'expired' | 'all-expired';
+/** Why all of its layouts were revoked: one was not returned in time, the administrator said so, or its lease was over and somebody needed one. */
+export type Revocation = 'recalled' | 'administrator' | 'expired' | 'all-expired';
 
 /** One incarnation of a client: an owner with one verifier. Its id is never given to another. */
 export class Client implements ReplyShare {

@@ -40,6 +40,8 @@ export interface ClientState {
   declareOver(client: number): void;
   /** It has layouts, open files or a fence under way. */
   busy(client: number): boolean;
+  /** Its layouts are revoked at once, and it is being fenced. */
+  revoke(client: number): void;
   /** Its lease is over: what it was asked to return is waited for no longer. */
   lapsed(client: number): void;
 }
@@ -232,6 +234,21 @@ export class Clients {
     if (client !== undefined) await this.past.releaseFormers(client);
     if (this.past.all.has(clientId)) await this.past.release(clientId);
     else if (ending === undefined) throw new StatusError('NOENT', `client ${clientId} is not known`);
+  }
+
+  /**
+   * The administrator takes the layouts of a client that goes on as it was, as Linux' nfsd does when a filesystem is to be
+   * let go (unlock_filesystem). It hears of it in its next reply (RFC 8881 §18.46.3, SEQ4_STATUS_ADMIN_STATE_REVOKED).
+   * Answers how many layouts are revoked; they are fenced in the background.
+   * @throws StatusError NOENT
+   */
+  revoke(clientId: number): number {
+    const client = this.#confirmed.get(clientId);
+    if (client === undefined) throw new StatusError('NOENT', `client ${clientId} is not known`);
+    const before = client.revoked.size;
+    this.#state.revoke(clientId);
+    if (before === 0 && client.fenced) client.revocation = 'administrator';
+    return client.revoked.size - before;
   }
 
   /** All incarnations of the owner, also those that are gone and whose blocks are in quarantine. */

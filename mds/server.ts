@@ -150,6 +150,7 @@ export class MetadataServer {
         },
         lookAgain: (client) => fences.lookAgain(client),
         declareOver: (client) => fences.declareOver(client),
+        revoke: (client) => leases.revoke(client),
         lapsed: (client) => {
           if (table.isRecalled(client)) leases.revoke(client);
         },

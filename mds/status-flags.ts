@@ -19,6 +19,7 @@ export function statusFlags(session: Session): number {
 /** They stay until FREE_STATEID has taken the last one out. */
 const revocationFlags: Record<Revocation, number> = {
   recalled: sequenceFlag.RECALLABLE_STATE_REVOKED,
+  administrator: sequenceFlag.ADMIN_STATE_REVOKED,
   expired: sequenceFlag.EXPIRED_SOME_STATE_REVOKED,
   'all-expired': sequenceFlag.EXPIRED_ALL_STATE_REVOKED,
 };

@@ -44,6 +44,12 @@ export const adminServices: readonly Service[] = [
     return [evicted];
   }),
 
+  inSession(operations.REVOKE, ([clientId], { context, client, caller }) => {
+    requireAdministrator(caller);
+    if (clientId === client.id) throw new StatusError('INVAL', `client ${client.id} is the one that asks`, 'EINVAL');
+    return [context.clients.revoke(clientId)];
+  }),
+
   inSession(operations.RECALL, async ([clientId, ino, offset, length], { context, caller }) => {
     requireAdministrator(caller);
     if (clientId !== null && ino !== null) throw new StatusError('INVAL', 'a client or an inode, not both', 'EINVAL');

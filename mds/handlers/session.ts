@@ -93,7 +93,8 @@ function layoutsOnce({ context, client }: SessionCall): () => LayoutStates {
 /** `layouts`: those of the client by the `other` of their states. */
 function stateOf(wire: WireStateId, { context, client }: SessionCall, layouts: () => LayoutStates): StatusName {
   const stateid = stateIdFromWire(wire);
-  if (client.revoked.has(stateid.other)) return client.revocation === 'recalled' ? 'ADMIN_REVOKED' : 'EXPIRED';
+  if (client.revoked.has(stateid.other))
+    return client.revocation === 'recalled' || client.revocation === 'administrator' ? 'ADMIN_REVOKED' : 'EXPIRED';
   if (context.opens.peek(stateid, client.id) !== undefined) return 'OK';
   const held = layouts().get(stateid.other);
   const age = held === undefined ? undefined : seqidAge(held.seqid, stateid.seqid);

@@ -324,6 +324,8 @@ export const operations = {
     [Type.Union([U53, bytes(1, wireLimits.ownerMax)])],
     [Type.Array(U53, { maxItems: wireLimits.evictedMax })],
   ),
+  /** client id → its layouts, which it loses at once, says the administrator; it stays what it is */
+  REVOKE: operation('REVOKE', 20008, [U53], [U32]),
   /** client or null (all), inode or null (all that they hold), offset, length: layouts are asked back (uid 0) */
   RECALL: operation('RECALL', 20007, [orNull(U53), orNull(Ino), U53, Length], []),
   /** hundredths of a percent of the blocks that are kept for root, or null: as it is */

@@ -1,6 +1,7 @@
 /** What former clients may still reach: over restarts, over a second program of one owner, and until somebody says they are dead. */
 import { describe, expect } from 'vitest';
 import { operations } from '../../mds/protocol/ops.ts';
+import { sequenceFlag } from '../../mds/protocol/status.ts';
 import { n, root, writeFile } from '../support/filesystem.ts';
 import { introduction } from './raw-client.ts';
 import { endMs, leaseMs, type Rig } from './rig.ts';
@@ -207,5 +208,66 @@ describe('EVICT', () => {
     expect(await client.statusOf(operations.EVICT, [client.id])).toBe('INVAL');
     expect(await client.statusOf(operations.EVICT, [4711])).toBe('NOENT');
     expect(await client.statusOf(operations.SEQUENCE, [])).toBe('OK');
+  });
+});
+
+describe('REVOKE', () => {
+  test('takes the layouts of a client that goes on, which hears of it until it has freed the last', async ({ rig }) => {
+    const { client, ino, layout } = await holder(rig, rw);
+    const second = await client.create('b', Buffer.alloc(block, 8));
+    const other = await client.layout(second.ino, second.stateid, rw, 0, block);
+    const admin = await rig.client({ owner: 'admin' });
+    expect(await admin.call(operations.REVOKE, [client.id])).toEqual([2]);
+
+    await client.call(operations.SEQUENCE, []);
+    expect(client.flags).toBe(sequenceFlag.ADMIN_STATE_REVOKED);
+    expect(await client.statusOf(operations.LAYOUTRETURN, [1, ino, layout.stateid, 3, 0, Infinity, false])).toBe(
+      'ADMIN_REVOKED',
+    );
+    expect(await client.call(operations.TEST_STATEID, [[layout.stateid, second.stateid]])).toEqual([[10047, 0]]);
+    // Somebody needs the file: it has the old content, whatever the client still writes.
+    await rig.until('the fence', () => rig.server.status().layouts.length === 0);
+    expect(rig.lab.fs.quarantined().has(client.id)).toBe(true);
+    rig.lab.fs.device.write(layout.extents[0]?.[4] ?? 0, Buffer.alloc(2 * block, 0xee));
+    const [data] = await admin.call(operations.READ, [await admin.open(ino), 0, 2 * block]);
+    expect(Buffer.from(data).equals(Buffer.alloc(2 * block, 7))).toBe(true);
+
+    for (const { stateid } of [layout, other]) {
+      expect(client.flags).toBe(sequenceFlag.ADMIN_STATE_REVOKED);
+      while ((await client.statusOf(operations.FREE_STATEID, [stateid])) === 'DELAY');
+    }
+    await client.call(operations.SEQUENCE, []);
+    expect(client.flags).toBe(0);
+    expect(rig.lab.fs.quarantined().size).toBe(0);
+    await client.layout(second.ino, second.stateid, rw, 0, block);
+  });
+
+  test('of a client that is fenced already changes nothing, and of one without layouts neither', async ({ rig }) => {
+    const { client, ino } = await holder(rig, rw);
+    const admin = await rig.client({ owner: 'admin' });
+    const truncated = rig.lab.vfs.setattr(ino, { size: 0 }, root);
+    await client.connection.recall();
+    for (let half = 0; half < 2; half++) {
+      await client.call(operations.SEQUENCE, []);
+      await admin.call(operations.SEQUENCE, []);
+      rig.clock.advance(leaseMs / 2);
+    }
+    await truncated;
+    expect(await admin.call(operations.REVOKE, [client.id])).toEqual([0]);
+    await client.call(operations.SEQUENCE, []);
+    expect(client.flags).toBe(sequenceFlag.RECALLABLE_STATE_REVOKED);
+    const empty = await rig.client({ owner: 'empty' });
+    expect(await admin.call(operations.REVOKE, [empty.id])).toEqual([0]);
+    await empty.call(operations.SEQUENCE, []);
+    expect(empty.flags).toBe(0);
+  });
+
+  test('is for the administrator, and for others than itself', async ({ rig }) => {
+    const { client } = await holder(rig, rw);
+    const user = await rig.client({ owner: 'user', uid: 1000 });
+    expect(await user.statusOf(operations.REVOKE, [client.id])).toBe('PERM');
+    expect(await client.statusOf(operations.REVOKE, [client.id])).toBe('INVAL');
+    expect(await client.statusOf(operations.REVOKE, [4711])).toBe('NOENT');
+    expect(rig.server.status().layouts).toHaveLength(1);
   });
 });

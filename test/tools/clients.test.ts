@@ -2,6 +2,8 @@
 import { chmod, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { operations } from '../../mds/protocol/ops.ts';
+import { sequenceFlag } from '../../mds/protocol/status.ts';
 import { RawClient } from '../mds/raw-client.ts';
 import { printed, Sandbox } from './sandbox.ts';
 
@@ -91,6 +93,30 @@ test('without anything that could cut it off a client is in quarantine until it 
   });
   expect(await status()).toMatchObject({ clients: [], quarantine: [], fences: [] });
   expect(await box.run('iopmemfs', 'client', 'evict', 'lost')).toMatchObject({ code: 1, stderr: /\(ENOENT\)/ });
+});
+
+test('a client that lives loses its layouts, and nothing else', async () => {
+  await serve();
+  const client = await RawClient.connect(address, { owner: 'living' });
+  try {
+    const { ino, stateid } = await client.create('a', Buffer.alloc(8192, 1));
+    await client.layout(ino, stateid, 2, 0, 8192);
+    const number = String(client.id);
+    const said = `1 layout of client ${number} revoked on ${box.image}\n`;
+    expect(await box.must('iopmemfs', 'client', 'revoke', number)).toBe(said);
+    await statusWhen(({ clients }) => clients[0]?.state === 'fenced');
+    expect(await client.statusOf(operations.READ, [stateid, 0, 1])).toBe('OK');
+    expect(client.flags & sequenceFlag.ADMIN_STATE_REVOKED).not.toBe(0);
+    expect(JSON.parse(await box.must('iopmemfs', 'client', 'revoke', number, '--json'))).toEqual({
+      device: box.image,
+      client: client.id,
+      layouts: 0,
+    });
+    expect(await box.run('iopmemfs', 'client', 'revoke', '4711')).toMatchObject({ code: 1, stderr: /\(ENOENT\)/ });
+    expect(await box.run('iopmemfs', 'client', 'revoke', 'living')).toMatchObject({ code: 1 });
+  } finally {
+    await client.connection.end();
+  }
 });
 
 test('a hook that is not there, and a deadline below the lease, are found out before anybody is served', async () => {

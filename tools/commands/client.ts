@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { FsError } from '../../fs/errors.ts';
-import { clientOf, clientTable, others, ownerText } from '../lib/clients.ts';
+import { clientNumber, clientOf, clientTable, others, ownerText } from '../lib/clients.ts';
 import { print, printJson } from '../lib/program.ts';
 import { allServers, type Registration, serverAt } from '../lib/registry.ts';
 import { withClient } from '../lib/remote.ts';
@@ -40,6 +40,21 @@ export function clientCommand(): Command {
       const evicted = await withClient(server, (remote) => remote.admin.evict(clientOf(who)));
       if (options.json === true) printJson({ device: server.device, clients: evicted });
       else for (const client of evicted) print(`client ${client} is evicted from ${server.device}`);
+    });
+  command
+    .command('revoke')
+    .description(
+      'Take all layouts of a client at once, without asking it. It is fenced, and goes on with what it has open; what it ' +
+        'wrote and has not committed is lost.',
+    )
+    .argument('<client>', 'its number, as iopmemfs client list shows it', clientNumber)
+    .argument('[path]', pathHelp)
+    .option('--json', 'print what was done as JSON')
+    .action(async (client: number, path: string | undefined, options: Options) => {
+      const server = await theServer(path);
+      const layouts = await withClient(server, (remote) => remote.admin.revoke(client));
+      if (options.json === true) printJson({ device: server.device, client, layouts });
+      else print(`${layouts} ${layouts === 1 ? 'layout' : 'layouts'} of client ${client} revoked on ${server.device}`);
     });
   return command;
 }

@@ -1,7 +1,8 @@
 import { lstat } from 'node:fs/promises';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import type { RecallTarget } from '../../client/index.ts';
 import { FsError } from '../../fs/errors.ts';
+import { clientNumber } from '../lib/clients.ts';
 import { print, printJson } from '../lib/program.ts';
 import { serverAt } from '../lib/registry.ts';
 import { type RemotePath, remotePath, withClient } from '../lib/remote.ts';
@@ -61,12 +62,6 @@ async function regularFile(path: string): Promise<RemotePath | undefined> {
     if (error instanceof FsError && error.code === 'EXDEV') return undefined;
     throw error;
   }
-}
-
-function clientNumber(text: string): number {
-  const id = Number(text);
-  if (!/^\d+$/.test(text) || !Number.isSafeInteger(id)) throw new InvalidArgumentError('a number is needed');
-  return id;
 }
 
 function size(text: string): number {

@@ -1,4 +1,5 @@
 /** How clients of a server are shown, and named on a command line. */
+import { InvalidArgumentError } from 'commander';
 import type { ClientStatus } from '../../mds/protocol/server-status.ts';
 import { formatColumns } from './columns.ts';
 import { formatSize } from './sizes.ts';
@@ -18,6 +19,13 @@ export function ownerText(owner: Uint8Array): string {
 export function clientOf(text: string): number | Uint8Array {
   if (/^\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
   return /^0x([0-9a-f]{2})+$/.test(text) ? Buffer.from(text.slice(2), 'hex') : Buffer.from(text);
+}
+
+/** The number of a client, as an argument. @throws InvalidArgumentError */
+export function clientNumber(text: string): number {
+  const id = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(id)) throw new InvalidArgumentError('a number is needed');
+  return id;
 }
 
 export function clientTable(clients: readonly ClientStatus[]): string {
