@@ -11,6 +11,7 @@ import { type OpenFlags, parseFlags } from './open-flags.ts';
 import { Opening } from './opening.ts';
 import { type OperationOptions, operation } from './operation.ts';
 import { Paths } from './paths.ts';
+import { type OpenOptions, type PinOptions, pinFile } from './pinning.ts';
 import { type Place, placeFromWire } from './place.ts';
 import { Session, type SessionOptions } from './session.ts';
 import { Stats } from './stats.ts';
@@ -85,13 +86,43 @@ export class Client {
   // Files.
 
   /**
-   * @param mode permission bits of a file that is created; no umask is applied
-   * @throws ClientError NOENT, EXIST, ISDIR, ACCESS, LOOP…
+   * @param mode permission bits of a file that is created, 0644 by default; no umask is applied. Or the options
+   * @throws ClientError NOENT, EXIST, ISDIR, ACCESS, LOOP…; of a pinned file also as `pin`
    */
-  async open(path: string, flags: OpenFlags = 'r', mode = 0o644, options?: OperationOptions): Promise<ClientFile> {
+  async open(
+    path: string,
+    flags: OpenFlags = 'r',
+    mode: number | OpenOptions = 0o644,
+    options: OpenOptions | undefined = typeof mode === 'number' ? undefined : mode,
+  ): Promise<ClientFile> {
     return await operation({ syscall: 'open', path }, options, async (limits) => {
       const parsed = parseFlags(flags);
-      return this.#files.add(path, await this.#opening.open(path, parsed, mode, limits), parsed.truncate);
+      const bits = typeof mode === 'number' ? mode : 0o644;
+      const pin = options?.pinned === true ? options : undefined;
+      const opened = await this.#opening.open(path, parsed, bits, limits, pin);
+      return this.#files.add(path, opened, parsed.truncate || pin !== undefined);
+    });
+  }
+
+  /**
+   * The file lies in one piece from now on, at a multiple of `align`, and never moves (docs/files.md).
+   * @throws ClientError NOSPC (the message names the largest piece), DQUOT, INVAL, FILE_OPEN (EBUSY: pinned otherwise, or
+   * changed meanwhile), NOTSUPP (a `cow` file), PERM
+   */
+  async pin(path: string, pin: PinOptions = {}, options?: OperationOptions): Promise<void> {
+    await operation({ syscall: 'pin', path }, options, async (limits) => {
+      const { ino } = await this.#paths.find(path, true, limits);
+      await this.#files.find(ino)?.commit();
+      await pinFile(this.#session, ino, pin, limits);
+      this.#files.find(ino)?.data.doubtSize();
+    });
+  }
+
+  /** An ordinary file again. */
+  async unpin(path: string, options?: OperationOptions): Promise<void> {
+    await operation({ syscall: 'unpin', path }, options, async (limits) => {
+      const { ino } = await this.#paths.find(path, true, limits);
+      await this.#session.call(operations.UNPIN, [ino], limits);
     });
   }
 

@@ -22,6 +22,7 @@ export type { Layout, LayoutRequest, LayoutSegment, RecallNotice, SegmentState }
 export type { DirectoryEntry } from './names/names.ts';
 export type { OpenFlags } from './open-flags.ts';
 export type { OperationOptions } from './operation.ts';
+export type { OpenOptions, PinOptions } from './pinning.ts';
 export type { Place } from './place.ts';
 export type { Stats } from './stats.ts';
 

@@ -14,6 +14,8 @@ export const clientLimits = {
   callTimeoutMs: 180_000,
   /** A tree copy of 10⁶ files and more; a server that died is found out by its connection. */
   treeCopyTimeoutMs: 4 * 3_600_000,
+  /** Pinning writes all of a file: 1 TiB at the 100 MB/s of a slow BAR. */
+  pinTimeoutMs: 3 * 3_600_000,
   /** Layouts asked back from somebody who returns them bit by bit: four times the longest lease. */
   recallTimeoutMs: 4 * 3_600_000,
   /** Connecting and making a session at one address. */

@@ -14,6 +14,7 @@ import { clientLimits } from './limits.ts';
 import type { ParsedFlags } from './open-flags.ts';
 import { OpenState } from './open-state.ts';
 import { type Paths, relativeTo } from './paths.ts';
+import { type PinOptions, pinFile } from './pinning.ts';
 import type { Session } from './session.ts';
 import { isType } from './stats.ts';
 
@@ -35,14 +36,24 @@ export class Opening {
   }
 
   /** @throws ClientError NOENT, EXIST, ISDIR, ACCESS, LOOP… */
-  async open(path: string, flags: ParsedFlags, mode: number, options: CallOptions): Promise<Opened> {
+  async open(path: string, flags: ParsedFlags, mode: number, options: CallOptions, pin?: PinOptions): Promise<Opened> {
     let at = path;
     for (let links = 0; links <= clientLimits.symlinksMax; links++) {
       const opened = await this.#once(at, flags, mode, options);
-      if (typeof opened !== 'string') return opened;
+      if (typeof opened !== 'string') return pin === undefined ? opened : await this.#pinned(opened, pin, options);
       at = relativeTo(at, opened);
     }
     throw new ClientError('LOOP', `more than ${clientLimits.symlinksMax} symbolic links`);
+  }
+
+  async #pinned({ open, attr }: Opened, pin: PinOptions, options: CallOptions): Promise<Opened> {
+    try {
+      await pinFile(this.#session, attr.ino, pin, options);
+      return { open, attr: { ...attr, size: pin.size ?? attr.size } };
+    } catch (error) {
+      await open.close();
+      throw error;
+    }
   }
 
   /** Opens what `path` names itself; the target if that is a symbolic link. */

@@ -136,6 +136,8 @@ export interface Vfs {
   /** Whoever writes a file, it loses set-user-ID, set-group-ID and capabilities below this seam, with the first write (inode(7)). */
   readonly takesPrivileges?: boolean;
 
+  /** Peers store to it at any time without a word: nothing of its content is kept in a cache. Absent: of no file. */
+  isPinned?(ino: number): boolean;
   /** The attributes of the inode are made from those of another one, and change with them. Absent: of none. */
   mirrors?(ino: number): boolean;
   lookup(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr>;

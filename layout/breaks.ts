@@ -6,7 +6,13 @@ import { type BreakReason, type Iomode, iomode } from './types.ts';
 /** What a break makes room for: an operation on the file, or a get that met layouts of others. */
 export type Purpose =
   | { readonly kind: BreakReason; readonly client: number | undefined }
-  | { readonly kind: 'get'; readonly client: number; readonly iomode: Iomode };
+  | {
+      readonly kind: 'get';
+      readonly client: number;
+      readonly iomode: Iomode;
+      /** Layouts on this file do not exclude each other. */
+      readonly isShared: boolean;
+    };
 
 /**
  * Does a layout of `client` stand in the way of `purpose`? The same answer says who has to be recalled and, as long as the
@@ -35,6 +41,7 @@ export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolea
     case 'space':
       return client === purpose.client && mode === iomode.rw;
     case 'get':
+      if (purpose.isShared) return false;
       return client !== purpose.client && excludes(purpose.iomode, mode);
   }
 }

@@ -72,6 +72,16 @@ export class FileLeases {
     return this.#queue?.breaks.find(range, isIt)?.claim;
   }
 
+  /** Whether its layouts exclude each other is for whoever asks for one to say, and the same for all that are out. */
+  get isShared(): boolean {
+    return this.#segments.isShared;
+  }
+
+  set isShared(isShared: boolean) {
+    assert(this.#segments.empty || isShared === this.isShared, `inode ${this.ino} changes with layouts out on it`);
+    this.#segments.isShared = isShared;
+  }
+
   holding(client: number): Holding | undefined {
     const holdings = this.#holdings;
     if (holdings instanceof Holding) return holdings.client.id === client ? holdings : undefined;
@@ -81,7 +91,8 @@ export class FileLeases {
   /** Must a get wait, for layouts of others or for those who came first? */
   getMustWait(client: number, mode: Iomode, range: Range, turn: number): boolean {
     return (
-      this.#someoneIsFirst(client, mode, range, turn) || this.obstructed({ kind: 'get', client, iomode: mode }, range)
+      this.#someoneIsFirst(client, mode, range, turn) ||
+      this.obstructed({ kind: 'get', client, iomode: mode, isShared: this.isShared }, range)
     );
   }
 
@@ -92,8 +103,8 @@ export class FileLeases {
   }
 
   /** `LayoutTable.clearTo`. Reading past own layouts for writing, and writing past those for reading, only on request. */
-  clearTo({ client, iomode: mode, own, sparesOwn }: ClearRequest, range: Range): number {
-    const purpose: Purpose = { kind: 'get', client, iomode: mode };
+  clearTo({ client, iomode: mode, own, sparesOwn, isShared = false }: ClearRequest, range: Range): number {
+    const purpose: Purpose = { kind: 'get', client, iomode: mode, isShared };
     const modes = sparesOwn ? bothIomodes : iomodesOf(recalledIomode(purpose));
     const isInTheWay = (other: number, held: Iomode): boolean =>
       other === client ? sparesOwn && held !== mode : inTheWay(purpose, other, held);

@@ -52,7 +52,8 @@ interface StateReference {
  *
  * And of leasing itself:
  *
- * - L1 One writer or many readers for any byte: what one client holds or has reserved RW, no other client holds at all.
+ * - L1 One writer or many readers for any byte: what one client holds or has reserved RW, no other client holds at all; but
+ *   for files that are said to be shared.
  * - L2 Gets that conflict are served in the order in which they first met an obstacle, and a get that had its turn is not
  *   robbed of its grant by a later one. A get that was sent away keeps its turn for a bounded time (`Claims`).
  * - L3 Every break is reported broken exactly once, or ended before.
@@ -88,7 +89,8 @@ export class Layouts implements LayoutTable {
     if (range === undefined) return refused('INVAL', request, 'not a range');
     if (!validMinlength(request)) return refused('INVAL', request, `minlength ${request.minlength}`);
 
-    const purpose: Purpose = { kind: 'get', client, iomode: mode };
+    const { isShared = false } = request;
+    const purpose: Purpose = { kind: 'get', client, iomode: mode, isShared };
     const ownBreak = own === undefined ? undefined : this.#registry.openBreak(own)?.open;
     assert(ownBreak === undefined || isBreakOf(ownBreak, purpose, range), `break ${own} does not belong to this get`);
     const forgotten =
@@ -97,6 +99,7 @@ export class Layouts implements LayoutTable {
     if (refusal !== undefined) return refusal;
 
     const file = this.#registry.fileOf(ino);
+    file.isShared = isShared;
     const claim = own === undefined ? file.claimOf(client, mode, range) : undefined;
     const turn = ownBreak?.turn ?? claim?.open.turn ?? noTurn;
     const mustWait = file.getMustWait(client, mode, range, turn);

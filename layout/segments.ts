@@ -37,6 +37,8 @@ export class FileSegments {
   /** Of all clients, for conflicts. While it is a list it serves for each client's own as well. */
   #all: SegmentIndex;
   #lastId = 0;
+  /** L1 does not hold here: several clients may hold the same bytes for writing. */
+  isShared = false;
 
   get empty(): boolean {
     return this.#all === undefined;
@@ -44,7 +46,7 @@ export class FileSegments {
 
   reserve(owner: SegmentOwner, mode: Iomode, range: Range): Held {
     const held = newHeld(++this.#lastId, owner, mode, true, range);
-    this.#all = added(this.#all, held);
+    this.#all = added(this.#all, held, this.isShared);
     return held;
   }
 
@@ -60,7 +62,7 @@ export class FileSegments {
       start = Math.min(start, held.start);
       end = Math.max(end, held.end);
     }
-    this.#all = added(this.#all, newHeld(++this.#lastId, owner, mode, false, { start, end }));
+    this.#all = added(this.#all, newHeld(++this.#lastId, owner, mode, false, { start, end }), this.isShared);
   }
 
   /** Takes `range` away from what `owner` holds; answers what that was. */
@@ -72,7 +74,7 @@ export class FileSegments {
         assert(gone !== undefined, 'an overlapping segment shares no byte');
         this.#all = removed(this.#all, held);
         for (const rest of subtract(held, [range])) {
-          this.#all = added(this.#all, newHeld(++this.#lastId, owner, mode, false, rest));
+          this.#all = added(this.#all, newHeld(++this.#lastId, owner, mode, false, rest), this.isShared);
         }
         released.push(toSegment(mode, gone));
       }
@@ -184,12 +186,12 @@ function newHeld(id: number, owner: SegmentOwner, mode: Iomode, reserved: boolea
 }
 
 /** The index with `held` in it. L1, byte by byte, on what is added. */
-function added(all: SegmentIndex, held: Held): SegmentIndex {
+function added(all: SegmentIndex, held: Held, isShared: boolean): SegmentIndex {
   const { owner, iomode: mode, start, end } = held;
   const { client } = owner;
   const rivals = mode === iomode.rw ? bothIomodes : [iomode.rw];
   assert(
-    !rivals.some((rival) => anyOn(all, held, rival, (other) => other !== client.id)),
+    isShared || !rivals.some((rival) => anyOn(all, held, rival, (other) => other !== client.id)),
     `L1: bytes ${start}-${end} go to client ${client.id} while another client has them`,
   );
   owner.count++;

@@ -49,6 +49,8 @@ export interface GetRequest {
   readonly offset: number;
   readonly length: number;
   readonly minlength: number;
+  /** Layouts of several clients on this file do not exclude each other: true for all of them, as long as one is out. */
+  readonly isShared?: boolean;
   /** The layout stateid the client holds; undefined when it came with a (verified) open stateid instead. */
   readonly stateid: StateId | undefined;
 }
@@ -199,6 +201,8 @@ export interface ClearRequest {
   readonly offset: number;
   /** Infinity: as far as it goes. */
   readonly length: number;
+  /** As in `GetRequest`. */
+  readonly isShared?: boolean;
   /** The break of this very request. */
   readonly own?: number | undefined;
   /** Also what the client itself holds in the other iomode ends it: nothing that it did not ask for changes under it. */

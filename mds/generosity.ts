@@ -67,7 +67,8 @@ export class Generosity {
   #isAlone({ iomode: mode }: Wanted, { client, ino }: Asker): boolean {
     const { leases, opens } = this.#server;
     if (mode === iomode.rw && opens.isOpenByOthers(ino, client)) return false;
-    const file = { client, ino, iomode: mode, offset: 0, length: Infinity, sparesOwn: false };
+    const isShared = this.#server.fs.isPinned(ino);
+    const file = { client, ino, iomode: mode, offset: 0, length: Infinity, sparesOwn: false, isShared };
     return leases.table.clearTo(file) === Infinity;
   }
 
@@ -83,6 +84,7 @@ export class Generosity {
             offset,
             length: end - offset,
             sparesOwn: true,
+            isShared: this.#server.fs.isPinned(ino),
           });
     return {
       start: clearTo(more.start, start) === start ? more.start : start,

@@ -264,6 +264,8 @@ function tryReserve(
     iomode: wanted.iomode,
     ...range,
     minlength: range.length,
+    // Whoever knows where it lies may store there anyway (docs/files.md).
+    isShared: context.fs.isPinned(ino),
     stateid,
   };
   const result = leases.table.get(leases.now, get, own);
@@ -326,6 +328,7 @@ function trimmed(
           length: to - from,
           own,
           sparesOwn: false,
+          isShared: context.fs.isPinned(ino),
         });
   const need = { start: wanted.start, end: wanted.needEnd };
   // Who has to wait keeps others from no more than what it needs.

@@ -66,7 +66,7 @@ export class LayoutLeases implements Leases {
   readonly table: LayoutTable;
   readonly grace: Grace;
   readonly spare = new SpareGrants();
-  readonly #fs: Pick<Filesystem, 'layouts' | 'status'>;
+  readonly #fs: Pick<Filesystem, 'layouts' | 'status' | 'isPinned'>;
   readonly #clock: Clock;
   readonly #counters: Counters;
   readonly #log: Log;
@@ -85,7 +85,7 @@ export class LayoutLeases implements Leases {
 
   constructor(
     table: LayoutTable,
-    fs: Pick<Filesystem, 'layouts' | 'status'>,
+    fs: Pick<Filesystem, 'layouts' | 'status' | 'isPinned'>,
     channel: RecallChannel,
     fencing: Pick<Fences, 'begin' | 'beginFormer' | 'blocked'>,
     fenceWaitMs: number,
@@ -123,6 +123,8 @@ export class LayoutLeases implements Leases {
     if (!this.#closed) this.requireRunning();
     // Of nearly every file nobody has a layout, and this stands before each read and write.
     if (!this.table.concerns(ino) && !this.grace.covers(ino, reason)) return undefined;
+    // They are read and written in place by everybody at once; nothing of that is kept (docs/files.md).
+    if ((reason === 'write' || reason === 'cache') && this.#fs.isPinned(ino)) return undefined;
     const range = wholeBlocks(bytes);
     const { offset, length } = range;
     if (this.#closed) return this.#refuseBreak(ino, range, reason, client);

@@ -8,17 +8,24 @@ import { type Iomode, iomode } from '../layout/types.ts';
 import type { LayoutLeases } from './leases.ts';
 import type { Opens } from './opens.ts';
 
-export function isReturnedOnClose(mode: Iomode): boolean {
-  return mode === iomode.rw;
+/** @param isPinned it keeps nobody waiting, and no blocks but the file's own */
+export function isReturnedOnClose(mode: Iomode, isPinned: boolean): boolean {
+  return mode === iomode.rw && !isPinned;
 }
 
 export class ReturnOnClose {
   readonly #opens: Pick<Opens, 'isOpen'>;
   readonly #leases: Pick<LayoutLeases, 'recallOwn'>;
+  readonly #isPinned: (ino: number) => boolean;
   /** Under way, so that opening and closing again begins no second one. */
   readonly #recalling = new Set<string>();
 
-  constructor(opens: Pick<Opens, 'isOpen'>, leases: Pick<LayoutLeases, 'recallOwn'>) {
+  constructor(
+    opens: Pick<Opens, 'isOpen'>,
+    leases: Pick<LayoutLeases, 'recallOwn'>,
+    isPinned: (ino: number) => boolean,
+  ) {
+    this.#isPinned = isPinned;
     this.#opens = opens;
     this.#leases = leases;
   }
@@ -26,7 +33,7 @@ export class ReturnOnClose {
   /** The client has closed the file; nobody waits for what follows. */
   closed(ino: number, client: number): void {
     const key = `${client}/${ino}`;
-    if (this.#opens.isOpen(ino, client) || this.#recalling.has(key)) return;
+    if (this.#isPinned(ino) || this.#opens.isOpen(ino, client) || this.#recalling.has(key)) return;
     const recalled = this.#leases.recallOwn(client, { ino, offset: 0, length: Infinity }, 'close');
     if (recalled === undefined) return;
     this.#recalling.add(key);

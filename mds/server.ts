@@ -170,7 +170,7 @@ export class MetadataServer {
       opens,
       leases,
       drain: new Drain(leases, clock),
-      returnOnClose: new ReturnOnClose(opens, leases),
+      returnOnClose: new ReturnOnClose(opens, leases, (ino) => fs.isPinned(ino)),
       fences,
       generosity: new Generosity({ fs, leases, opens }),
       topology: new Topology(fs.device.path, options.topology),

@@ -9,6 +9,7 @@ import { defragmentCommand } from './commands/defragment.ts';
 import { evacuateCommand } from './commands/evacuate.ts';
 import { mapCommand } from './commands/map.ts';
 import { mountCommand, mountExit } from './commands/mount.ts';
+import { pinCommand, unpinCommand } from './commands/pin.ts';
 import { quotaCommand } from './commands/quota.ts';
 import { recallCommand } from './commands/recall.ts';
 import { resizeCommand } from './commands/resize.ts';
@@ -33,6 +34,8 @@ const command = new Command('iopmemfs')
   .addCommand(cloneCommand())
   .addCommand(snapshotCommand())
   .addCommand(cowCommand())
+  .addCommand(pinCommand())
+  .addCommand(unpinCommand())
   .addCommand(statusCommand())
   .addCommand(quotaCommand())
   .addCommand(tuneCommand())

@@ -25,7 +25,7 @@ import type { Inode } from './inode.ts';
 import type { ByteRange, CommitRequest, ExtentState, LayoutExtent } from './leases.ts';
 import { extentState } from './leases.ts';
 import { changed } from './namespace.ts';
-import { requireWithinPinned } from './pinned.ts';
+import { isPinned, requireWithinPinned } from './pinned.ts';
 import { dropPrivileges } from './privileges.ts';
 import { blocksToCommit, commitStaged, toProvide, writablePieces } from './staging.ts';
 import type { Volume } from './volume.ts';
@@ -71,7 +71,7 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
   provide(v, inode, missing, client);
   if (dropPrivileges(v, inode)) changed(v, inode, v.clock.now());
   if (isCow(inode)) disownTail(v, inode);
-  else ownTail(v, inode, from, to, client);
+  else if (!isPinned(inode)) ownTail(v, inode, from, to, client);
 
   const extents: LayoutExtent[] = [];
   for (const part of coverFile(v, inode, from, to)) {

@@ -31,6 +31,7 @@ import { isCow, requireMutable, requireUnprotected } from './file-flags.ts';
 import type { Inode } from './inode.ts';
 import { attrOf, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from './inode.ts';
 import * as namespace from './namespace.ts';
+import { isPinnedNumber } from './pinned.ts';
 import { createSnapshot, deleteSnapshot } from './snapshots.ts';
 import { statfs } from './statfs.ts';
 import type { TreeCopies } from './tree-copies.ts';
@@ -69,6 +70,10 @@ export class LocalVfs implements Vfs {
   /** `.snapshots` (snapshots-directory.ts). */
   mirrors(ino: number): boolean {
     return isSnapshotsIno(ino);
+  }
+
+  isPinned(ino: number): boolean {
+    return isPinnedNumber(this.#v, ino);
   }
 
   lookup(parent: number, name: Name | '.' | '..', by: Caller): Reply<Attr> {

@@ -78,10 +78,10 @@ async function recallClients(client: number | null, { leases }: Context): Promis
 }
 
 async function recallFile(ino: number, range: ByteRange, { leases }: Context): Promise<void> {
-  const broken = leases.breakLayouts(ino, range, 'write', undefined);
+  const broken = leases.breakLayouts(ino, range, 'remap', undefined);
   await broken?.done;
   // It ends too when what is in the way does not go away, and this says so. Nobody was given anything meanwhile.
-  const again = broken === undefined ? undefined : leases.breakLayouts(ino, range, 'write', undefined);
+  const again = broken === undefined ? undefined : leases.breakLayouts(ino, range, 'remap', undefined);
   again?.release();
   broken?.release();
 }

@@ -23,7 +23,12 @@ export const layoutServices: readonly Service[] = [
     return after(grantLayout(request, call), (granted): ReplyOf<typeof operations.LAYOUTGET> => {
       const { iomode: given, offset: from, length: covered } = granted.segment;
       const extents = granted.extents.map((extent) => extentToWire(extent, call));
-      return [stateIdToWire(granted.stateid), [given, from, covered], extents, isReturnedOnClose(given)];
+      return [
+        stateIdToWire(granted.stateid),
+        [given, from, covered],
+        extents,
+        isReturnedOnClose(given, call.context.fs.isPinned(ino)),
+      ];
     });
   }),
 

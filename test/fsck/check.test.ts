@@ -31,8 +31,11 @@ import {
 import {
   type CountsRecord,
   EXTENT_SHARED,
+  EXTENT_UNWRITTEN,
   type ExtentRecord,
+  INODE_ALIGN_SHIFT,
   INODE_COW,
+  INODE_PINNED,
   INODE_SNAPSHOT,
   INODE_SNAPSHOTS,
   type InodeRecord,
@@ -138,6 +141,47 @@ describe('a sound filesystem', () => {
     const summary = await check(join(copy, 'image'), join(copy, 'meta'));
     expect(summary.problems).toEqual([]);
     expect(summary).toMatchObject({ dirty: true, inodes: 7 });
+  });
+});
+
+describe('pinned files', () => {
+  const pin = (store: MetaStore, exponent = 0): StoreOp =>
+    inodeChange(store, at.deep, { flags: INODE_PINNED | (exponent << INODE_ALIGN_SHIFT) });
+
+  test('one that is in one piece and aligned is sound', async () => {
+    await damage((store) => [pin(store)]);
+    expect(await problems()).toEqual([]);
+  });
+
+  test.each([
+    ['in two pieces', 'file block 1 begins another extent'],
+    ['too short', 'its extent has file blocks 0+1, not 0+2'],
+    ['unwritten', 'it is unwritten, or shared with other files'],
+    ['not aligned', 'of the device is no multiple of 1073741824'],
+    ['without blocks', 'has no blocks'],
+  ])('one that is %s is found', async (what, detail) => {
+    await damage((store) => {
+      const extent = extentOf(store, at.deep);
+      const put = (fileBlock: number, value: ExtentRecord | undefined): StoreOp => ({
+        key: extentKey(at.deep, fileBlock),
+        value: value === undefined ? undefined : encodeExtent(value),
+      });
+      const { block } = extent;
+      switch (what) {
+        case 'in two pieces':
+          return [pin(store), put(0, { ...extent, length: 1 }), put(1, { ...extent, block: block + 1, length: 1 })];
+        case 'too short':
+          return [pin(store), put(0, { ...extent, length: 1 })];
+        case 'unwritten':
+          return [pin(store), put(0, { ...extent, flags: EXTENT_UNWRITTEN })];
+        case 'not aligned':
+          return [pin(store, 18)];
+        default:
+          return [pin(store), put(0, undefined)];
+      }
+    });
+    expect(await problems()).toEqual(expect.arrayContaining([expect.stringContaining(detail)]));
+    expect((await problems()).every((each) => each.startsWith('5 pinned: '))).toBe(true);
   });
 });
 

@@ -6,6 +6,7 @@ export function forwardVfs(vfs: Vfs): Vfs {
     rootIno: vfs.rootIno,
     hasAcls: vfs.hasAcls === true,
     ...(vfs.mirrors === undefined ? {} : { mirrors: vfs.mirrors.bind(vfs) }),
+    ...(vfs.isPinned === undefined ? {} : { isPinned: vfs.isPinned.bind(vfs) }),
     lookup: (parent, name, by) => vfs.lookup(parent, name, by),
     find: (parent, name, by) => vfs.find(parent, name, by),
     remember: (ino, count) => vfs.remember(ino, count),

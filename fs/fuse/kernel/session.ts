@@ -99,11 +99,12 @@ export class Session {
   hand({ handle, ino, flags, keepsPages }: Opened): number {
     this.references.opened(handle);
     if (this.directIo) return openReply.directIo | openReply.parallelDirectWrites;
-    const pastPages = this.vfs.writePastPages !== undefined && this.files.canGoPastPages(ino, flags);
+    const isPinned = this.vfs.isPinned?.(ino) === true;
+    const pastPages = isPinned || (this.vfs.writePastPages !== undefined && this.files.canGoPastPages(ino, flags));
     this.files.opened(handle, ino, flags, pastPages);
     const readsOnly = (flags & openFlag.accessMode) === openFlag.readOnly;
     const noFlush = this.vfs.flush !== undefined && readsOnly ? openReply.noFlush : 0;
-    return (keepsPages ? openReply.keepCache : 0) | (pastPages ? openReply.directIo : 0) | noFlush;
+    return (keepsPages && !isPinned ? openReply.keepCache : 0) | (pastPages ? openReply.directIo : 0) | noFlush;
   }
 
   /** Node of the kernel to inode and back: the root is node 1, and what is inode 1 otherwise takes the root's number. */

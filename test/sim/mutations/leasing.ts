@@ -34,7 +34,7 @@ export const ofLeasing: readonly Mutation[] = [
     breaks: 'who breaks sees a grant whose mapping is being made (I3)',
     module: 'layout/segments.ts',
     changes: [
-      ['this.#all = added(this.#all, held);\n    return held;', 'return held;'],
+      ['this.#all = added(this.#all, held, this.isShared);\n    return held;', 'return held;'],
       ['unreserve(held: Held): void {\n    this.#all = removed(this.#all, held);', 'unreserve(_held: Held): void {'],
     ],
   },
