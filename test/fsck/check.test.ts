@@ -108,6 +108,10 @@ function flagsOf(store: MetaStore, ino: number): number {
   return decodeInode(key, present(store.get(key))).flags;
 }
 
+function pin(store: MetaStore, exponent = 0): StoreOp {
+  return inodeChange(store, at.deep, { flags: INODE_PINNED | (exponent << INODE_ALIGN_SHIFT) });
+}
+
 function extentOf(store: MetaStore, ino: number): ExtentRecord {
   const key = extentKey(ino, 0);
   return decodeExtent(key, present(store.get(key)));
@@ -145,9 +149,6 @@ describe('a sound filesystem', () => {
 });
 
 describe('pinned files', () => {
-  const pin = (store: MetaStore, exponent = 0): StoreOp =>
-    inodeChange(store, at.deep, { flags: INODE_PINNED | (exponent << INODE_ALIGN_SHIFT) });
-
   test('one that is in one piece and aligned is sound', async () => {
     await damage((store) => [pin(store)]);
     expect(await problems()).toEqual([]);
