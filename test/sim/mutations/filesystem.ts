@@ -204,7 +204,7 @@ export const ofFilesystem: readonly Mutation[] = [
     name: 'snapshot-without-recall',
     breaks: 'layouts for writing are recalled before a snapshot shares the blocks',
     module: 'fs/engine/tree-copy.ts',
-    changes: [["if (source.isFile) v.requireNoLayouts(source.ino, { offset: 0, length: Infinity }, 'share');", '']],
+    changes: [["v.requireNoLayouts(source.ino, { offset: 0, length: Infinity }, 'share');", ';']],
   },
   {
     name: 'unwritten-is-read',
