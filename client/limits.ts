@@ -77,4 +77,15 @@ export const clientLimits = {
   revocationRoundsMax: 4,
   /** Requests of one read or write through the server in progress at once. */
   serverPipeline: 4,
+
+  /** One transfer to or from the server's memory; more in flight pays more than longer ones. */
+  rmaTransferMax: 2 ** 20,
+  /** Of one read or write at once: the next ones are on their way while the processor polls for the first. */
+  rmaTransfersMax: 4,
+  /** A transfer that is not over by then never will be: 1 MiB at 1 MB/s, and more. */
+  rmaTimeoutMs: 10_000,
+  /** Looks at the completion queue before the event loop gets its turn: some microseconds. */
+  rmaLooksPerTurn: 16,
+  /** Asking a server that does not answer to let go: with the timeout of each longer than any lease. */
+  rmaReleasesMax: 32,
 } as const;

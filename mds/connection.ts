@@ -37,6 +37,8 @@ export type CallbackBody = readonly [Uint8Array, number, number, readonly Referr
 export class Connection {
   /** Of the client: `tcp://HOST:PORT`, or `unix`. */
   readonly address: string;
+  /** Of this host, as the client reaches it. */
+  readonly host: string;
   /** Of the process that connected over a Unix socket. */
   readonly pid: number | undefined;
   readonly #socket: Socket;
@@ -54,6 +56,7 @@ export class Connection {
   constructor(socket: Socket, events: ConnectionEvents, halfFrames: HalfFrames) {
     const { remoteAddress: host, remotePort: port = 0 } = socket;
     this.address = host === undefined ? 'unix' : formatAddress({ kind: 'tcp', host, port });
+    this.host = hostOf(socket);
     this.pid = peerPid(socket);
     this.#socket = socket;
     this.#events = events;
@@ -178,4 +181,9 @@ export class Connection {
     this.#events.closed(this);
     for (const answered of unanswered) answered(undefined);
   }
+}
+
+/** A socket for both families shows addresses of IPv4 as those of IPv6 (RFC 4291 §2.5.5.2). */
+function hostOf({ localAddress }: Socket): string {
+  return localAddress === undefined ? '127.0.0.1' : localAddress.replace(/^::ffff:(?=\d+\.)/, '');
 }

@@ -15,6 +15,7 @@ import type { Operation } from './protocol/operation.ts';
 import type { ServerStatus } from './protocol/server-status.ts';
 import { StatusError } from './protocol/status.ts';
 import type { ReturnOnClose } from './return-on-close.ts';
+import type { RmaKeys } from './rma/keys.ts';
 import type { Session } from './session.ts';
 import type { Topology } from './topology.ts';
 
@@ -28,6 +29,8 @@ export interface Context {
   readonly fences: Fences;
   readonly generosity: Generosity;
   readonly topology: Topology;
+  /** undefined: the server has no one-sided access. */
+  readonly rma: RmaKeys | undefined;
   readonly counters: Counters;
   readonly leaseMs: number;
   readonly layoutWaitMs: number;

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Filesystem } from '../fs/engine/filesystem.ts';
 import { assert } from '../fs/errors.ts';
+import type { ProviderName } from '../fs/fabric/providers.ts';
 import type { Reply } from '../fs/vfs.ts';
 import { Layouts } from '../layout/layouts.ts';
 import { bootId } from './boot.ts';
@@ -34,6 +35,9 @@ import { parseAddress } from './protocol/address.ts';
 import type { ReplyFrame, RequestFrame } from './protocol/frame.ts';
 import type { ServerStatus } from './protocol/server-status.ts';
 import { ReturnOnClose } from './return-on-close.ts';
+import { keysOfNothing } from './rma/closing.ts';
+import { RmaKeys } from './rma/keys.ts';
+import { TargetProcess } from './rma/target-process.ts';
 import { serverStatus } from './server-status.ts';
 import { otherSource } from './stateids.ts';
 import { Topology, type TopologyOptions } from './topology.ts';
@@ -51,6 +55,8 @@ export interface MetadataServerOptions {
   readonly layoutWaitMs?: number;
   readonly fencing?: FencingOptions;
   readonly topology?: TopologyOptions;
+  /** Providers of one-sided access (docs/rma.md); by default there is none. */
+  readonly rma?: readonly ProviderName[] | undefined;
   /** Which start of the machine this is: what clients wrote and had not committed is only reclaimed in the same one. */
   readonly boot?: Uint8Array;
   /** Segments of all clients from which on those that hold most are asked to keep fewer; for tests. */
@@ -104,7 +110,11 @@ export class MetadataServer {
     });
     const opens = new Opens(fs.vfs, newOther, options.opensMax);
     this.#halfFrames = new HalfFrames(options.halfFramesMax);
-    const fences: Fences = new Fences(fs, fencingProviders(options.fencing ?? {}, fs, clock, log), clock, log, {
+    const rma =
+      options.rma === undefined || options.rma.length === 0 ? undefined : rmaKeys(options.rma, fs, clock, log);
+    const { keyOwners = [], ...otherFencing } = options.fencing ?? {};
+    const fencing = { ...otherFencing, keyOwners: rma === undefined ? keyOwners : [...keyOwners, rma] };
+    const fences: Fences = new Fences(fs, fencingProviders(fencing, fs, clock, log), clock, log, {
       facts: (client) => clients.facts(client),
       cutOff: (client) => clients.cutOff(client),
     });
@@ -112,7 +122,11 @@ export class MetadataServer {
       table,
       fs,
       {
-        recall: (action) => sendRecall(clients.find(action.client), action),
+        recall: async (action) => {
+          const reply = await sendRecall(clients.find(action.client), action);
+          await keysOfNothing(rma, action, reply);
+          return reply;
+        },
         hint: (action) => sendHint(clients.find(action.client), action),
         devicesVoid: (id) => {
           const client = clients.find(id);
@@ -130,7 +144,7 @@ export class MetadataServer {
         },
         isCourteous: (client) => clients.isCourteous(client),
       },
-      fences,
+      withoutKeys(fences, rma),
       this.#recallDeadlineMs,
       clock,
       counters,
@@ -142,6 +156,7 @@ export class MetadataServer {
         async end(client) {
           await Promise.all([opens.closeAll(client), leases.clientLost(client)]);
           table.forgetClient(client);
+          await rma?.release(client);
         },
         async endFence(client) {
           fences.lookAgain(client); // its owner may speak for it
@@ -172,6 +187,7 @@ export class MetadataServer {
       drain: new Drain(leases, clock),
       returnOnClose: new ReturnOnClose(opens, leases, (ino) => fs.isPinned(ino)),
       fences,
+      rma,
       generosity: new Generosity({ fs, leases, opens }),
       topology: new Topology(fs.device.path, options.topology),
       counters,
@@ -251,6 +267,7 @@ export class MetadataServer {
 
   async #close(): Promise<void> {
     const { clients, fences, leases, opens } = this.#context;
+    const keysGone = this.#context.rma?.shutDown();
     const closed = this.#listeners.map((listener) => listener.close());
     for (const connection of this.#connections) connection.close();
     this.#cancelGrace();
@@ -258,6 +275,7 @@ export class MetadataServer {
     leases.close();
     await fences.close();
     await Promise.all(closed);
+    await keysGone;
     await Promise.all(this.#inProgress);
     leases.settleAll();
     await opens.closeEverything();
@@ -319,6 +337,22 @@ export class MetadataServer {
     });
     await Promise.all([fenced, past.endReclaims()]);
   }
+}
+
+function rmaKeys(providers: readonly ProviderName[], { device }: Filesystem, clock: Clock, log: Log): RmaKeys {
+  return new RmaKeys({ providers, start: () => TargetProcess.start(device, clock, log), now: () => clock.now() });
+}
+
+/** Before anything of a client is put away, or believed to be over, its keys are closed (K4 of rma/keys.ts). */
+function withoutKeys(fences: Fences, rma: RmaKeys | undefined): Pick<Fences, 'begin' | 'beginFormer' | 'blocked'> {
+  return {
+    begin: (client, segments) =>
+      rma?.isAttached(client) === true
+        ? rma.release(client).then(() => fences.begin(client, segments))
+        : fences.begin(client, segments),
+    beginFormer: (clients) => fences.beginFormer(clients),
+    blocked: (client) => fences.blocked(client),
+  };
 }
 
 /** In the order in which they are asked: what is certain and costs nothing first. */

@@ -7,6 +7,7 @@ import { layoutServices } from './handlers/layout.ts';
 import { namespaceServices } from './handlers/namespace.ts';
 import { pinnedServices } from './handlers/pinned.ts';
 import { quotaServices } from './handlers/quota.ts';
+import { rmaServices } from './handlers/rma.ts';
 import { sessionServices } from './handlers/session.ts';
 import { topologyServices } from './handlers/topology.ts';
 
@@ -17,6 +18,7 @@ export const services: ReadonlyMap<number, Service> = new Map(
     ioServices,
     layoutServices.map(forPnfs),
     topologyServices.map(forPnfs),
+    rmaServices.map(forPnfs),
     adminServices,
     jobServices,
     quotaServices,

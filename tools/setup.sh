@@ -3,7 +3,7 @@
 # nothing to do, safe when several run at once, and it asks no questions.
 #
 #   tools/setup.sh           what the programs need
-#   tools/setup.sh --tests   and what the tests run on a mount: git, rsync, sqlite3, attr, Python
+#   tools/setup.sh --tests   and what the tests run on a mount: git, rsync, sqlite3, attr, Python; libfabric
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -31,10 +31,19 @@ missing_packages() {
   done
 }
 
+# As missing_packages, for a library that a program loads when it is asked for.
+missing_library() {
+  for dir in /usr/lib/*-linux-gnu /usr/lib /usr/lib64 /usr/local/lib; do
+    [ ! -e "$dir/$1" ] || return 0
+  done
+  printf ' %s' "$2"
+}
+
 # mount and umount of util-linux, fusermount3 for those who mount without being root, the tools that the demo compares with.
 packages=$(missing_packages umount mount fusermount3 fuse3 diff diffutils)
 if [ "${1-}" = --tests ]; then
   packages="$packages$(missing_packages git git rsync rsync sqlite3 sqlite3 setfattr attr python3 python3)"
+  packages="$packages$(missing_library libfabric.so.1 libfabric1)"
 fi
 if [ -n "$packages" ]; then
   install="apt-get install -y --no-install-recommends$packages"

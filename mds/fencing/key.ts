@@ -4,6 +4,8 @@ import type { Attempt, ClientFacts, FenceResult, FencingProvider } from './provi
 /** Whatever hands out keys that reach the memory: registrations of RDMA memory, windows of a bridge. */
 export interface KeyOwner {
   readonly name: string;
+  /** The client has said that keys of this owner are its only way to the device. */
+  knows(client: number): boolean;
   /**
    * No key of the client works any more when it settles, and what came in under one has landed. false: it has none. May be
    * called again, with the client or another, before and after it settled.
@@ -27,12 +29,12 @@ export class KeyProvider implements FencingProvider {
     this.#clock = clock;
   }
 
-  serves(): boolean {
-    return this.#owners.length > 0;
+  serves({ client }: Pick<ClientFacts, 'client'>): boolean {
+    return this.#owners.some((owner) => owner.knows(client));
   }
 
   async fence({ client }: ClientFacts, { deadline, givenUp }: Attempt): Promise<FenceResult> {
-    if (!this.serves()) return { kind: 'cannot' };
+    if (!this.serves({ client })) return { kind: 'cannot' };
     const had = await this.#before(deadline, givenUp, this.#revoke(client));
     if (had === undefined) throw new Error(`not revoked in time by ${this.#owners.map(({ name }) => name).join(', ')}`);
     // Who has no key reaches the device in another way, if at all.

@@ -13,14 +13,17 @@ import { operations, returnKind } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
 import { reclaimCommit, requireReclaimed, returnFormer } from '../reclaim.ts';
 import { isReturnedOnClose } from '../return-on-close.ts';
+import { keysForgotten, keysReplaced, keysReturned } from '../rma/closing.ts';
 
 export const layoutServices: readonly Service[] = [
   inSession(operations.LAYOUTGET, (args, call) => {
     const [ino, wireStateid, mode, offset, length, minlength, extentsMax, signal] = args;
     const stateid = stateIdFromWire(wireStateid);
     requireReclaimed(call.client);
+    const forgotten = keysForgotten(ino, stateid, call);
     const request = { ino, stateid, iomode: mode, offset, length, minlength, extentsMax, signal };
-    return after(grantLayout(request, call), (granted): ReplyOf<typeof operations.LAYOUTGET> => {
+    const answered = after(forgotten, () => grantLayout(request, call));
+    return after(answered, (granted): ReplyOf<typeof operations.LAYOUTGET> => {
       const { iomode: given, offset: from, length: covered } = granted.segment;
       const extents = granted.extents.map((extent) => extentToWire(extent, call));
       return [
@@ -49,6 +52,8 @@ export const layoutServices: readonly Service[] = [
       if (refused !== undefined) throw new StatusError(refused.status, refused.detail);
     };
     requireHeld();
+    const replaced = keysReplaced(ino, ranges, call);
+    if (replaced !== undefined) await replaced;
     const request: CommitRequest = {
       ranges,
       lastWriteOffset: lastWriteOffset ?? undefined,
@@ -65,7 +70,10 @@ export const layoutServices: readonly Service[] = [
   inSession(operations.LAYOUTRETURN, ([kind, ino, wireStateid, mode, offset, length, reclaim], call) => {
     if (kind !== returnKind.file) {
       if (reclaim) throw new StatusError('INVAL', 'only layouts of one file are returned from before a restart');
-      return [returnAll(kind, call)];
+      return after(
+        call.context.rma?.close(call.client.id, () => true),
+        () => [returnAll(kind, call)],
+      );
     }
     if (ino === null || (wireStateid === null && !reclaim))
       throw new StatusError('INVAL', 'a return of a file names it and its state');
@@ -74,8 +82,11 @@ export const layoutServices: readonly Service[] = [
       returnFormer({ ino, iomode: mode, offset, length }, call);
       return [null];
     }
-    const left = returnLayout({ ino, stateid: stateIdFromWire(wireStateid), iomode: mode, offset, length }, call);
-    return [left === undefined ? null : stateIdToWire(left)];
+    const request = { ino, stateid: stateIdFromWire(wireStateid), iomode: mode, offset, length };
+    return after(keysReturned(request, call), () => {
+      const left = returnLayout(request, call);
+      return [left === undefined ? null : stateIdToWire(left)];
+    });
   }),
 
   inSession(operations.GETDEVICEINFO, ([deviceId, notify], { context, client }) => {

@@ -53,6 +53,9 @@ export const wireLimits = {
   statusErrorMax: 256,
   /** Fencing providers. */
   statusProvidersMax: 16,
+  /** Name of a provider of one-sided access, and an address of it: FI_NAME_MAX and a name of shared memory (fi_cm(3)). */
+  rmaProviderMax: 64,
+  rmaAddressMax: 256,
   /** Changes of devices in one callback; a filesystem has one device, whose id changes with a fence. */
   deviceChangesMax: 16,
 } as const;

@@ -112,6 +112,10 @@ const LayoutExtent = Type.Tuple([
   DeviceId,
   U53,
 ]);
+/** offset, length in bytes of the file, storage offset, for writing too. */
+const RmaPiece = Type.Tuple([U53, U53, U53, Type.Boolean()]);
+/** The same, key, address of the first byte: 64 bits each, big-endian. */
+const RmaKey = Type.Tuple([U53, U53, U53, Type.Boolean(), bytes(8, 8), bytes(8, 8)]);
 /** name, ino, type bits of st_mode, cookie, attributes if asked for. */
 const Dirent = Type.Tuple([NameBytes, Ino, U32, U53, orNull(WireAttr)]);
 /** offset, length, device index, storage offset, bus address, unwritten, files that share the blocks. */
@@ -298,6 +302,24 @@ export const operations = {
     [orNull(PciAddress)],
     [Type.Boolean(), orNull(index(routeKinds)), orNull(U53), Text, BusAddress],
   ),
+
+  // One-sided access by keys.
+  /** provider, address of the client there → address of the server for it. Replaces what it had */
+  RMA_ATTACH: operation(
+    'RMA_ATTACH',
+    20054,
+    [Type.String({ maxLength: wireLimits.rmaProviderMax }), bytes(1, wireLimits.rmaAddressMax)],
+    [bytes(1, wireLimits.rmaAddressMax)],
+  ),
+  /** ino, pieces that are held → the same with their keys, those that cross a GiB of the device in several */
+  RMA_REGISTER: operation(
+    'RMA_REGISTER',
+    20055,
+    [Ino, Type.Array(RmaPiece, { minItems: 1, maxItems: wireLimits.extentsMax })],
+    [Type.Array(RmaKey, { maxItems: 2 * wireLimits.extentsMax })],
+  ),
+  /** All keys, and the address, are void when the answer comes */
+  RMA_RELEASE: operation('RMA_RELEASE', 20056, [], [], idempotent),
 
   // The filesystem as a whole.
   /** ino, offset to start from → extents of the file, none follow (otherwise ask again from the end of the last) */

@@ -491,6 +491,7 @@ describe('keys', () => {
   class Keys implements KeyOwner {
     readonly name = 'test';
     readonly revoked: number[] = [];
+    knows = (): boolean => true;
     revoke: (client: number) => Promise<boolean> = (client) => {
       this.revoked.push(client);
       return Promise.resolve(true);

@@ -39,6 +39,7 @@ test('the help names options that there are', () => {
     ['topology', 'any'],
     ['pci', '0000:03:00.0'],
     ['translate', 'gpu=0x1000'],
+    ['rma', 'tcp'],
   ]);
   const given = names.map((name) => name.replace(/^(\w+)=.*/, (_, key: string) => `${key}=${examples.get(key) ?? 1}`));
   expect(given).toEqual(

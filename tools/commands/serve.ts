@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import { runDaemon } from '../lib/daemon.ts';
 import type { ServeRun } from '../lib/foreground.ts';
 import { stateDirHelp } from '../lib/places.ts';
+import { parseProviders } from '../lib/rma-providers.ts';
 import { parseMilliseconds } from '../lib/sizes.ts';
 import { parseTopology } from '../lib/topology-options.ts';
 
@@ -17,6 +18,7 @@ export interface ServeOptions {
   readonly topology?: string;
   readonly pci?: string;
   readonly translate: readonly string[];
+  readonly rma?: string;
   readonly json?: true;
 }
 
@@ -40,6 +42,7 @@ export function withServeOptions(command: Command): Command {
       collect,
       [],
     )
+    .option('--rma <providers>', 'one-sided access for clients: tcp, shm, verbs, or several with commas (docs/rma.md)')
     .option('--json', 'print what runs as JSON');
 }
 
@@ -54,6 +57,7 @@ export function runOptions(device: string, options: ServeOptions): Omit<ServeRun
     fenceHook: options.fenceHook,
     fenceTimed: options.fenceTimed === true,
     topology: parseTopology(options),
+    rma: options.rma === undefined ? [] : parseProviders(options.rma),
     mount: undefined,
     json: options.json === true,
   };

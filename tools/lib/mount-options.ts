@@ -1,6 +1,8 @@
 import { FsError } from '../../fs/errors.ts';
+import type { ProviderName } from '../../fs/fabric/providers.ts';
 import type { TopologyOptions } from '../../mds/topology.ts';
 import { type DriverName, isDriverName } from './drivers.ts';
+import { parseProviders } from './rma-providers.ts';
 import { parseMicroseconds, parseMilliseconds } from './sizes.ts';
 import { parseTopology } from './topology-options.ts';
 
@@ -23,6 +25,7 @@ export interface ParsedMountOptions {
   readonly recallMs: number | undefined;
   readonly fenceHook: string | undefined;
   readonly fenceTimed: boolean;
+  readonly rma: readonly ProviderName[];
   readonly topology: TopologyOptions;
   /** For the kernel: nosuid, nodev, noexec and the like. */
   readonly kernel: readonly string[];
@@ -42,9 +45,9 @@ Mount options (-o), separated by commas:
   poll_us=N             look N microseconds for the next request before the daemon sleeps, 0 to 1000 (default: 200;
                         0 saves the processor time that it takes, and makes each request slower)
   meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS, fence_hook=PROGRAM, fence_timed,
-  topology=RULE, pci=ADDRESS, translate=WHO=OFFSET
-                        as --meta, --listen, --lease-ms, --recall-ms, --fence-hook, --fence-timed, --topology, --pci and
-                        --translate of iopmemfs mount`;
+  topology=RULE, pci=ADDRESS, translate=WHO=OFFSET, rma=PROVIDER
+                        as --meta, --listen, --lease-ms, --recall-ms, --fence-hook, --fence-timed, --topology, --pci,
+                        --translate and --rma of iopmemfs mount; listen, translate and rma again for more`;
 
 /** Options that the kernel knows for every filesystem (mount(8), "Filesystem-independent mount options"). */
 const forKernel = new Set(['nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'relatime', 'strictatime']);
@@ -81,6 +84,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   let topology: string | undefined;
   let pci: string | undefined;
   const translate: string[] = [];
+  const rma: ProviderName[] = [];
   let pollMs: number | undefined;
   const listen: string[] = [];
   const kernel = new Set<string>();
@@ -103,6 +107,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     else if (key === 'topology') topology = requireValue(key, value);
     else if (key === 'pci') pci = requireValue(key, value);
     else if (key === 'translate') translate.push(requireValue(key, value));
+    else if (key === 'rma') rma.push(...parseProviders(value));
     else if (key === 'poll_us') pollMs = parseMicroseconds(value);
     else if (forKernel.has(option)) kernel.add(option);
     else if (takesBack.has(option)) kernel.delete(takesBack.get(option) ?? '');
@@ -127,6 +132,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     recallMs,
     fenceHook,
     fenceTimed,
+    rma,
     topology: parseTopology({ topology, pci, translate }),
     kernel: [...kernel],
   };

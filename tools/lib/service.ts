@@ -7,6 +7,7 @@ import { resolve as absolute } from 'node:path';
 import type { Logger } from 'pino';
 import { openFilesystem } from '../../fs/engine/engine.ts';
 import { FsError } from '../../fs/errors.ts';
+import type { ProviderName } from '../../fs/fabric/providers.ts';
 import { serverLimits } from '../../mds/limits.ts';
 import { MetadataServer } from '../../mds/server.ts';
 import type { TopologyOptions } from '../../mds/topology.ts';
@@ -41,6 +42,8 @@ export interface ServiceOptions {
   readonly fenceTimed: boolean;
   /** Which PCI peers get layouts, and their bus addresses. */
   readonly topology: TopologyOptions;
+  /** Providers of one-sided access. */
+  readonly rma: readonly ProviderName[];
   readonly mount: MountRequest | undefined;
   /** Called once the UUID is known, before anything is written. */
   openLog(uuid: string): Logger;
@@ -96,6 +99,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
     log,
     fencing: { hook, timed: options.fenceTimed },
     topology: options.topology,
+    rma: options.rma,
     ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
     ...(options.recallMs !== undefined && { recallDeadlineMs: options.recallMs }),
   });
