@@ -11,15 +11,32 @@ export function onAbort(signal: AbortSignal | undefined, aborted: () => void): (
   return () => signal.removeEventListener('abort', aborted);
 }
 
-/** Settles with `work`, or rejects with the signal's reason first; the work itself goes on. */
-export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+/**
+ * Settles with `work`, or rejects with the signal's reason first; the work itself goes on. What it makes then nobody
+ * gets: `undo` takes it back.
+ */
+export function abortable<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  undo?: (made: T) => Promise<unknown>,
+): Promise<T> {
   if (signal === undefined) return work;
-  if (signal.aborted) {
-    work.catch(() => {});
-    return Promise.reject(signal.reason);
-  }
   return new Promise((resolve, reject) => {
-    const forget = onAbort(signal, () => reject(signal.reason));
-    work.then(resolve, reject).finally(forget);
+    let isAborted = signal.aborted;
+    const forget = onAbort(signal, () => {
+      isAborted = true;
+      reject(signal.reason);
+    });
+    if (isAborted) reject(signal.reason);
+    work
+      .then((made) => {
+        if (isAborted) return undo?.(made);
+        resolve(made);
+        return undefined;
+      }, reject)
+      .catch(() => {
+        // Nobody waits for it: the end of the session takes back what could not be.
+      })
+      .finally(forget);
   });
 }

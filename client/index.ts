@@ -1,7 +1,7 @@
 /**
  * The client library: files of an iopmemfs server, read and written directly on the device where a layout allows it.
  *
- *   connect() → Client → open() → ClientFile → read, write, or layout() for programs that drive engines themselves.
+ *   connect() → Client → open() → FileHandle → read, write, or layout() for programs that drive engines themselves.
  *
  * docs/client.md shows it in use.
  */
@@ -13,18 +13,27 @@ import { ClientError, withContext } from './errors.ts';
 import { clientLimits } from './limits.ts';
 
 export type { Administration, Quota, RecallTarget } from './administration.ts';
+export type { Data, Mode, Time } from './arguments.ts';
 export type { Client } from './client.ts';
 export type { AsynchronousEngine, DmaEngine, SynchronousEngine } from './dma/engine.ts';
 export { ClientError, type ClientStatus } from './errors.ts';
-export type { ClientFile, ReadResult, Route, WriteResult } from './file.ts';
 export type { Counters } from './file-data.ts';
+export type { FileHandle, ReadResult, ReadvResult, WriteResult, WritevResult } from './file-handle.ts';
+export type { Route, RouteCounters } from './file-io.ts';
+export type { BufferRange, Position, ReadOptions } from './io-arguments.ts';
 export type { Layout, LayoutRequest, LayoutSegment, RecallNotice, SegmentState } from './layout.ts';
-export type { DirectoryEntry } from './names/names.ts';
+export type { Dir } from './names/dir.ts';
+export type { Dirent } from './names/dirent.ts';
+export type { FilesystemStats } from './names/names.ts';
+export type { XattrMode } from './names/xattrs.ts';
 export type { OpenFlags } from './open-flags.ts';
 export type { OperationOptions } from './operation.ts';
+export type { MkdirOptions, ReaddirOptions, ReadFileOptions, RmOptions, WriteFileOptions } from './options.ts';
 export type { OpenOptions, PinOptions } from './pinning.ts';
 export type { Place } from './place.ts';
 export type { Stats } from './stats.ts';
+export type { ReadStream, ReadStreamOptions, WriteStream, WriteStreamOptions } from './streams.ts';
+export type { WholeData } from './whole.ts';
 
 export interface ConnectOptions {
   /**

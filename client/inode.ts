@@ -1,4 +1,4 @@
-import type { Attr } from '../fs/vfs.ts';
+import type { Attr, SetAttr } from '../fs/vfs.ts';
 import { type Iomode, iomode, type RecallReply, type StateId } from '../layout/types.ts';
 import { attrFromWire, operations, setAttrToWire, stateIdFromWire } from '../mds/protocol/index.ts';
 import type { BulkReturn } from './bulk-return.ts';
@@ -10,6 +10,7 @@ import { type GrantOwner, Grants } from './grants.ts';
 import { HeldLayout, type Layout, type LayoutOwner, type LayoutRequest } from './layout.ts';
 import { LayoutHold } from './layout-hold.ts';
 import type { OpenState } from './open-state.ts';
+import type { Limits } from './operation.ts';
 import { type ByteRange, everything, without } from './ranges.ts';
 import { joined, reclaimsOf, type SendReclaim } from './reclaim.ts';
 import { ServerIo } from './server-io.ts';
@@ -119,6 +120,12 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     return { ...attr, size: this.data.size };
   }
 
+  /** Times that are set stay: what was written here before is committed first, and with it its own. */
+  async setattr(changes: SetAttr, limits: Limits): Promise<void> {
+    if (changes.mtime !== undefined) await this.commit();
+    await this.#context.session.call(operations.SETATTR, [this.ino, null, setAttrToWire(changes)], limits);
+  }
+
   async truncate(open: OpenState | undefined, size: number): Promise<void> {
     await this.commit();
     await this.release(exactWindow({ offset: size, length: Infinity }));
@@ -133,13 +140,13 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   // Through the server.
 
   /** C3. All is committed, also what lies elsewhere: it may say where the file ends. Answers the bytes read. */
-  async readByServer(open: OpenState, target: Uint8Array, position: number): Promise<number> {
+  async readByServer(open: OpenState, target: Uint8Array, position: number, limits: Limits = {}): Promise<number> {
     await this.commit();
-    return await this.#io.read(open, target, position);
+    return await this.#io.read(open, target, position, limits);
   }
 
   /** C3. Answers the bytes written. @throws ClientError LAYOUT_HELD */
-  async writeByServer(open: OpenState, source: Uint8Array, position: number): Promise<number> {
+  async writeByServer(open: OpenState, source: Uint8Array, position: number, limits: Limits = {}): Promise<number> {
     const blocks = exactWindow({ offset: position, length: source.length });
     if (this.claimed(blocks, iomode.read).length > 0) {
       throw new ClientError('LAYOUT_HELD', 'a layout of the program for writing covers the range');
@@ -147,8 +154,24 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     const settled = this.hold.beginReturn();
     try {
       if (this.data.cache.overlaps(blocks)) await this.release(blocks);
-      const written = await this.#io.write(open, source, position);
+      const written = await this.#io.write(open, source, position, limits);
       this.data.sizeAtLeast(position + written);
+      return written;
+    } finally {
+      settled();
+    }
+  }
+
+  /** C3, of all layouts: only the server knows where the end is. Answers the bytes written. @throws ClientError LAYOUT_HELD */
+  async append(open: OpenState, source: Uint8Array, limits: Limits): Promise<number> {
+    if (this.claimed(everything, iomode.read).length > 0) {
+      throw new ClientError('LAYOUT_HELD', 'a layout of the program for writing may cover the end of the file');
+    }
+    const settled = this.hold.beginReturn();
+    try {
+      await this.release(everything);
+      const written = await this.#io.append(open, source, limits);
+      this.data.doubtSize();
       return written;
     } finally {
       settled();

@@ -37,6 +37,10 @@ export const clientLimits = {
   symlinksMax: 40,
   /** PATH_MAX of Linux. */
   pathMax: 4096,
+  /** Names that mkdtemp tries: of 62^6 the second is hardly ever needed. */
+  temporaryNamesMax: 100,
+  /** Files of one directory that `rm` removes at once: enough to keep the connection busy, and few of the slots. */
+  removesAtOnce: 16,
   /** Entries asked for in one READDIR. */
   readdirPage: 1024,
 
@@ -75,6 +79,8 @@ export const clientLimits = {
   callersKnownMax: 1024,
   /** Looks at what was revoked before direct I/O goes on: one finds it, one finds what was heard of meanwhile, one finds nothing. */
   revocationRoundsMax: 4,
+  /** What a stream reads or keeps at once: the largest READ of the protocol. */
+  streamPiece: 2 ** 20,
   /** Requests of one read or write through the server in progress at once. */
   serverPipeline: 4,
 

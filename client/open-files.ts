@@ -4,10 +4,11 @@ import { BulkReturn } from './bulk-return.ts';
 import type { FileRecall } from './callbacks.ts';
 import type { Devices } from './devices.ts';
 import { ClientError } from './errors.ts';
-import { ClientFile } from './file.ts';
 import { type Counters, newCounters } from './file-data.ts';
+import { FileHandle } from './file-handle.ts';
 import { OpenInode } from './inode.ts';
 import { clientLimits } from './limits.ts';
+import type { HandleFlags } from './open-flags.ts';
 import type { Opened } from './opening.ts';
 import type { SendReclaim } from './reclaim.ts';
 import type { Session } from './session.ts';
@@ -26,7 +27,7 @@ export class OpenFiles {
   readonly #devices: Devices;
   readonly #bulk: BulkReturn;
   readonly #inodes = new Map<number, OpenInode>();
-  readonly #files = new Set<ClientFile>();
+  readonly #files = new Set<FileHandle>();
   #checking: Promise<void> | undefined;
   /** The server has said so since the last look began. */
   #isFlagged = false;
@@ -46,7 +47,8 @@ export class OpenFiles {
     return this.#inodes.get(ino);
   }
 
-  add(path: string, { open, attr }: Opened, truncated: boolean): ClientFile {
+  add(path: string, flags: HandleFlags, opened: Opened): FileHandle {
+    const { open, attr } = opened;
     let inode = this.#inodes.get(attr.ino);
     if (inode === undefined) {
       const context = {
@@ -57,10 +59,10 @@ export class OpenFiles {
       };
       inode = new OpenInode(attr.ino, attr.size, context);
       this.#inodes.set(attr.ino, inode);
-    } else if (truncated) inode.data.doubtSize();
+    } else if (flags.truncate) inode.data.doubtSize();
     inode.attach(open);
     const shared = inode;
-    const file = new ClientFile(path, inode, open, this.#session, (closed) => {
+    const file = new FileHandle(path, flags, inode, opened, this.#session, (closed) => {
       this.#files.delete(closed);
       if (shared.opens.size === 0 && this.#inodes.get(shared.ino) === shared) this.#inodes.delete(shared.ino);
     });
@@ -68,7 +70,7 @@ export class OpenFiles {
     return file;
   }
 
-  /** All of them, each as `ClientFile.close`. */
+  /** All of them, each as `FileHandle.close`. */
   async close(): Promise<PromiseSettledResult<void>[]> {
     return await Promise.allSettled([...this.#files].map((file) => file.close()));
   }

@@ -5,19 +5,27 @@ import type { Session } from './session.ts';
 
 export type Access = (typeof shareAccess)[keyof typeof shareAccess];
 
+export interface How {
+  readonly access: Access;
+  /** Every write is at the end of the file. */
+  readonly append: boolean;
+}
+
 /** One OPEN at the server. After a loss of state it is opened again, by inode, when it is next used. */
 export class OpenState {
   readonly ino: number;
   readonly access: Access;
+  readonly append: boolean;
   readonly #session: Session;
   #stateid: WireStateId;
   #incarnation: number;
   #reopening: Promise<WireStateId> | undefined;
 
-  constructor(session: Session, ino: number, access: Access, stateid: WireStateId, incarnation: number) {
+  constructor(session: Session, ino: number, { access, append }: How, stateid: WireStateId, incarnation: number) {
     this.#session = session;
     this.ino = ino;
     this.access = access;
+    this.append = append;
     this.#stateid = stateid;
     this.#incarnation = incarnation;
   }
@@ -69,7 +77,7 @@ export class OpenState {
       [openTarget.inode, this.ino],
       this.access,
       false,
-      false,
+      this.append,
     ]);
     // Read after the reply: the call may have gone over to a yet newer incarnation.
     this.#incarnation = this.#session.incarnation;

@@ -41,6 +41,7 @@ export class Opening {
     for (let links = 0; links <= clientLimits.symlinksMax; links++) {
       const opened = await this.#once(at, flags, mode, options);
       if (typeof opened !== 'string') return pin === undefined ? opened : await this.#pinned(opened, pin, options);
+      if (flags.noFollow) throw new ClientError('LOOP', 'a symbolic link, and not to be followed');
       at = relativeTo(at, opened);
     }
     throw new ClientError('LOOP', `more than ${clientLimits.symlinksMax} symbolic links`);
@@ -79,16 +80,16 @@ export class Opening {
     return await this.#send([openTarget.inode, ino], flags, options);
   }
 
-  async #send(target: OpenTarget, { access, truncate }: ParsedFlags, options: CallOptions): Promise<Opened> {
+  async #send(target: OpenTarget, flags: ParsedFlags, options: CallOptions): Promise<Opened> {
     const closeLate = ([stateid]: readonly [WireStateId, WireAttr]): void => {
       this.#session.call(operations.CLOSE, [stateid], { stateful: true }).catch(() => {
         // The end of the session closes it as well.
       });
     };
-    const args: RequestOf<typeof operations.OPEN> = [target, access, truncate, false];
+    const args: RequestOf<typeof operations.OPEN> = [target, flags.access, flags.truncate, flags.append];
     const [stateid, wire] = await this.#session.call(operations.OPEN, args, options, closeLate);
     const attr = attrFromWire(wire);
-    return { open: new OpenState(this.#session, attr.ino, access, stateid, this.#session.incarnation), attr };
+    return { open: new OpenState(this.#session, attr.ino, flags, stateid, this.#session.incarnation), attr };
   }
 
   async #lookup(parent: number, name: Uint8Array, options: CallOptions): Promise<Attr | undefined> {

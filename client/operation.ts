@@ -1,4 +1,4 @@
-import { onAbort } from './abort.ts';
+import { abortable, onAbort } from './abort.ts';
 import { ClientError, type ClientErrorContext, withContext } from './errors.ts';
 
 /** How long a caller waits. Either ends the wait: what the server was asked already still happens. */
@@ -19,36 +19,45 @@ export interface Limits {
   readonly timeoutMs?: number | undefined;
 }
 
-/** setTimeout(3) of node takes no more. */
+/** setTimeout of node takes no more. */
 const timeoutMaxMs = 2 ** 31 - 1;
 
 /**
- * Runs one call of the program: within its limits, and with its errors saying which call that was.
+ * Runs one call of the program: within its limits, and with its errors saying which call that was. When the limits end
+ * it, its parts go on to a place where they can stop; `undo` takes back what they make then.
  * @throws ClientError ARGUMENT (timeoutMs), TIMEOUT; the signal's reason; what `work` throws
  */
 export async function operation<T>(
   context: ClientErrorContext,
   options: OperationOptions | undefined,
   work: (limits: Limits) => Promise<T>,
+  undo?: (made: T) => Promise<unknown>,
 ): Promise<T> {
   try {
-    const { signal, timeoutMs } = options ?? {};
-    signal?.throwIfAborted();
-    if (timeoutMs === undefined) return await work({ signal });
-    if (!(timeoutMs > 0 && timeoutMs <= timeoutMaxMs)) throw new ClientError('ARGUMENT', `timeoutMs ${timeoutMs}`);
-    const ending = new AbortController();
-    const forget = onAbort(signal, () => ending.abort(signal?.reason));
-    const timer = setTimeout(
-      () => ending.abort(new ClientError('TIMEOUT', `not done within ${timeoutMs} ms`)),
-      timeoutMs,
-    );
-    try {
-      return await work({ signal: ending.signal, timeoutMs });
-    } finally {
-      clearTimeout(timer);
-      forget();
-    }
+    return await limited(options, work, undo);
   } catch (error) {
     throw withContext(error, context);
+  }
+}
+
+async function limited<T>(
+  { signal, timeoutMs }: OperationOptions = {},
+  work: (limits: Limits) => Promise<T>,
+  undo?: (made: T) => Promise<unknown>,
+): Promise<T> {
+  signal?.throwIfAborted();
+  if (timeoutMs === undefined) return await abortable(work({ signal }), signal, undo);
+  if (!(timeoutMs > 0 && timeoutMs <= timeoutMaxMs)) throw new ClientError('ARGUMENT', `timeoutMs ${timeoutMs}`);
+  const ending = new AbortController();
+  const forget = onAbort(signal, () => ending.abort(signal?.reason));
+  const timer = setTimeout(
+    () => ending.abort(new ClientError('TIMEOUT', `not done within ${timeoutMs} ms`)),
+    timeoutMs,
+  );
+  try {
+    return await abortable(work({ signal: ending.signal, timeoutMs }), ending.signal, undo);
+  } finally {
+    clearTimeout(timer);
+    forget();
   }
 }

@@ -55,6 +55,38 @@ export class Paths {
     return attrFromWire(attr);
   }
 
+  /** `path` without symbolic links, '.' and '..' (realpath(3)). @throws as `find` */
+  async real(path: string, options: CallOptions): Promise<string> {
+    const { components, directory } = split(path);
+    const todo = components.toReversed();
+    const root = { name: '', attr: await this.#getattr(this.#session.server.rootIno, options) };
+    const above = [root];
+    for (let links = 0, next = todo.pop(); next !== undefined; next = todo.pop()) {
+      const at = above.at(-1) ?? root;
+      if (next === '.') continue;
+      if (next === '..') {
+        if (above.length > 1) above.pop();
+        continue;
+      }
+      const attr = await this.lookup(at.attr.ino, bytesOf(next), options);
+      if (!isType(attr.mode, constants.S_IFLNK)) {
+        above.push({ name: next, attr });
+        continue;
+      }
+      links += 1;
+      if (links > clientLimits.symlinksMax) throw loop();
+      const target = await this.target(attr.ino, options);
+      if (target.startsWith('/')) above.splice(1);
+      todo.push(...split(target).components.toReversed());
+    }
+    const found = above.at(-1) ?? root;
+    if (directory && !isType(found.attr.mode, constants.S_IFDIR)) throw new ClientError('NOTDIR', 'not a directory');
+    return `/${above
+      .slice(1)
+      .map(({ name }) => name)
+      .join('/')}`;
+  }
+
   async #walk(
     { components, directory }: Split,
     follow: boolean,
@@ -74,9 +106,7 @@ export class Paths {
       at = await this.lookup(at.ino, bytesOf(component), options);
       const last = index === components.length - 1;
       if (!isType(at.mode, constants.S_IFLNK) || (last && !follow && !directory)) continue;
-      if (links.left === 0) {
-        throw new ClientError('LOOP', `more than ${clientLimits.symlinksMax} symbolic links`);
-      }
+      if (links.left === 0) throw loop();
       links.left -= 1;
       const target = await this.target(at.ino, options);
       if (target === '') throw new ClientError('NOENT', 'an empty symbolic link');
@@ -90,6 +120,10 @@ export class Paths {
     const [attr] = await this.#session.call(operations.GETATTR, [ino], options);
     return attrFromWire(attr);
   }
+}
+
+function loop(): ClientError {
+  return new ClientError('LOOP', `more than ${clientLimits.symlinksMax} symbolic links`);
 }
 
 interface Split {

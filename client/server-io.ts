@@ -1,8 +1,9 @@
-import { operations, stableHow } from '../mds/protocol/index.ts';
+import { operations, type RequestOf, stableHow } from '../mds/protocol/index.ts';
 import { ClientError } from './errors.ts';
 import type { Counters } from './file-data.ts';
 import { clientLimits } from './limits.ts';
 import type { OpenState } from './open-state.ts';
+import type { Limits } from './operation.ts';
 import type { Session } from './session.ts';
 
 /** Reads and writes of one file through the server, in requests of the server's size, several on their way. */
@@ -20,7 +21,7 @@ export class ServerIo {
   }
 
   /** Answers the bytes read, fewer than asked for only at the end of the file. */
-  async read(open: OpenState, target: Uint8Array, position: number): Promise<number> {
+  async read(open: OpenState, target: Uint8Array, position: number, limits: Limits): Promise<number> {
     const dataMax = this.#session.server.dataMax;
     let done = 0;
     while (done < target.length) {
@@ -28,10 +29,12 @@ export class ServerIo {
       const replies = await Promise.all(
         asked.map(({ at, length }) =>
           open.with((stateid) =>
-            this.#session.call(operations.READ, [stateid, position + at, length], { stateful: true }),
+            this.#session.call(operations.READ, [stateid, position + at, length], { ...limits, stateful: true }),
           ),
         ),
       );
+      // From then on the target is the caller's again.
+      limits.signal?.throwIfAborted();
       for (const [index, [data, eof]] of replies.entries()) {
         const length = asked[index]?.length ?? 0;
         if (data.length > length) throw new ClientError('BAD_REPLY', 'READ: more bytes than asked for');
@@ -47,15 +50,18 @@ export class ServerIo {
   }
 
   /** Answers the bytes written, fewer only where the space ended. They are durable after `commit`. */
-  async write(open: OpenState, source: Uint8Array, position: number): Promise<number> {
+  async write(open: OpenState, source: Uint8Array, position: number, limits: Limits): Promise<number> {
     const dataMax = this.#session.server.dataMax;
     let done = 0;
     while (done < source.length) {
+      limits.signal?.throwIfAborted();
       const pieces = piecesOf(done, source.length, dataMax);
+      const bytes = kept(source.subarray(done, Math.min(source.length, done + pieces.length * dataMax)), limits);
+      const start = done;
       const replies = await Promise.all(
         pieces.map(({ at, length }) =>
           open.with((stateid) => {
-            const data = source.subarray(at, at + length);
+            const data = bytes.subarray(at - start, at - start + length);
             return this.#session.call(operations.WRITE, [stateid, position + at, stableHow.unstable, data], {
               stateful: true,
             });
@@ -72,6 +78,25 @@ export class ServerIo {
     return done;
   }
 
+  /**
+   * At the end of the file, a request at a time. Never twice: STATE_LOST says that the last one may be there or not.
+   * Answers the bytes written.
+   */
+  async append(open: OpenState, source: Uint8Array, limits: Limits): Promise<number> {
+    let done = 0;
+    while (done < source.length) {
+      limits.signal?.throwIfAborted();
+      const piece = kept(source.subarray(done, done + this.#session.server.dataMax), limits);
+      const args: RequestOf<typeof operations.WRITE> = [await open.stateid(), 0, stableHow.unstable, piece];
+      const [count, stable, verifier] = await this.#session.call(operations.WRITE, args, { stateful: true });
+      if (stable === stableHow.unstable) this.#unstable.add(hex(verifier));
+      done += count;
+      this.#counters.serverBytesWritten += count;
+      if (count < piece.length) break;
+    }
+    return done;
+  }
+
   /** @throws ClientError WRITE_LOST: the server restarted in between; what was written since the last commit must be written again */
   async commit(): Promise<void> {
     if (this.#unstable.size === 0) return;
@@ -82,6 +107,14 @@ export class ServerIo {
       throw new ClientError('WRITE_LOST', 'the server restarted before it made all writes durable');
     }
   }
+}
+
+/**
+ * A request that was sent is carried out, and sent again where the connection broke, also after its caller was told that the
+ * wait is over and has its buffer back.
+ */
+function kept(bytes: Uint8Array, { signal }: Limits): Uint8Array {
+  return signal === undefined ? bytes : Uint8Array.from(bytes);
 }
 
 function piecesOf(from: number, to: number, size: number): readonly { readonly at: number; readonly length: number }[] {

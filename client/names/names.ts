@@ -1,32 +1,31 @@
+import { constants } from 'node:fs';
 import { nameFromBytes, nameToText } from '../../fs/name.ts';
-import type { Attr, MappedExtent } from '../../fs/vfs.ts';
-import {
-  attrFromWire,
-  busAddressFromWire,
-  createKind,
-  operations,
-  renameModes,
-  setAttrToWire,
-} from '../../mds/protocol/index.ts';
+import type { Attr, MappedExtent, SetAttr } from '../../fs/vfs.ts';
+import { busAddressFromWire, createKind, operations, renameModes, setAttrToWire } from '../../mds/protocol/index.ts';
 import { ClientError } from '../errors.ts';
 import { clientLimits } from '../limits.ts';
 import type { OpenFiles } from '../open-files.ts';
 import type { Limits } from '../operation.ts';
 import type { Paths } from '../paths.ts';
 import type { Session } from '../session.ts';
+import { isType } from '../stats.ts';
+import { Dirent } from './dirent.ts';
 
-/** One entry of a directory. */
-export interface DirectoryEntry {
-  readonly name: string;
-  /** Names that are not UTF-8 are exact only here. */
-  readonly nameBytes: Uint8Array;
-  readonly ino: number;
-  /** Type bits of st_mode (S_IFMT). */
-  readonly type: number;
+/** As node's fs.StatFs, without its `type`. Blocks are of `bsize` bytes. */
+export interface FilesystemStats {
+  readonly bsize: number;
+  readonly blocks: number;
+  readonly bfree: number;
+  /** For those who are not root. */
+  readonly bavail: number;
+  readonly files: number;
+  readonly ffree: number;
+  /** Bytes of the longest name. */
+  readonly nameMax: number;
 }
 
 /** The place of a name: it need not exist. */
-interface NamedPlace {
+export interface NamedPlace {
   readonly parent: number;
   readonly name: Uint8Array;
 }
@@ -51,49 +50,64 @@ export class Names {
   }
 
   async mkdir(path: string, mode: number, limits: Limits): Promise<void> {
-    const { parent, name } = await this.#named(path, 'EXIST', limits);
+    const { parent, name } = await this.named(path, 'EXIST', limits);
     await this.#session.call(operations.CREATE, [parent, name, [createKind.directory, mode]], limits);
   }
 
-  /** Without '.' and '..'. */
-  async readdir(path: string, limits: Limits): Promise<DirectoryEntry[]> {
-    const { ino } = await this.#paths.find(path, true, limits);
-    const entries: DirectoryEntry[] = [];
-    for (let cookie = 0, last = false; !last; ) {
-      const [page, end] = await this.#session.call(
-        operations.READDIR,
-        [ino, cookie, clientLimits.readdirPage, false],
-        limits,
-      );
-      for (const [nameBytes, entryIno, type, next] of page) {
-        cookie = next;
-        const name = nameToText(nameFromBytes(nameBytes));
-        if (name !== '.' && name !== '..') entries.push({ name, nameBytes, ino: entryIno, type });
-      }
-      last = end || page.length === 0;
+  /** The directory itself: its inode. @throws ClientError NOTDIR */
+  async directory(path: string, limits: Limits): Promise<number> {
+    const { ino, mode } = await this.#paths.find(path, true, limits);
+    if (!isType(mode, constants.S_IFDIR)) throw new ClientError('NOTDIR', 'not a directory');
+    return ino;
+  }
+
+  /** One READDIR, without '.' and '..'; `next` is undefined after the last. */
+  async page(
+    ino: number,
+    path: string,
+    cookie: number,
+    limits: Limits,
+  ): Promise<{ readonly entries: readonly Dirent[]; readonly next: number | undefined }> {
+    const entries: Dirent[] = [];
+    const asked: [number, number, number, boolean] = [ino, cookie, clientLimits.readdirPage, false];
+    const [page, end] = await this.#session.call(operations.READDIR, asked, limits);
+    for (const [nameBytes, entryIno, type] of page) {
+      const name = nameToText(nameFromBytes(nameBytes));
+      if (name !== '.' && name !== '..') entries.push(new Dirent(name, nameBytes, path, entryIno, type));
+    }
+    return { entries, next: end ? undefined : page.at(-1)?.[3] };
+  }
+
+  /** All of a directory. */
+  async entries(ino: number, path: string, limits: Limits): Promise<Dirent[]> {
+    const entries: Dirent[] = [];
+    for (let cookie: number | undefined = 0; cookie !== undefined; ) {
+      const page: Awaited<ReturnType<Names['page']>> = await this.page(ino, path, cookie, limits);
+      entries.push(...page.entries);
+      cookie = page.next;
     }
     return entries;
   }
 
   async rename(from: string, to: string, limits: Limits): Promise<void> {
-    const source = await this.#named(from, 'INVAL', limits);
-    const target = await this.#named(to, 'INVAL', limits);
+    const source = await this.named(from, 'INVAL', limits);
+    const target = await this.named(to, 'INVAL', limits);
     const mode = renameModes.indexOf('replace');
     await this.#session.call(operations.RENAME, [source.parent, source.name, target.parent, target.name, mode], limits);
   }
 
   async unlink(path: string, limits: Limits): Promise<void> {
-    const { parent, name } = await this.#named(path, 'ISDIR', limits);
+    const { parent, name } = await this.named(path, 'ISDIR', limits);
     await this.#session.call(operations.REMOVE, [parent, name, false], limits);
   }
 
   async rmdir(path: string, limits: Limits): Promise<void> {
-    const { parent, name } = await this.#named(path, 'INVAL', limits);
+    const { parent, name } = await this.named(path, 'INVAL', limits);
     await this.#session.call(operations.REMOVE, [parent, name, true], limits);
   }
 
   async symlink(target: string, path: string, limits: Limits): Promise<void> {
-    const { parent, name } = await this.#named(path, 'EXIST', limits);
+    const { parent, name } = await this.named(path, 'EXIST', limits);
     const bytes = Buffer.from(target, 'utf8');
     if (bytes.length === 0) throw new ClientError('NOENT', 'an empty target');
     if (bytes.length >= clientLimits.pathMax) throw new ClientError('TOO_LONG', 'a target of 4096 bytes or more');
@@ -107,8 +121,26 @@ export class Names {
 
   async link(existing: string, path: string, limits: Limits): Promise<void> {
     const { ino } = await this.#paths.find(existing, false, limits);
-    const { parent, name } = await this.#named(path, 'EXIST', limits);
+    const { parent, name } = await this.named(path, 'EXIST', limits);
     await this.#session.call(operations.LINK, [ino, parent, name], limits);
+  }
+
+  /** Times that are set stay: what was written here before is committed first, and with it its own. */
+  async setattr(path: string, follow: boolean, changes: SetAttr, limits: Limits): Promise<void> {
+    const { ino } = await this.#paths.find(path, follow, limits);
+    if (changes.mtime !== undefined) await this.#files.find(ino)?.commit();
+    await this.#session.call(operations.SETATTR, [ino, null, setAttrToWire(changes)], limits);
+  }
+
+  /** access(2): of 4 read, 2 write, 1 execute. */
+  async access(path: string, mask: number, limits: Limits): Promise<void> {
+    const { ino } = await this.#paths.find(path, true, limits);
+    if (mask !== 0) await this.#session.call(operations.ACCESS, [ino, mask], limits);
+  }
+
+  /** Follows all symbolic links: the path that leads there without any. */
+  async realpath(path: string, limits: Limits): Promise<string> {
+    return await this.#paths.real(path, limits);
   }
 
   async truncate(path: string, size: number, limits: Limits): Promise<void> {
@@ -117,25 +149,6 @@ export class Names {
     const inode = this.#files.find(ino);
     if (inode !== undefined) await inode.truncate(undefined, size);
     else await this.#session.call(operations.SETATTR, [ino, null, setAttrToWire({ size })], limits);
-  }
-
-  async clone(from: string, to: string, limits: Limits): Promise<Attr> {
-    const { ino } = await this.#paths.find(from, true, limits);
-    const { parent, name } = await this.#named(to, 'EXIST', limits);
-    await this.#files.find(ino)?.commit();
-    const [attr] = await this.#session.call(operations.CLONE, [ino, parent, name], limits);
-    return attrFromWire(attr);
-  }
-
-  async cloneTree(from: string, to: string, limits: Limits): Promise<void> {
-    const { ino } = await this.#paths.find(from, true, limits);
-    const { parent, name } = await this.#named(to, 'EXIST', limits);
-    await this.#session.call(operations.CLONE_TREE, [ino, parent, name], patient(limits));
-  }
-
-  async snapshot(directory: string, name: string, limits: Limits): Promise<void> {
-    const { parent, name: last } = await this.#named(`${directory}/.snapshots/${name}`, 'EXIST', limits);
-    await this.#session.call(operations.CREATE, [parent, last, [createKind.directory, 0o755]], patient(limits));
   }
 
   async map(path: string, limits: Limits): Promise<MappedExtent[]> {
@@ -154,15 +167,20 @@ export class Names {
     return extents;
   }
 
+  async statfs(path: string | undefined, limits: Limits): Promise<FilesystemStats> {
+    const ino = path === undefined ? null : (await this.#paths.find(path, true, limits)).ino;
+    const [bsize, blocks, bfree, bavail, files, ffree, nameMax] = await this.#session.call(
+      operations.STATFS,
+      [ino],
+      limits,
+    );
+    return { bsize, blocks, bfree, bavail, files, ffree, nameMax };
+  }
+
   /** The place of a path that must end in a name. @throws ClientError `otherwise` */
-  async #named(path: string, otherwise: 'EXIST' | 'INVAL' | 'ISDIR', limits: Limits): Promise<NamedPlace> {
+  async named(path: string, otherwise: 'EXIST' | 'INVAL' | 'ISDIR', limits: Limits): Promise<NamedPlace> {
     const { parent, name } = await this.#paths.place(path, limits);
     if (name === undefined) throw new ClientError(otherwise, `${path} ends in no name`);
     return { parent, name };
   }
-}
-
-/** Of a whole tree: one request that may take hours. */
-function patient({ signal, timeoutMs = clientLimits.treeCopyTimeoutMs }: Limits): Limits {
-  return { signal, timeoutMs };
 }

@@ -16,7 +16,7 @@ import type { OpenInode } from '../inode.ts';
 import { clientLimits } from '../limits.ts';
 import type { OpenFiles } from '../open-files.ts';
 import { type Access, OpenState } from '../open-state.ts';
-import { type ByteRange, everything } from '../ranges.ts';
+import type { ByteRange } from '../ranges.ts';
 import type { Session } from '../session.ts';
 import { Handles, type RemoteFile } from './handles.ts';
 import { errorForKernel, fail, type UserRequests } from './requests.ts';
@@ -66,8 +66,15 @@ export class FileOperations {
       (flags & FMODE_EXEC) !== 0,
     );
     const attr = attrFromWire(wire);
-    const open = new OpenState(this.#session, attr.ino, access, stateid, this.#session.incarnation);
-    const file = this.#files.add(`inode ${attr.ino}`, { open, attr }, truncates);
+    const open = new OpenState(
+      this.#session,
+      attr.ino,
+      { access, append: appends },
+      stateid,
+      this.#session.incarnation,
+    );
+    const how = { append: appends, synchronous: false, truncate: truncates };
+    const file = this.#files.add(`inode ${attr.ino}`, how, { open, attr });
     const inode = this.#files.find(attr.ino);
     if (inode === undefined) throw new FsError('EIO', { ino: attr.ino, detail: 'closed while it was opened' });
     // M1: nobody else knows what was written here and not committed.
@@ -115,11 +122,13 @@ export class FileOperations {
     return file.read(target, 0, length, offset).then(({ bytesRead }) => use([target.subarray(0, bytesRead)]), fail);
   }
 
-  write(handle: Handle, offset: number, data: Uint8Array, by: Caller, at: WritePlace | undefined): Reply<number> {
+  write(handle: Handle, offset: number, data: Uint8Array, _by: Caller, at: WritePlace | undefined): Reply<number> {
     const open = this.handles.file(handle);
     const { inode, file } = open;
     if (open.appends) {
-      return at === 'offset' ? this.#writeElsewhere(open, offset, data) : this.#append(open, offset, data, by);
+      return at === 'offset'
+        ? this.#writeElsewhere(open, offset, data)
+        : open.inode.append(open.open, data, {}).catch(fail);
     }
     const count = inode.data.write(data, offset);
     this.#commitSoon(inode);
@@ -130,18 +139,6 @@ export class FileOperations {
     }, fail);
   }
 
-  /** O_APPEND: only the server knows where the end is. M1. */
-  async #append({ inode, open }: RemoteFile, offset: number, data: Uint8Array, _by: Caller): Promise<number> {
-    try {
-      await this.#clear(inode, everything);
-      const written = await inode.writeByServer(open, data, offset);
-      inode.data.doubtSize();
-      return written;
-    } catch (error) {
-      throw errorForKernel(error);
-    }
-  }
-
   /** Through a descriptor with O_APPEND, but not at the end: pages of mappings, or after fcntl(2). */
   async #writeElsewhere({ ino }: RemoteFile, offset: number, data: Uint8Array): Promise<number> {
     const [stateid, wire] = await this.#send(
@@ -149,8 +146,15 @@ export class FileOperations {
       undefined,
       false,
     );
-    const open = new OpenState(this.#session, ino, shareAccess.write, stateid, this.#session.incarnation);
-    const file = this.#files.add(`inode ${ino}`, { open, attr: attrFromWire(wire) }, false);
+    const open = new OpenState(
+      this.#session,
+      ino,
+      { access: shareAccess.write, append: false },
+      stateid,
+      this.#session.incarnation,
+    );
+    const flags = { append: false, synchronous: false, truncate: false };
+    const file = this.#files.add(`inode ${ino}`, flags, { open, attr: attrFromWire(wire) });
     try {
       return (await file.write(data, 0, data.length, offset)).bytesWritten;
     } catch (error) {

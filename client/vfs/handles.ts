@@ -1,6 +1,6 @@
 import { FsError } from '../../fs/errors.ts';
 import type { Caller, Handle } from '../../fs/vfs.ts';
-import type { ClientFile } from '../file.ts';
+import type { FileHandle } from '../file-handle.ts';
 import type { OpenInode } from '../inode.ts';
 import type { OpenState } from '../open-state.ts';
 
@@ -8,7 +8,7 @@ import type { OpenState } from '../open-state.ts';
 export interface RemoteFile {
   readonly kind: 'file';
   readonly ino: number;
-  readonly file: ClientFile;
+  readonly file: FileHandle;
   readonly inode: OpenInode;
   readonly open: OpenState;
   /** O_APPEND: the server writes at the end whatever the offset. */

@@ -1,6 +1,6 @@
 import { fc, test } from '@fast-check/vitest';
 import { expect } from 'vitest';
-import type { ClientFile } from '../../client/index.ts';
+import type { FileHandle } from '../../client/index.ts';
 import { readAll } from '../support/filesystem.ts';
 import { ClientRig, pattern } from './rig.ts';
 
@@ -30,7 +30,7 @@ test.prop([fc.array(fc.array(task, { minLength: 5, maxLength: 12 }), { minLength
       await files[0]?.write(model, 0, model.length, 0);
       await files[0]?.sync();
 
-      const run = async (index: number, file: ClientFile): Promise<void> => {
+      const run = async (index: number, file: FileHandle): Promise<void> => {
         for (const { at, length, seed, sync } of plans[index] ?? []) {
           const bytes = pattern(length + 3, seed).subarray(0, Math.min(length, part - at));
           const position = index * part + at;

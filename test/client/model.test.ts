@@ -1,6 +1,6 @@
 import { fc, test } from '@fast-check/vitest';
 import { describe, expect, vi } from 'vitest';
-import type { Client, ClientFile } from '../../client/index.ts';
+import type { Client, FileHandle } from '../../client/index.ts';
 import { n, readAll, root, withHandle } from '../support/filesystem.ts';
 import { ClientRig, pattern } from './rig.ts';
 
@@ -46,12 +46,12 @@ type Step = typeof step extends fc.Arbitrary<infer S> ? S : never;
 class Play {
   readonly #rig: ClientRig;
   readonly #clients: readonly Client[];
-  readonly #files: ClientFile[];
+  readonly #files: FileHandle[];
   #content: Buffer = Buffer.alloc(0);
   readonly #clones: { readonly name: string; readonly content: Buffer }[] = [];
   #writer = 0;
 
-  constructor(rig: ClientRig, clients: readonly Client[], files: ClientFile[]) {
+  constructor(rig: ClientRig, clients: readonly Client[], files: FileHandle[]) {
     this.#rig = rig;
     this.#clients = clients;
     this.#files = files;
@@ -126,7 +126,7 @@ class Play {
     expect(this.#rig.server.status().layouts).toEqual([]);
   }
 
-  #file(index: number): ClientFile {
+  #file(index: number): FileHandle {
     const file = this.#files[index];
     if (file === undefined) throw new Error(`no file ${index}`);
     return file;

@@ -160,7 +160,7 @@ test('map shows every extent with its place', async ({ rig }) => {
 
 test('the state of filesystem and server', async ({ rig }) => {
   const client = await rig.connect({ owner: 'me' });
-  expect(await client.statfs()).toMatchObject({ blockSize: 4096, nameMax: 255 });
+  expect(await client.statfs()).toMatchObject({ bsize: 4096, nameMax: 255 });
   const status = await client.admin.status();
   expect(status.filesystem.uuid).toBe(rig.lab.fs.uuid);
   expect(status.clients.map(({ owner }) => Buffer.from(owner).toString())).toEqual(['me']);

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { type ClientFile, connect, type OpenFlags } from '../../client/index.ts';
+import { connect, type FileHandle, type OpenFlags } from '../../client/index.ts';
 import { patternOf } from './pattern.ts';
 
 interface Command {
@@ -22,7 +22,7 @@ interface Command {
 const [address, owner] = process.argv.slice(2);
 if (address === undefined || owner === undefined) throw new Error('usage: peer ADDRESS OWNER');
 const client = await connect(address, { owner });
-let opened: ClientFile | undefined;
+let opened: FileHandle | undefined;
 process.stdout.write('{"ready":true}\n');
 
 for await (const line of createInterface({ input: process.stdin })) {

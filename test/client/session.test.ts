@@ -395,7 +395,7 @@ describe('bounds', () => {
     aborting.abort();
     await calls;
     rig.wire.heal();
-    expect(await client.statfs()).toMatchObject({ blockSize: 4096 });
+    expect(await client.statfs()).toMatchObject({ bsize: 4096 });
   });
 
   test('a reply of another form is an error of the protocol, not of the program', async ({ rig }) => {

@@ -132,7 +132,7 @@ describe.skipIf(!canRunGuests)('guests on one BAR (skipped without `npm run e2e`
       const held = await client.open('held', 'r+');
       await held.write(Buffer.alloc(4096, 0x22), 0, 4096, 0);
       await held.sync();
-      const free = (await client.statfs()).blocksAvailable;
+      const free = (await client.statfs()).bavail;
       const content = Buffer.alloc((free - 64) * 4096, 0x11);
       const full = await client.open('full', 'w+');
       const { bytesWritten } = await full.write(content, 0, content.length, 0);

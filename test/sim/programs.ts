@@ -1,5 +1,5 @@
 /** What remote programs do with files, by the library. */
-import type { Client, ClientFile } from '../../client/index.ts';
+import type { Client, FileHandle } from '../../client/index.ts';
 import { ClientError } from '../../client/index.ts';
 import type { Random } from '../exercise/random.ts';
 import { begin, beginSync, bytesOf, names, sectorsIn, sectorsPerFile, tell, valuesOf, zeros } from './content.ts';
@@ -22,7 +22,7 @@ export class Program {
   readonly #random: Random;
   readonly #scene: Scene;
   readonly #say: (line: string) => void;
-  readonly #files = new Map<string, ClientFile>();
+  readonly #files = new Map<string, FileHandle>();
   #clones = 0;
 
   constructor(client: Client, who: string, { history, random, scene, say }: Surroundings) {
@@ -64,13 +64,13 @@ export class Program {
     await this.#client.close();
   }
 
-  async #open(name: string): Promise<ClientFile> {
+  async #open(name: string): Promise<FileHandle> {
     const file = await this.#client.open(`/${name}`, 'r+');
     this.#files.set(name, file);
     return file;
   }
 
-  async #write(file: ClientFile): Promise<void> {
+  async #write(file: FileHandle): Promise<void> {
     const { first, count } = this.#sectors();
     const values = Array.from({ length: count }, () => this.#history.newValue());
     const end = begin(this.#history, 'write', this.#who, file.ino, first, values);
@@ -82,7 +82,7 @@ export class Program {
     if (bytesWritten === bytes.length) end();
   }
 
-  async #read(file: ClientFile): Promise<void> {
+  async #read(file: FileHandle): Promise<void> {
     const { first, count } = this.#sectors();
     const end = begin(this.#history, 'read', this.#who, file.ino, first, zeros(count));
     const bytes = Buffer.alloc(count * sectorSize);
@@ -93,14 +93,14 @@ export class Program {
     end(seen, path === 'server' ? 0 : sectorsIn(bytesRead));
   }
 
-  async #sync(file: ClientFile): Promise<void> {
+  async #sync(file: FileHandle): Promise<void> {
     const end = beginSync(this.#history, this.#who, file.ino);
     await file.sync();
     this.#say(`${this.#who} has synced ${file.ino}`);
     end();
   }
 
-  async #close(name: string, file: ClientFile): Promise<void> {
+  async #close(name: string, file: FileHandle): Promise<void> {
     this.#files.delete(name);
     const end = beginSync(this.#history, this.#who, file.ino);
     await file.close();
@@ -108,7 +108,7 @@ export class Program {
     end();
   }
 
-  async #truncate(file: ClientFile): Promise<void> {
+  async #truncate(file: FileHandle): Promise<void> {
     const size = this.#random.below(sectorsPerFile + 1);
     const end = begin(this.#history, 'cut', this.#who, file.ino, size, zeros(sectorsPerFile - size));
     this.#say(`${this.#who} truncates ${file.ino} to ${size}`);

@@ -76,8 +76,8 @@ async function snapshotsOf(directory: RemotePath): Promise<readonly Listed[]> {
   return withClient(server, async (client) => {
     const found: Listed[] = [];
     for (const name of await client.readdir(`${remote}/.snapshots`)) {
-      const { btime } = await client.stat(`${remote}/.snapshots/${name}`);
-      found.push(of(name, new Date(btime.sec * 1000 + btime.nsec / 1e6)));
+      const { birthtime } = await client.stat(`${remote}/.snapshots/${name}`);
+      found.push(of(name, birthtime));
     }
     return found;
   });

@@ -3,7 +3,7 @@
  * misbehave on purpose: keep a layout that was recalled, and go on looking at its old blocks.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { type Client, ClientError, type ClientFile, connect, type Layout } from '../../client/index.ts';
+import { type Client, ClientError, connect, type FileHandle, type Layout } from '../../client/index.ts';
 import type { BarDevice } from '../../fs/bar/device.ts';
 import { openDevice } from '../../fs/bar/open.ts';
 import { measureLayoutGet, measureThroughput } from './peer-measure.ts';
@@ -17,7 +17,7 @@ const committedFilesMax = 500;
 class DemoPeer {
   #client: Client | undefined;
   #device: BarDevice | undefined;
-  #file: ClientFile | undefined;
+  #file: FileHandle | undefined;
   #layout: Layout | undefined;
   /** Where the layout lay when it was granted; kept after it is gone, to look there still. */
   #granted: readonly Segment[] = [];

@@ -128,7 +128,7 @@ export const ofFilesystem: readonly Mutation[] = [
     module: 'fs/engine/fallocate.ts',
     changes: [
       [
-        "v.requireNoLayouts(inode.ino, { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from }, reason);",
+        'v.requireNoLayouts(inode.ino, { offset: from, length: shifts ? Infinity : blocksOf(end) * bs - from }, reason);',
         '',
       ],
     ],
