@@ -17,11 +17,13 @@ import { tableRows } from './leases/table.ts';
 import { bindfs, peers } from './lib/peers.ts';
 import { inPlace } from './lib/place.ts';
 import { programs, selectPrograms } from './lib/programs.ts';
-import { microTable, programsTable, times } from './lib/report.ts';
+import { microTable, programsTable, smallFilesTable, times } from './lib/report.ts';
 import { rows, selectRows, syncRows } from './lib/rows.ts';
 import { backingItself, iopmemfs } from './lib/systems.ts';
 import { Workload } from './lib/workload.ts';
 import { measureMicro, type RowResult } from './micro.ts';
+import { measureRemoteMount } from './peers/remote-mount.ts';
+import { measureSmallFiles } from './peers/small-files.ts';
 import { measurePrograms } from './programs.ts';
 
 interface MeasureCommand {
@@ -142,6 +144,39 @@ function machine(): object {
   };
 }
 
+async function remote(options: MeasureCommand & { readonly rows?: string }): Promise<void> {
+  const results = await inPlace(async (place) =>
+    measureRemoteMount({
+      place,
+      workload: await Workload.compile(place.disk),
+      rows: options.rows === undefined ? rows : selectRows(options.rows),
+      rounds: Number(options.rounds),
+      cores: 2,
+      divisor: Number(options.divide),
+      imageBytes: imageBytes(imageMiB.rows, Number(options.divide)),
+      backing: 'memory',
+      progress,
+    }),
+  );
+  if (options.json === true) printJson({ ...machine(), rounds: Number(options.rounds), results });
+  else print(microTable(results));
+}
+
+async function smallFiles(options: MeasureCommand): Promise<void> {
+  const divisor = Number(options.divide);
+  const results = await inPlace((place) =>
+    measureSmallFiles({
+      place,
+      files: Math.ceil(10_000 / divisor),
+      size: 4096,
+      rounds: Number(options.rounds),
+      progress,
+    }),
+  );
+  if (options.json === true) printJson({ ...machine(), rounds: Number(options.rounds), results });
+  else print(smallFilesTable(results));
+}
+
 async function growth(options: GrowthCommand): Promise<void> {
   const files: FilesResult[] = [];
   const extents: ExtentsResult[] = [];
@@ -232,6 +267,25 @@ command
   .option('--alone', 'without the peer')
   .option('--json', 'print JSON')
   .action(runPrograms);
+command
+  .command('remote')
+  .description(
+    'the rows of micro on a mount over a server beside a mount of the serving daemon; the target is 0.8 for each',
+  )
+  .option('--rows <names>', 'only these, as for micro')
+  .option('--rounds <count>', 'runs of each row, of which the median counts', '9')
+  .option('--divide <by>', 'so many times fewer operations: a try', '1')
+  .option('--json', 'print JSON')
+  .action(remote);
+command
+  .command('small-files')
+  .description(
+    '10,000 files of 4 KiB opened, read and closed by the client library, beside a mount over the same server',
+  )
+  .option('--rounds <count>', 'runs, of which the median counts', '5')
+  .option('--divide <by>', 'so many times fewer files: a try', '1')
+  .option('--json', 'print JSON')
+  .action(smallFiles);
 command
   .command('growth')
   .description('more files, more extents: mount, memory, lookups, random access')

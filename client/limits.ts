@@ -73,10 +73,8 @@ export const clientLimits = {
   kernelReadMax: 2 ** 20,
   /** What a mount wrote and nobody synced is committed after this time (dirty_writeback_centisecs of Linux). */
   commitAfterMs: 5000,
-  /** The groups of a thread, as proc(5) had them: a program that changes its own is rare, and asks the server late. */
-  groupsKnownMs: 1000,
-  /** Threads whose groups are known. */
-  callersKnownMax: 1024,
+  /** The root of a mount and its free space are answered as last heard when the server takes so long: longer than it takes when it lives. */
+  knownAnswersAfterMs: 2000,
   /** Looks at what was revoked before direct I/O goes on: one finds it, one finds what was heard of meanwhile, one finds nothing. */
   revocationRoundsMax: 4,
   /** What a stream reads or keeps at once: the largest READ of the protocol. */

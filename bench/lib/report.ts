@@ -1,6 +1,7 @@
 /** Results as tables. */
 import Table from 'cli-table3';
 import type { Figure, RowResult } from '../micro.ts';
+import type { SmallFilesResult } from '../peers/small-files.ts';
 import type { ProgramResult } from '../programs.ts';
 
 /** Operations a second (or GB/s), and below them the processor time of an operation: server + client, in µs. */
@@ -52,4 +53,17 @@ export function programsTable(results: readonly ProgramResult[]): string {
 
 function seconds(run: ProgramResult['figures'][number]['first']): string {
   return `${run.seconds.toFixed(2)} s (${run.serverCpuSeconds.toFixed(2)})`;
+}
+
+/** Files a second. */
+export function smallFilesTable(results: readonly SmallFilesResult[]): string {
+  const table = new Table({
+    head: ['at once', 'library', 'mount', 'ratio', 'target'],
+    colAligns: ['right', 'right', 'right', 'right', 'right'],
+    style: { head: [], border: [] },
+  });
+  for (const { atOnce, library, mount, ratio } of results) {
+    table.push([atOnce, library.toFixed(0), mount.toFixed(0), times(ratio), times(3)]);
+  }
+  return table.toString();
 }

@@ -18,8 +18,9 @@ import type { OpenFiles } from '../open-files.ts';
 import { type Access, OpenState } from '../open-state.ts';
 import type { ByteRange } from '../ranges.ts';
 import type { Session } from '../session.ts';
+import { exactWindow } from '../windows.ts';
 import { Handles, type RemoteFile } from './handles.ts';
-import { errorForKernel, fail, type UserRequests } from './requests.ts';
+import { errorForKernel, fail, killable, type UserRequests } from './requests.ts';
 
 type OpenTarget = RequestOf<typeof operations.OPEN>[0];
 type OpenReply = ReplyOf<typeof operations.OPEN>;
@@ -45,6 +46,8 @@ export class FileOperations {
   readonly #scratch = Buffer.alloc(clientLimits.kernelReadMax);
   /** Change attributes of inodes that the kernel knows, as they were when last opened here. */
   readonly #changes = new Map<number, number>();
+  /** Files that are being closed, by inode. */
+  readonly #closing = new Map<number, Promise<unknown>>();
   readonly #committing = new Map<OpenInode, NodeJS.Timeout>();
 
   constructor(session: Session, users: UserRequests, files: OpenFiles) {
@@ -55,10 +58,18 @@ export class FileOperations {
 
   // Opening and closing.
 
-  async open(target: OpenTarget, flags: number, by: Caller): Promise<{ attr: RemoteAttr; handle: Handle }> {
+  open(target: OpenTarget, flags: number, by: Caller): Promise<Opened> {
+    return killable(this.#openFile(target, flags, by), ({ handle }) => {
+      const open = this.handles.remove(handle);
+      if (open?.kind === 'file') void this.release(open);
+    });
+  }
+
+  async #openFile(target: OpenTarget, flags: number, by: Caller): Promise<Opened> {
     const access = accessOf(flags);
     const appends = (flags & constants.O_APPEND) !== 0;
     const truncates = (flags & constants.O_TRUNC) !== 0;
+    if (target[0] === openTarget.inode) await this.released(target[1]);
     const known = target[0] === openTarget.inode ? this.#files.find(target[1]) : undefined;
     const [stateid, wire] = await this.#send(
       [target, access, truncates && known === undefined, appends],
@@ -90,10 +101,19 @@ export class FileOperations {
     return inode.sync().catch(fail);
   }
 
-  async release({ file, inode }: RemoteFile): Promise<void> {
+  async release({ file, inode, ino }: RemoteFile): Promise<void> {
     // What could not be kept FLUSH has said; nobody hears it here.
-    await file.close().catch(() => {});
+    const closing = Promise.allSettled([this.#closing.get(ino), file.close()]);
+    this.#closing.set(ino, closing);
+    await closing;
+    if (this.#closing.get(ino) === closing) this.#closing.delete(ino);
     if (inode.opens.size === 0) this.#forgetCommit(inode);
+  }
+
+  /** The kernel does not wait for its RELEASE: what is asked after it is to find the file closed. */
+  released(ino?: number): Reply<unknown> {
+    if (ino !== undefined) return this.#closing.get(ino);
+    return this.#closing.size === 0 ? undefined : Promise.all(this.#closing.values());
   }
 
   forget(ino: number): void {
@@ -122,21 +142,32 @@ export class FileOperations {
     return file.read(target, 0, length, offset).then(({ bytesRead }) => use([target.subarray(0, bytesRead)]), fail);
   }
 
-  write(handle: Handle, offset: number, data: Uint8Array, _by: Caller, at: WritePlace | undefined): Reply<number> {
+  write(handle: Handle, offset: number, data: Uint8Array, at: WritePlace | undefined): Reply<number> {
     const open = this.handles.file(handle);
-    const { inode, file } = open;
+    const { inode } = open;
     if (open.appends) {
-      return at === 'offset'
-        ? this.#writeElsewhere(open, offset, data)
-        : open.inode.append(open.open, data, {}).catch(fail);
+      const copy = Buffer.from(data);
+      return killable(
+        at === 'offset'
+          ? this.#writeElsewhere(open, offset, copy)
+          : open.inode.append(open.open, copy, {}).catch(fail),
+      );
     }
     const count = inode.data.write(data, offset);
     this.#commitSoon(inode);
     if (count === data.length) return count;
-    return file.write(data, 0, data.length, offset).then(({ bytesWritten }) => {
+    // A copy: whoever is killed meanwhile takes its buffer along.
+    return killable(this.#writeSlowly(open, Buffer.from(data), offset));
+  }
+
+  async #writeSlowly({ inode, file }: RemoteFile, data: Uint8Array, offset: number): Promise<number> {
+    try {
+      const { bytesWritten } = await file.write(data, 0, data.length, offset);
       this.#commitSoon(inode);
       return bytesWritten;
-    }, fail);
+    } catch (error) {
+      throw errorForKernel(error);
+    }
   }
 
   /** Through a descriptor with O_APPEND, but not at the end: pages of mappings, or after fcntl(2). */
@@ -247,7 +278,11 @@ export class FileOperations {
   }
 
   /** M1. */
-  async #byServer<T>(inode: OpenInode, range: ByteRange, work: () => Reply<T>): Promise<T> {
+  #byServer<T>(inode: OpenInode, range: ByteRange, work: () => Reply<T>): Promise<T> {
+    return killable(this.#cleared(inode, range, work));
+  }
+
+  async #cleared<T>(inode: OpenInode, range: ByteRange, work: () => Reply<T>): Promise<T> {
     const settled = inode.hold.beginReturn();
     try {
       await this.#clear(inode, range);
@@ -262,7 +297,7 @@ export class FileOperations {
 
   async #clear(inode: OpenInode, range: ByteRange): Promise<void> {
     await inode.commit();
-    await inode.release(range);
+    await inode.release(exactWindow(range));
   }
 
   async #send(args: RequestOf<typeof operations.OPEN>, by: Caller | undefined, runs: boolean): Promise<OpenReply> {
@@ -298,7 +333,12 @@ export class FileOperations {
   }
 }
 
-type RemoteAttr = ReturnType<typeof attrFromWire>;
+export type RemoteAttr = ReturnType<typeof attrFromWire>;
+
+export interface Opened {
+  readonly attr: RemoteAttr;
+  readonly handle: Handle;
+}
 
 /** open(2): 3 is for ioctl(2) alone and needs both permissions. */
 function accessOf(flags: number): Access {

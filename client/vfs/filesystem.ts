@@ -60,7 +60,8 @@ export class RemoteFilesystem {
     await this.#devices.check();
     await this.#session.open(undefined);
     const root = await new Paths(this.#session).find(`${subtree}/`, true, {});
-    this.#vfs = new RemoteVfs(this.#session, this.#files, root.ino);
+    this.#vfs = new RemoteVfs(this.#session, this.#files, root);
+    await this.#vfs.statfs();
     return this.#vfs;
   }
 

@@ -30,10 +30,14 @@ import {
   wireLimits,
   xattrModes,
 } from '../../mds/protocol/index.ts';
+import { clientLimits } from '../limits.ts';
 import type { OpenFiles } from '../open-files.ts';
 import type { Session } from '../session.ts';
 import { FileOperations } from './file-operations.ts';
 import { UserRequests, unless } from './requests.ts';
+
+/** What an executable may do beyond its user (capabilities(7)). */
+const capability = 'security.capability';
 
 /**
  * Nothing of names and attributes is kept here: the kernel believes them as briefly as the mount says, and each answer is
@@ -44,10 +48,14 @@ export class RemoteVfs implements Vfs {
   readonly takesPrivileges = true;
   readonly #users: UserRequests;
   readonly #files: FileOperations;
+  /** As last heard. */
+  #root: Attr;
+  #space: StatFs | undefined;
 
-  /** `rootIno`: the directory that is mounted. */
-  constructor(session: Session, files: OpenFiles, rootIno: number) {
-    this.rootIno = rootIno;
+  /** `root`: the directory that is mounted. */
+  constructor(session: Session, files: OpenFiles, root: Attr) {
+    this.rootIno = root.ino;
+    this.#root = root;
     this.#users = new UserRequests(session);
     this.#files = new FileOperations(session, this.#users, files);
   }
@@ -154,6 +162,10 @@ export class RemoteVfs implements Vfs {
   // Attributes.
 
   getattr(ino: number, by?: Caller): Reply<Attr> {
+    if (ino === this.rootIno) {
+      const asked = this.#users.ask(operations.GETATTR, [ino], by).then(([attr]) => (this.#root = attrFromWire(attr)));
+      return orAsKnown(asked, () => this.#root);
+    }
     return after(this.#files.committed(ino), () =>
       after(this.#users.ask(operations.GETATTR, [ino], by), ([attr]) => this.#attr(attr)),
     );
@@ -208,14 +220,20 @@ export class RemoteVfs implements Vfs {
   }
 
   removexattr(ino: number, name: string, by: Caller): Reply<void> {
-    return after(this.#users.ask(operations.REMOVEXATTR, [ino, Buffer.from(name, 'latin1')], by), nothing);
+    // The kernel takes capabilities from whatever is written, whoever writes (file_remove_privs); users it has checked.
+    const who = name === capability ? undefined : by;
+    return after(this.#users.ask(operations.REMOVEXATTR, [ino, Buffer.from(name, 'latin1')], who), nothing);
   }
 
   statfs(ino?: number): Reply<StatFs> {
-    const asked = this.#users.ask(operations.STATFS, [ino ?? null], undefined);
-    return after(asked, ([blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax]) => {
-      return { blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax };
-    });
+    const ask = () => this.#users.ask(operations.STATFS, [ino ?? null], undefined);
+    const found = Promise.resolve(after(this.#files.released(), ask)).then(
+      ([blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax]) => {
+        this.#space = { blockSize, blocks, blocksFree, blocksAvailable, files, filesFree, nameMax };
+        return this.#space;
+      },
+    );
+    return orAsKnown(found, () => this.#space);
   }
 
   // Files.
@@ -260,8 +278,8 @@ export class RemoteVfs implements Vfs {
     return this.#files.read(handle, offset, length, use);
   }
 
-  write(handle: Handle, offset: number, data: Uint8Array, by: Caller, at?: WritePlace): Reply<number> {
-    return this.#files.write(handle, offset, data, by, at);
+  write(handle: Handle, offset: number, data: Uint8Array, _by: Caller, at?: WritePlace): Reply<number> {
+    return this.#files.write(handle, offset, data, at);
   }
 
   fallocate(handle: Handle, mode: FallocateMode, offset: number, length: number, by: Caller): Reply<void> {
@@ -295,6 +313,23 @@ export class RemoteVfs implements Vfs {
 }
 
 function nothing(): void {}
+
+/**
+ * What umount(8) asks before it unmounts, and df(1) of every mount there is: it has an answer although the server gives
+ * none.
+ */
+async function orAsKnown<T>(asked: Promise<T>, known: () => T | undefined): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, clientLimits.knownAnswersAfterMs, undefined);
+  });
+  const answered = await Promise.race([asked, late]).catch((error: unknown) => {
+    if (error instanceof FsError && error.code === 'ETIMEDOUT') return undefined;
+    throw error;
+  });
+  clearTimeout(timer);
+  return answered ?? known() ?? (await asked);
+}
 
 function listedName(bytes: Uint8Array): DirEntry['name'] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');

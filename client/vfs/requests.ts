@@ -2,14 +2,14 @@ import { type ErrnoName, FsError } from '../../fs/errors.ts';
 import { cancel, cancellable } from '../../fs/reply.ts';
 import type { Caller } from '../../fs/vfs.ts';
 import type { Operation } from '../../mds/protocol/index.ts';
+import { abortable } from '../abort.ts';
 import { ClientError } from '../errors.ts';
 import type { Session } from '../session.ts';
-import { CallerCredentials } from './credentials.ts';
+import { credentialsOf } from './credentials.ts';
 
 /** What an operation of the kernel asks of the server, for whoever made the system call. */
 export class UserRequests {
   readonly #session: Session;
-  readonly #credentials = new CallerCredentials();
 
   constructor(session: Session) {
     this.#session = session;
@@ -27,13 +27,26 @@ export class UserRequests {
     late?: (results: R) => void,
   ): Promise<R> {
     const end = new AbortController();
-    const credentials = by === undefined ? undefined : this.#credentials.of(by);
+    const credentials = by === undefined ? undefined : credentialsOf(by);
     const reply = this.#session.call(operation, args, { signal: end.signal, credentials, stateful }, late);
     return cancellable(reply.catch(fail), () => {
       end.abort(new FsError('EINTR'));
       return true;
     });
   }
+}
+
+/**
+ * Work of several steps for a caller who may be killed: then nobody waits for it any more, and it goes on to its end.
+ * `late` gets what it came to.
+ */
+export function killable<T>(work: Promise<T>, late?: (value: T) => void): Promise<T> {
+  const end = new AbortController();
+  return cancellable(abortable(work, end.signal), () => {
+    end.abort(new FsError('EINTR'));
+    void work.then(late, () => {});
+    return true;
+  });
 }
 
 /** What `reply` answers, or undefined where it fails with one of `codes`. */

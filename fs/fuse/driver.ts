@@ -5,6 +5,12 @@
 import type { Name } from '../name.ts';
 import type { Vfs } from '../vfs.ts';
 
+/** Whole seconds. */
+export interface Believed {
+  readonly namesSec: number;
+  readonly attributesSec: number;
+}
+
 export interface MountOptions {
   /** Absolute path of an existing directory. */
   readonly mountPoint: string;
@@ -25,6 +31,8 @@ export interface MountOptions {
    * and `removeEntry`. So the kernel may believe for long what it knows. Absent: for a second.
    */
   readonly announced?: boolean;
+  /** Where they are not: for how many whole seconds the kernel believes what it knows. Absent: as the driver does. */
+  readonly believed?: Believed | undefined;
   /** Further mount options for the kernel, as mount(8) has them: noexec, nosuid, nodev, noatime. */
   readonly options: readonly string[];
   /** Called once when the mount has ended: umount(8), fusermount -u, `unmount`, or a failure (then with its error). */

@@ -42,8 +42,8 @@ export function mountCommand(): Command {
     const remote = remoteSource(device);
     if (remote !== undefined) {
       const { json } = run;
-      const { readOnly, device: localDevice } = parsed;
-      const all = { remote, device, localDevice, readOnly, mount, json, failureCode };
+      const { readOnly, believed, device: localDevice } = parsed;
+      const all = { remote, device, localDevice, readOnly, believed, mount, json, failureCode };
       return runDaemon(all, options.foreground === true);
     }
     const all = {

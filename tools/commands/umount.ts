@@ -1,4 +1,5 @@
 import { realpath } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { FsError } from '../../fs/errors.ts';
 import { detach } from '../../fs/fuse/detach.ts';
@@ -23,7 +24,7 @@ export function umountCommand(): Command {
 
 /** @throws FsError EINVAL (nothing of ours is mounted there), EBUSY, ETIMEDOUT */
 async function unmount(directory: string, lazy: boolean): Promise<void> {
-  const mountPoint = await realpath(directory).catch(() => directory); // a dead mount answers nothing
+  const mountPoint = await mountPointAt(directory);
   const mounted = mountedAt(mountPoint);
   if (mounted?.type !== mountType)
     throw new FsError('EINVAL', { path: mountPoint, detail: 'no iopmemfs is mounted here' });
@@ -35,6 +36,14 @@ async function unmount(directory: string, lazy: boolean): Promise<void> {
   }
   if (lazy || server === undefined || (await waitForEnd(server))) return;
   throw new FsError('ETIMEDOUT', { path: mountPoint, detail: `process ${server.pid} is still closing the filesystem` });
+}
+
+/** Asks the mount itself nothing where its name says enough: its server may not answer. */
+async function mountPointAt(directory: string): Promise<string> {
+  const above = await realpath(dirname(resolve(directory))).catch(() => dirname(resolve(directory)));
+  const named = join(above, basename(resolve(directory)));
+  if (mountedAt(named) !== undefined) return named;
+  return realpath(directory).catch(() => directory); // a dead mount answers nothing
 }
 
 /** What umount(8) or fusermount3(1) said, where it is not one of the two things that people meet. */

@@ -1,9 +1,10 @@
 import { FsError } from '../../fs/errors.ts';
 import type { ProviderName } from '../../fs/fabric/providers.ts';
+import type { Believed } from '../../fs/fuse/driver.ts';
 import type { TopologyOptions } from '../../mds/topology.ts';
 import { type DriverName, isDriverName } from './drivers.ts';
 import { parseProviders } from './rma-providers.ts';
-import { parseMicroseconds, parseMilliseconds } from './sizes.ts';
+import { parseMicroseconds, parseMilliseconds, parseSeconds } from './sizes.ts';
 import { parseTopology } from './topology-options.ts';
 
 /** What `-o` says, with later options winning over earlier ones as mount(8) has it. */
@@ -17,6 +18,8 @@ export interface ParsedMountOptions {
   /** How long the kernel's next request is looked for without sleeping, ms; 0: not at all. */
   readonly pollMs: number | undefined;
   readonly driver: DriverName | undefined;
+  /** Of a remote mount. */
+  readonly believed: Believed;
   /** Of a remote mount: path of the BAR here, or 'none'. */
   readonly device: string | undefined;
   readonly meta: string | undefined;
@@ -31,6 +34,9 @@ export interface ParsedMountOptions {
   readonly kernel: readonly string[];
 }
 
+/** How long a remote mount believes names and attributes, in seconds, where nobody says otherwise. */
+const believedSec = 1;
+
 /** What `-o` takes, for those who ask for help. */
 export const mountOptionsHelp = `
 Mount options (-o), separated by commas:
@@ -44,6 +50,9 @@ Mount options (-o), separated by commas:
                         our own driver (the default), or libfuse 2
   poll_us=N             look N microseconds for the next request before the daemon sleeps, 0 to 1000 (default: 200;
                         0 saves the processor time that it takes, and makes each request slower)
+  device=PATH           of a mount over a server: the BAR as it is called here, none for no direct access
+  entry_timeout=S, attr_timeout=S
+                        of a mount over a server: so many seconds names and attributes are believed (default: 1)
   meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS, fence_hook=PROGRAM, fence_timed,
   topology=RULE, pci=ADDRESS, translate=WHO=OFFSET, rma=PROVIDER
                         as --meta, --listen, --lease-ms, --recall-ms, --fence-hook, --fence-timed, --topology, --pci,
@@ -76,6 +85,8 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   let directIo = false;
   let driver: DriverName | undefined;
   let device: string | undefined;
+  let namesSec = believedSec;
+  let attributesSec = believedSec;
   let meta: string | undefined;
   let leaseMs: number | undefined;
   let recallMs: number | undefined;
@@ -97,6 +108,8 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     else if (option === 'no_allow_other') allowOther = false;
     else if (option === 'direct_io') directIo = true;
     else if (key === 'driver') driver = requireDriver(value);
+    else if (key === 'entry_timeout') namesSec = parseSeconds(value);
+    else if (key === 'attr_timeout') attributesSec = parseSeconds(value);
     else if (key === 'device') device = requireValue(key, value);
     else if (key === 'meta') meta = requireValue(key, value);
     else if (key === 'listen') listen.push(requireValue(key, value));
@@ -125,6 +138,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     directIo,
     pollMs,
     driver,
+    believed: { namesSec, attributesSec },
     device,
     meta,
     listen,

@@ -14,8 +14,10 @@ export interface Registration {
   readonly pid: number;
   /** Field 22 of /proc/pid/stat: tells the daemon from a later process with its number. */
   readonly startTime: string;
-  /** Path of the control socket. */
-  readonly socket: string;
+  /** Of the server: the control socket, or for a remote mount whatever it was mounted from. */
+  readonly address: string;
+  /** What is mounted, from the root of the filesystem. */
+  readonly subtree: string;
   readonly device: string;
   readonly uuid: string;
   readonly mountPoint: string | undefined;
@@ -121,7 +123,7 @@ async function registrationIn(file: string): Promise<Registration | undefined> {
 
 function isRegistration(value: unknown): value is Registration {
   if (typeof value !== 'object' || value === null) return false;
-  const texts = ['startTime', 'socket', 'device', 'uuid'] as const;
+  const texts = ['startTime', 'address', 'subtree', 'device', 'uuid'] as const;
   const field = (name: string): unknown => Reflect.get(value, name);
   const mountPoint = field('mountPoint');
   return (

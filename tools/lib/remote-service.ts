@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { connectVfs, type KernelPages } from '../../client/vfs/index.ts';
 import { uuidToText } from '../../fs/format/uuid.ts';
-import type { Mounted } from '../../fs/fuse/driver.ts';
+import type { Believed, Mounted } from '../../fs/fuse/driver.ts';
 import { defaultDriver, loadDriver } from './drivers.ts';
 import { requireMountPoint } from './mount-point.ts';
 import { prepareRunDir, registerMount } from './registry.ts';
@@ -18,6 +18,8 @@ export interface RemoteServiceOptions {
   /** Path of the BAR here, 'none' for no direct access; undefined: where the server says it is. */
   readonly localDevice: string | undefined;
   readonly readOnly: boolean;
+  /** How long the kernel believes names and attributes. */
+  readonly believed: Believed;
   readonly mount: MountRequest;
   openLog(uuid: string): Logger;
 }
@@ -57,6 +59,7 @@ async function start(options: RemoteServiceOptions, undo: Undo): Promise<Service
     allowOther,
     directIo,
     pollMs,
+    believed: options.believed,
     // Direct reads mark no time of access, so nobody is to wait for it to be marked.
     options: [...kernelOptions.filter((option) => !option.endsWith('atime')), 'noatime'],
     onUnmounted: (error) => {
@@ -68,7 +71,7 @@ async function start(options: RemoteServiceOptions, undo: Undo): Promise<Service
   undo.push(() => mounted.unmount());
   pages.attach(mounted);
   const { dev } = await stat(mountPoint);
-  undo.push(await registerMount({ socket: '', device: source, uuid, mountPoint }, dev));
+  undo.push(await registerMount({ ...remote, device: source, uuid, mountPoint }, dev));
   log.info({ mountPoint }, 'ready');
 
   return {

@@ -3,6 +3,7 @@ import { access, constants, lstat, realpath } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import type { Client } from '../../client/index.ts';
 import { FsError } from '../../fs/errors.ts';
+import { parseAddress } from '../../mds/protocol/index.ts';
 import { type Registration, requireAlive, serverOfMount } from './registry.ts';
 
 /** A path, and what it is called from the root of its filesystem. */
@@ -28,7 +29,7 @@ export async function remotePath(path: string): Promise<RemotePath> {
     const detail = `reached through another mount of the same filesystem: use the path below ${server.mountPoint}`;
     throw new FsError('EXDEV', { path, detail });
   }
-  return { server, local, remote: `/${within}` };
+  return { server, local, remote: join(server.subtree, within) };
 }
 
 /** The place for a new name: only its directory must exist. @throws as `remotePath` */
@@ -43,8 +44,10 @@ export async function remotePlace(path: string): Promise<RemotePath> {
  * to root and the user who runs it only. All others have what the mount itself can do.
  */
 export async function mayAsk(server: Registration): Promise<boolean> {
+  const address = parseAddress(server.address);
+  if (address.kind === 'tcp') return true;
   try {
-    await access(server.socket, constants.R_OK | constants.W_OK);
+    await access(address.path, constants.R_OK | constants.W_OK);
     return true;
   } catch (error) {
     return !(error instanceof Error && 'code' in error && error.code === 'EACCES'); // others: connect(2) says it
@@ -61,13 +64,13 @@ export async function withClient<T>(server: Registration, work: (client: Client)
     throw new FsError('EACCES', { path: server.mountPoint ?? server.device, detail });
   }
   const { ClientError, connect } = await import('../../client/index.ts'); // not for those who ask for help or mistype
-  const client = await connect(`unix:${server.socket}`, { device: 'none' });
+  const client = await connect(server.address, { device: 'none' });
   try {
     return await work(client);
   } catch (error) {
     if (!(error instanceof ClientError)) throw error;
     const { code, path, detail } = error;
-    const local = path === undefined ? server.device : join(server.mountPoint ?? '/', path);
+    const local = path === undefined ? server.device : join(server.mountPoint ?? '/', relative(server.subtree, path));
     throw new FsError(code, { path: local, detail: wordsOf(detail) });
   } finally {
     await client.close();

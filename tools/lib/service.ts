@@ -141,7 +141,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
     undo.push(() => mounted.unmount());
     dev = (await stat(mountPoint)).dev;
   }
-  const registration = { socket, device: device.path, uuid, mountPoint };
+  const registration = { address: `unix:${socket}`, subtree: '/', device: device.path, uuid, mountPoint };
   if (dev !== undefined) undo.push(await registerMount(registration, dev));
   unregister = await register(registration);
   log.info({ addresses, mountPoint }, 'ready');

@@ -41,6 +41,15 @@ export function parseMicroseconds(text: string): number {
   return us / 1000;
 }
 
+/** A number of whole seconds, at most an hour. @throws FsError EINVAL */
+export function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d+$/.test(text) || seconds > 3600) {
+    throw new FsError('EINVAL', { detail: `${JSON.stringify(text)} is not a time of 0 to 3600 seconds` });
+  }
+  return seconds;
+}
+
 /** A whole number of things. @throws FsError EINVAL */
 export function parseCount(text: string): number {
   const count = Number(text);

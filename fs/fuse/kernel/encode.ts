@@ -2,7 +2,9 @@
  * Replies to the kernel, encoded. Pure: values in, bytes out. One buffer is written again and again, since a reply is
  * handed to the kernel before the next one is begun.
  */
+
 import type { Attr, DirEntry, StatFs, Timespec } from '../../vfs.ts';
+import type { Believed } from '../driver.ts';
 import { outHeaderSize } from './abi.ts';
 import { kernelLimits } from './limits.ts';
 
@@ -12,6 +14,12 @@ const entrySize = 128;
 const direntSize = 24;
 const statxBasicAndBirth = 0xfff;
 
+/** Where changes are not announced, or may have been before the reply. */
+export const believedBriefly: Believed = {
+  namesSec: kernelLimits.believedBrieflySec,
+  attributesSec: kernelLimits.believedBrieflySec,
+};
+
 /** Numbers inodes for the kernel: the root is always node 1 there, and the inode 1, if another, takes its number. */
 export type NodeIds = (ino: number) => number;
 
@@ -20,8 +28,8 @@ export type NodeIds = (ino: number) => number;
  * in bytes; `finish` puts the header before it.
  */
 export class ReplyBuffer {
-  /** How long the kernel may believe the names and attributes in the reply, in seconds. */
-  believedSec: number = kernelLimits.believedBrieflySec;
+  /** How long the kernel may believe the names and attributes in the reply. */
+  believed: Believed = believedBriefly;
   readonly bytes: Buffer = Buffer.allocUnsafeSlow(outHeaderSize + kernelLimits.replyMax);
   readonly #view = new DataView(this.bytes.buffer);
   readonly #nodeId: NodeIds;
@@ -51,7 +59,7 @@ export class ReplyBuffer {
   /** struct fuse_entry_out of a name that does not exist, which the kernel remembers: node 0 (fuse_lookup_name). */
   absent(): number {
     this.bytes.fill(0, outHeaderSize, outHeaderSize + entrySize);
-    this.#u64(outHeaderSize + 16, this.believedSec);
+    this.#u64(outHeaderSize + 16, this.believed.namesSec);
     return entrySize;
   }
 
@@ -197,14 +205,14 @@ export class ReplyBuffer {
   #entryAt(at: number, attr: Attr): void {
     this.#u64(at, this.#nodeId(attr.ino));
     this.#u64(at + 8, 0); // generation: inode numbers are never used again
-    this.#u64(at + 16, this.believedSec);
+    this.#u64(at + 16, this.believed.namesSec);
     this.#u64(at + 24, this.#attributesBelievedSec(attr.ino));
     this.#u64(at + 32, 0);
     this.#attrAt(at + 40, attr);
   }
 
   #attributesBelievedSec(ino: number): number {
-    return this.#mirrors(ino) ? kernelLimits.believedBrieflySec : this.believedSec;
+    return this.#mirrors(ino) ? kernelLimits.believedBrieflySec : this.believed.attributesSec;
   }
 
   #attrAt(at: number, attr: Attr): void {

@@ -85,6 +85,7 @@ class KernelMount implements KernelMounted {
       accessTimes: accessTimes(options.options),
       directIo: options.directIo,
       announced: options.announced === true,
+      believed: options.believed,
     });
     this.#onEnded = (error) => {
       ended();

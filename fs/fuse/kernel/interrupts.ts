@@ -12,6 +12,7 @@ const harmless: ReadonlySet<number> = new Set([
   opcode.readlink,
   opcode.read,
   opcode.statfs,
+  opcode.flush,
   opcode.fsync,
   opcode.fsyncdir,
   opcode.syncfs,

@@ -5,9 +5,10 @@
 import { errnoOf, FsError } from '../../errors.ts';
 import { after } from '../../reply.ts';
 import type { Attr, Caller, Handle, Reply, Vfs } from '../../vfs.ts';
+import type { Believed } from '../driver.ts';
 import { openFlag, openReply, outHeaderSize, rootNodeId } from './abi.ts';
 import type { AccessTimes } from './access-times.ts';
-import { ReplyBuffer } from './encode.ts';
+import { believedBriefly, ReplyBuffer } from './encode.ts';
 import { type Agreed, agreedOn } from './init.ts';
 import { kernelLimits } from './limits.ts';
 import { encodeInvalInode } from './notification.ts';
@@ -48,7 +49,11 @@ export interface Serving {
   readonly directIo: boolean;
   /** What changes below the mount is announced to the kernel (MountOptions.announced). */
   readonly announced: boolean;
+  /** Where it is not. */
+  readonly believed?: Believed | undefined;
 }
+
+const believedLong: Believed = { namesSec: kernelLimits.believedSec, attributesSec: kernelLimits.believedSec };
 
 export class Session {
   readonly vfs: Vfs;
@@ -62,6 +67,7 @@ export class Session {
   readonly directIo: boolean;
   /** Replies that a change can overtake; undefined where the kernel believes them only briefly. */
   readonly unapplied: Unapplied | undefined;
+  readonly #believed: Believed;
   readonly #sink: ReplySink;
   readonly #pending = new Map<number, PendingRequest>();
   readonly #abandoned = new Set<number>();
@@ -71,7 +77,7 @@ export class Session {
   /** Announcements so far. */
   #announcements = 0;
 
-  constructor(vfs: Vfs, sink: ReplySink, { accessTimes, directIo, announced }: Serving) {
+  constructor(vfs: Vfs, sink: ReplySink, { accessTimes, directIo, announced, believed = believedBriefly }: Serving) {
     this.vfs = vfs;
     this.accessTimes = accessTimes;
     this.directIo = directIo;
@@ -82,6 +88,7 @@ export class Session {
       (ino) => this.swapRoot(ino),
       (ino) => vfs.mirrors?.(ino) === true,
     );
+    this.#believed = believed;
     this.unapplied = announced ? new Unapplied() : undefined;
     this.#believeBriefly(false);
   }
@@ -325,8 +332,8 @@ export class Session {
   }
 
   #believeBriefly(isBrief: boolean): void {
-    this.reply.believedSec =
-      isBrief || this.unapplied === undefined ? kernelLimits.believedBrieflySec : kernelLimits.believedSec;
+    if (this.unapplied === undefined) this.reply.believed = this.#believed;
+    else this.reply.believed = isBrief ? believedBriefly : believedLong;
   }
 
   /** The request is served; false when it was answered before, by abandon. */

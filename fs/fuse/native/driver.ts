@@ -80,7 +80,7 @@ async function start(fuse: Fuse, options: MountOptions): Promise<void> {
  * it would answer for us and take the buffer away under the handler.
  *
  * What the library has no option for follows the source, which it hands on as it is:
- * - attr_timeout=0: peers change sizes and times behind the kernel's back, and nothing can tell it so. Names are
+ * - attr_timeout=0 where nothing else is said: peers change sizes and times behind the kernel's back, and nothing can tell it so. Names are
  *   believed for a second, as libfuse does by default: paths are resolved afresh for every operation anyway.
  * - neither kernel_cache nor auto_cache: an open drops the file's pages, so reads are coherent from close to open, as
  *   over NFS (RFC 8881 §10.3.1); auto_cache would compare times in milliseconds and miss quick changes.
@@ -89,8 +89,9 @@ async function start(fuse: Fuse, options: MountOptions): Promise<void> {
  */
 function libraryOptions(options: MountOptions): Fuse.Options {
   const extra = [
-    'attr_timeout=0',
+    `attr_timeout=${options.believed?.attributesSec ?? 0}`,
     'ac_attr_timeout=0',
+    ...(options.believed === undefined ? [] : [`entry_timeout=${options.believed.namesSec}`]),
     'use_ino',
     'big_writes',
     'max_write=131072',
