@@ -148,9 +148,7 @@ export class FileOperations {
     if (open.appends) {
       const copy = Buffer.from(data);
       return killable(
-        at === 'offset'
-          ? this.#writeElsewhere(open, offset, copy)
-          : open.inode.append(open.open, copy, {}).catch(fail),
+        at === 'offset' ? this.#writeElsewhere(open, offset, copy) : open.inode.append(open.open, copy, {}).catch(fail),
       );
     }
     const count = inode.data.write(data, offset);
