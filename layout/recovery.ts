@@ -198,7 +198,9 @@ export class Recovery {
       let surplus = client.layouts - client.keep;
       for (const holding of client.holdings()) {
         if (surplus <= 0 || actions.length >= limits.pressureRecallsMax) break;
-        actions.push(...this.#registry.fileOf(holding.ino).askBack(now, holding));
+        const file = this.#registry.fileOf(holding.ino);
+        if (file.isShared) continue; // they were granted for as long as the file stays (docs/files.md)
+        actions.push(...file.askBack(now, holding));
         surplus--;
       }
     }

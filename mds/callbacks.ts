@@ -51,6 +51,17 @@ export async function sendRecall(client: Client | undefined, action: RecallActio
   return answer === undefined ? 'unreachable' : (recallReplies[answer] ?? 'bad-stateid');
 }
 
+/** Of session buffers: `offsets` say where those begin that are to be freed. */
+export async function sendBuffersRecall(
+  client: Client | undefined,
+  { recallId, ino, stateid }: FileRecallAction,
+  offsets: readonly number[],
+): Promise<RecallReply> {
+  const subject = { key: `recall ${recallId}`, ino };
+  const answer = await callClient(client, subject, callbacks.CB_BUFFERS_RECALL, [stateIdToWire(stateid), [...offsets]]);
+  return answer === undefined ? 'unreachable' : (recallReplies[answer] ?? 'bad-stateid');
+}
+
 function fileRecall(action: FileRecallAction): RequestOf<typeof callbacks.CB_LAYOUTRECALL> {
   const { ino, stateid, iomode: mode, offset, length, changed } = action;
   return [returnKind.file, ino, stateIdToWire(stateid), mode, offset, length, changed];

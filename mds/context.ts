@@ -1,6 +1,7 @@
 /** What the operations of the server work with. */
 import type { Filesystem } from '../fs/engine/filesystem.ts';
 import type { Caller, Reply } from '../fs/vfs.ts';
+import type { SessionBuffers } from './buffers.ts';
 import type { Client } from './client.ts';
 import type { Clients } from './clients.ts';
 import type { Connection } from './connection.ts';
@@ -24,6 +25,7 @@ export interface Context {
   readonly clients: Clients;
   readonly opens: Opens;
   readonly leases: LayoutLeases;
+  readonly buffers: SessionBuffers;
   readonly drain: Drain;
   readonly returnOnClose: ReturnOnClose;
   readonly fences: Fences;

@@ -63,6 +63,8 @@ export const serverLimits = {
   aheadQuotaShare: 1 / 16,
   /** Clients remembered to use a file in sequence; about 100 bytes each. Who is forgotten begins small again. */
   sequencesMax: 16_384,
+  /** Of the device, what all session buffers together may take where the server was not told. */
+  buffersShare: 1 / 8,
   /** Segments of layouts that one client may hold. */
   segmentsPerClientMax: 65_536,
   /** Segments of all clients, 300 bytes each, from which on those that hold most are asked to keep fewer. */

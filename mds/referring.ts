@@ -1,4 +1,5 @@
 /** Which requests a recall may depend on: their replies tell the client what it holds (RFC 8881 §2.10.6.3, §12.5.5.2). */
+import { buffersIno } from '../fs/format/session-buffers.ts';
 import { operations } from './protocol/ops.ts';
 import { status } from './protocol/status.ts';
 import type { Answer } from './slot.ts';
@@ -6,7 +7,8 @@ import type { Answer } from './slot.ts';
 /** The inode whose layout or open the request changed. */
 export function concernOf(operation: number, args: unknown, { status: outcome, results }: Answer): number | undefined {
   if (outcome !== status.OK) return undefined;
-  const { LAYOUTGET, LAYOUTRETURN, OPEN } = operations;
+  const { LAYOUTGET, LAYOUTRETURN, OPEN, BUFFERS_ALLOC } = operations;
+  if (operation === BUFFERS_ALLOC.number) return buffersIno;
   if (operation === LAYOUTGET.number) return LAYOUTGET.isRequest(args) ? args[0] : undefined;
   if (operation === LAYOUTRETURN.number) return LAYOUTRETURN.isRequest(args) ? (args[1] ?? undefined) : undefined;
   if (operation === OPEN.number) return OPEN.isReply(results) ? results[1][0] : undefined;

@@ -1,3 +1,4 @@
+import { buffersIno } from '../fs/format/session-buffers.ts';
 import type { Client } from './client.ts';
 import type { Context } from './context.ts';
 import { wireLimits } from './protocol/limits.ts';
@@ -38,6 +39,7 @@ export function serverStatus(context: Context, facts: ServerFacts): ServerStatus
     ],
     layouts: leases.table
       .held(wireLimits.statusRowsMax + 1)
+      .filter(({ ino }) => ino !== buffersIno)
       .map(({ client, ino, stateid, state, since, segments }) => ({
         client,
         ino,
@@ -50,6 +52,7 @@ export function serverStatus(context: Context, facts: ServerFacts): ServerStatus
     fences: fences.status(),
     counters: { ...context.counters },
     fenceCounts: fences.counts(),
+    buffers: context.buffers.status(),
     truncated: false,
   };
 }

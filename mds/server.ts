@@ -7,10 +7,12 @@ import type { Socket } from 'node:net';
 import type { Filesystem } from '../fs/engine/filesystem.ts';
 import { assert } from '../fs/errors.ts';
 import type { ProviderName } from '../fs/fabric/providers.ts';
+import { buffersIno } from '../fs/format/session-buffers.ts';
 import type { Reply } from '../fs/vfs.ts';
 import { Layouts } from '../layout/layouts.ts';
 import { bootId } from './boot.ts';
-import { sendHint, sendRecall } from './callbacks.ts';
+import { SessionBuffers } from './buffers.ts';
+import { sendBuffersRecall, sendHint, sendRecall } from './callbacks.ts';
 import { Clients } from './clients.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Connection, type ConnectionEvents } from './connection.ts';
@@ -53,6 +55,8 @@ export interface MetadataServerOptions {
   readonly courtesyMs?: number;
   /** How long LAYOUTGET waits for layouts of others. */
   readonly layoutWaitMs?: number;
+  /** Bytes of all session buffers together; 0: there are none. An eighth of the device by default. */
+  readonly buffersMax?: number | undefined;
   readonly fencing?: FencingOptions;
   readonly topology?: TopologyOptions;
   /** Providers of one-sided access (docs/rma.md); by default there is none. */
@@ -123,7 +127,10 @@ export class MetadataServer {
       fs,
       {
         recall: async (action) => {
-          const reply = await sendRecall(clients.find(action.client), action);
+          const client = clients.find(action.client);
+          if (action.type === 'recall' && action.ino === buffersIno)
+            return sendBuffersRecall(client, action, buffers.within(action.client, action.offset, action.length));
+          const reply = await sendRecall(client, action);
           await keysOfNothing(rma, action, reply);
           return reply;
         },
@@ -150,6 +157,7 @@ export class MetadataServer {
       counters,
       log,
     );
+    const buffers = new SessionBuffers(fs, leases, options.buffersMax);
     const clients: Clients = new Clients(
       fs,
       {
@@ -167,7 +175,8 @@ export class MetadataServer {
         declareOver: (client) => fences.declareOver(client),
         revoke: (client) => leases.revoke(client),
         lapsed: (client) => {
-          if (table.isRecalled(client)) leases.revoke(client);
+          // Memory is nobody's by courtesy.
+          if (table.isRecalled(client) || buffers.holdsAny(client)) leases.revoke(client);
         },
         busy: (client) => opens.countOf(client) > 0 || table.holdsAny(client) || leases.isFencing(client),
       },
@@ -184,6 +193,7 @@ export class MetadataServer {
       clients,
       opens,
       leases,
+      buffers,
       drain: new Drain(leases, clock),
       returnOnClose: new ReturnOnClose(opens, leases, (ino) => fs.isPinned(ino)),
       fences,

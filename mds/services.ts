@@ -1,6 +1,7 @@
 /** Every operation that the server serves, by number. */
 import { forPnfs, type Service } from './context.ts';
 import { adminServices } from './handlers/admin.ts';
+import { bufferServices } from './handlers/buffers.ts';
 import { ioServices } from './handlers/io.ts';
 import { jobServices } from './handlers/jobs.ts';
 import { layoutServices } from './handlers/layout.ts';
@@ -17,6 +18,7 @@ export const services: ReadonlyMap<number, Service> = new Map(
     namespaceServices,
     ioServices,
     layoutServices.map(forPnfs),
+    bufferServices.map(forPnfs),
     topologyServices.map(forPnfs),
     rmaServices.map(forPnfs),
     adminServices,

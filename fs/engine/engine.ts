@@ -8,6 +8,7 @@ import { FsError } from '../errors.ts';
 import { encodeClient, encodeCounts, encodeInode, encodeStore } from '../format/codec.ts';
 import { clientKey, countsKey, cutKey, inodeKey, storeKey } from '../format/keys.ts';
 import type { ClientRecord } from '../format/records.ts';
+import { buffersIno } from '../format/session-buffers.ts';
 import type { Superblock } from '../format/superblock.ts';
 import { formatVersion, knownFeatures, readOnlyOnly } from '../format/superblock.ts';
 import { uuidToText } from '../format/uuid.ts';
@@ -48,6 +49,7 @@ import { reclaim } from './reclaim.ts';
 import { measureFragmentation } from './relocation/fragmentation.ts';
 import { type JobStatus, Jobs } from './relocation/job.ts';
 import { jobOf } from './relocation/jobs.ts';
+import { provideBuffers } from './session-buffers.ts';
 import { cloneTree } from './snapshots.ts';
 import { readSuperblock, writeSuperblocks } from './superblocks.ts';
 import { TreeCopies } from './tree-copies.ts';
@@ -232,7 +234,8 @@ async function reapOrphans(volume: Volume, orphans: readonly number[]): Promise<
 /** Clients that may still reach something; of the others nothing needs to be known any more. */
 async function keepClients(volume: Volume, clients: readonly ClientRecord[]): Promise<readonly ClientRecord[]> {
   for (const [client, files] of volume.grants) {
-    for (const ino of files.keys()) if (volume.inodes.peek(ino) === undefined) forgetGrant(volume, client, ino);
+    for (const ino of files.keys())
+      if (ino !== buffersIno && volume.inodes.peek(ino) === undefined) forgetGrant(volume, client, ino);
   }
   const kept = clients.filter(({ clientId }) => volume.grants.has(clientId) || volume.holds.has(clientId));
   for (const client of clients) {
@@ -465,6 +468,11 @@ function layoutBackend(v: Volume): LayoutBackend {
       });
       return whenDurable(v, mapped);
     },
+    provideBuffers: (request, client) =>
+      whenDurable(
+        v,
+        run(() => provideBuffers(v, request, client)),
+      ),
     commitLayout: async (ino, request, client) => {
       const answer = await run(() => commit(v, v.inodes.get(ino), request, client));
       await v.sync();

@@ -1,7 +1,9 @@
 /**
  * What the engine asks of the leasing side, and what leasing asks of the engine. Neither knows the other's inside.
  */
+
 import type { Reply } from '../vfs.ts';
+import type { BuffersRequest } from './session-buffers.ts';
 
 /** Bytes of a file; `length` may be Infinity: to the end and beyond. */
 export interface ByteRange {
@@ -126,6 +128,13 @@ export interface LayoutBackend {
    * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG, ENOENT; GrantBusy
    */
   mapForWrite(ino: number, range: ByteRange, client: number): Reply<readonly LayoutExtent[]>;
+  /**
+   * Blocks of no file for the client to write to (session-buffers.ts): all of them, or none. Where each begins on the device, in bytes.
+   * It is on record when it settles. They go as what was granted on a file does, which has the number `buffersIno`, and
+   * whose byte N is byte N of the device.
+   * @throws FsError EINVAL, ENOSPC, EROFS
+   */
+  provideBuffers(request: BuffersRequest, client: number): Reply<readonly number[]>;
   /** What was written becomes part of the file, durably (RFC 8881 §18.42). Answers the size if it changed. */
   commitLayout(ino: number, request: CommitRequest, client: number): Promise<{ readonly size: number | undefined }>;
   /**

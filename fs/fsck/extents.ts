@@ -13,6 +13,7 @@ import {
   provisionalRange,
 } from '../format/keys.ts';
 import { EXTENT_SHARED, EXTENT_UNWRITTEN } from '../format/records.ts';
+import { buffersIno } from '../format/session-buffers.ts';
 import { limits } from '../limits.ts';
 import { NumberColumn } from './columns.ts';
 import type { CheckContext } from './context.ts';
@@ -129,7 +130,15 @@ async function checkProvisional(check: CheckContext, runs: Runs): Promise<Provid
     const twice = provided.add(ino, { from: fileBlock, to: fileBlock + length });
     if (twice !== undefined)
       await check.report(5, 'provisional', ino, `file blocks ${fileRange(twice)} are granted on two blocks each`);
-    if (inode !== undefined) check.quotas.count(inode.quota, length);
+    if (ino === buffersIno) {
+      if (fileBlock !== block)
+        await check.report(
+          5,
+          'provisional',
+          undefined,
+          `session buffer at block ${block} says that it is at ${fileBlock}`,
+        );
+    } else if (inode !== undefined) check.quotas.count(inode.quota, length);
     else {
       const detail = `does not exist, but blocks ${range(block, length)} are granted for it to client ${clientId}`;
       await check.report(5, 'provisional', ino, detail);

@@ -1,5 +1,6 @@
 /** Layouts: RFC 8881 §18.40 (GETDEVICEINFO), §18.42 to §18.44. */
 import type { CommitRequest, LayoutExtent } from '../../fs/engine/leases.ts';
+import { buffersIno } from '../../fs/format/session-buffers.ts';
 import { after } from '../../fs/reply.ts';
 import type { BulkKind, StateId } from '../../layout/types.ts';
 import { isOfWholeBlocks } from '../blocks.ts';
@@ -78,6 +79,7 @@ export const layoutServices: readonly Service[] = [
     if (ino === null || (wireStateid === null && !reclaim))
       throw new StatusError('INVAL', 'a return of a file names it and its state');
     if (!isOfWholeBlocks({ offset, length })) throw new StatusError('INVAL', 'layouts are of whole blocks');
+    if (ino === buffersIno) throw new StatusError('INVAL', 'session buffers are given back by BUFFERS_FREE');
     if (reclaim || wireStateid === null) {
       returnFormer({ ino, iomode: mode, offset, length }, call);
       return [null];

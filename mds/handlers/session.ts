@@ -49,6 +49,7 @@ export const sessionServices: readonly Service[] = [
     // It would wait for itself.
     if ('session' in call && call.session === session) throw new StatusError('INVAL', 'sent within the session itself');
     await clients.destroySession(session);
+    if (session.client.sessions.size === 0) call.context.buffers.freeAll(session.client.id);
     return [];
   }),
 

@@ -58,4 +58,6 @@ export const wireLimits = {
   rmaAddressMax: 256,
   /** Changes of devices in one callback; a filesystem has one device, whose id changes with a fence. */
   deviceChangesMax: 16,
+  /** Session buffers that one client has: what one callback can ask back. */
+  buffersMax: 4096,
 } as const;

@@ -321,6 +321,17 @@ export const operations = {
   /** All keys, and the address, are void when the answer comes */
   RMA_RELEASE: operation('RMA_RELEASE', 20056, [], [], idempotent),
 
+  // Memory of the device for a session.
+  /** how many, bytes of each, alignment in bytes → state of all buffers of the client, device, byte of it where each begins */
+  BUFFERS_ALLOC: operation(
+    'BUFFERS_ALLOC',
+    20051,
+    [Type.Integer({ minimum: 1, maximum: wireLimits.buffersMax }), U53, U53],
+    [WireStateId, DeviceId, Type.Array(U53, { maxItems: wireLimits.buffersMax })],
+  ),
+  /** where each begins */
+  BUFFERS_FREE: operation('BUFFERS_FREE', 20052, [Type.Array(U53, { maxItems: wireLimits.buffersMax })], []),
+
   // The filesystem as a whole.
   /** ino, offset to start from → extents of the file, none follow (otherwise ask again from the end of the last) */
   MAP: operation(
@@ -399,6 +410,13 @@ export const callbacks = {
   CB_RECALL_ANY: operation('CB_RECALL_ANY', 8, [U32, U32], []),
   /** ino: the layout that was refused is to be had (RFC 8881 §20.7) */
   CB_RECALLABLE_OBJ_AVAIL: operation('CB_RECALLABLE_OBJ_AVAIL', 9, [Ino], []),
+  /** state of the buffers, where each begins that is asked back: it is to be freed */
+  CB_BUFFERS_RECALL: operation(
+    'CB_BUFFERS_RECALL',
+    20100,
+    [WireStateId, Type.Array(U53, { maxItems: wireLimits.buffersMax })],
+    [],
+  ),
   /** what happened to devices: type (deviceChange), device, at once (RFC 8881 §20.12) */
   CB_NOTIFY_DEVICEID: operation(
     'CB_NOTIFY_DEVICEID',

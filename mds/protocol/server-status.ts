@@ -63,6 +63,13 @@ export interface FenceCount {
   readonly failed: number;
 }
 
+/** Session buffers; bytes. */
+export interface BufferStatus {
+  /** Of all clients. */
+  readonly bytesMax: number;
+  readonly clients: readonly { readonly client: number; readonly count: number; readonly bytes: number }[];
+}
+
 /** Since the server began. */
 export interface ServerCounters {
   readonly requests: number;
@@ -89,6 +96,7 @@ export interface ServerStatus {
   readonly fences: readonly FenceStatus[];
   readonly counters: ServerCounters;
   readonly fenceCounts: readonly FenceCount[];
+  readonly buffers: BufferStatus;
   /** More clients, layouts, segments, breaks or fences exist than are listed. */
   readonly truncated: boolean;
 }
@@ -152,6 +160,8 @@ const WireFence = Type.Tuple([
 ]);
 /** provider, fenced, waiting, failed. */
 const WireFenceCount = Type.Tuple([Text, U53, U53, U53]);
+/** most bytes of all clients; client, buffers, bytes. */
+const WireBuffers = Type.Tuple([U53, Type.Array(Type.Tuple([U53, U53, U53]), rows)]);
 /** requests, bytes read, bytes written, layouts granted, committed, recalls sent, layouts returned, revoked, protocol errors. */
 const WireCounters = Type.Tuple([U53, U53, U53, U53, U53, U53, U53, U53, U53]);
 
@@ -167,6 +177,7 @@ export const WireServerStatus = Type.Tuple([
   Type.Array(WireFence, { maxItems: wireLimits.statusFencesMax }),
   WireCounters,
   Type.Array(WireFenceCount, { maxItems: wireLimits.statusProvidersMax }),
+  WireBuffers,
   Type.Boolean(),
 ]);
 export type WireServerStatus = Static<typeof WireServerStatus>;
@@ -251,16 +262,17 @@ export function serverStatusToWire(s: ServerStatus): WireServerStatus {
       s.counters.protocolErrors,
     ],
     s.fenceCounts.map((f) => [f.provider, f.fenced, f.waiting, f.failed]),
+    [s.buffers.bytesMax, s.buffers.clients.slice(0, most).map((b) => [b.client, b.count, b.bytes])],
     s.truncated ||
       s.fences.length > wireLimits.statusFencesMax ||
-      [s.clients, s.layouts, s.breaks].some((list) => list.length > most) ||
+      [s.clients, s.layouts, s.breaks, s.buffers.clients].some((list) => list.length > most) ||
       s.layouts.some((l) => l.segments.length > wireLimits.statusSegmentsMax),
   ];
 }
 
 export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
   const [filesystem, uptimeMs, leaseMs, graceLeftMs, addresses, clients, layouts, breaks, ...tail] = wire;
-  const [fences, counters, fenceCounts, truncated] = tail;
+  const [fences, counters, fenceCounts, [bytesMax, buffers], truncated] = tail;
   const [uuid, label, device, generation, blockSize, blocks, inodes, readOnly, shutdown, ...work] = filesystem;
   const [copying, reapedTrees, reapedInodes, reserve] = work;
   const [total, reserved, free, file, shared, provisional, quarantined, freeing, withheld, bad] = blocks;
@@ -327,6 +339,7 @@ export function serverStatusFromWire(wire: WireServerStatus): ServerStatus {
       protocolErrors,
     },
     fenceCounts: fenceCounts.map(([provider, fenced, waiting, failed]) => ({ provider, fenced, waiting, failed })),
+    buffers: { bytesMax, clients: buffers.map(([client, count, bytesOf]) => ({ client, count, bytes: bytesOf })) },
     truncated,
   };
 }

@@ -125,6 +125,7 @@ function coherentLayouts(layouts: LayoutBackend, caches: KernelCaches): LayoutBa
           after(caches.attributes(ino), () => extents),
         ),
       ),
+    provideBuffers: (request, client) => layouts.provideBuffers(request, client),
     // No page of what is held for writing is cached (C1), so the size and the times are all there is to tell.
     commitLayout: async (ino, request, client) => {
       const answer = await layouts.commitLayout(ino, request, client);
