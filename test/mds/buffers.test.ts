@@ -16,6 +16,9 @@ const alloc = async (client: RawClient, count: number, length: number, align = b
 const blocks = (rig: Rig) => rig.lab.fs.status().blocks;
 const given = (rig: Rig) => rig.server.status().buffers.clients.map(({ count, bytes }) => [count, bytes]);
 
+const evacuate = (rig: Rig, offset: number): number =>
+  rig.lab.fs.startJob({ kind: 'evacuate', offset, length: block, retire: false });
+
 async function refusal(call: Promise<unknown>): Promise<string> {
   return call.then(
     () => 'OK',
@@ -156,9 +159,6 @@ describe('the end', () => {
 });
 
 describe('when the range is emptied', () => {
-  const evacuate = (rig: Rig, offset: number) =>
-    rig.lab.fs.startJob({ kind: 'evacuate', offset, length: block, retire: false });
-
   test('the owner is asked to free them, and the job goes on when it has', async ({ rig }) => {
     const client = await rig.client();
     const { stateid, offsets } = await alloc(client, 2, block);

@@ -55,6 +55,7 @@ export function mountCommand(): Command {
       recallMs: run.recallMs ?? parsed.recallMs,
       fenceHook: run.fenceHook ?? parsed.fenceHook,
       fenceTimed: run.fenceTimed || parsed.fenceTimed,
+      buffers: run.buffers ?? parsed.buffers,
       rma: [...run.rma, ...parsed.rma],
       topology: {
         rule: run.topology.rule ?? parsed.topology.rule,

@@ -3,7 +3,7 @@ import { runDaemon } from '../lib/daemon.ts';
 import type { ServeRun } from '../lib/foreground.ts';
 import { stateDirHelp } from '../lib/places.ts';
 import { parseProviders } from '../lib/rma-providers.ts';
-import { parseMilliseconds } from '../lib/sizes.ts';
+import { parseMilliseconds, parseSize } from '../lib/sizes.ts';
 import { parseTopology } from '../lib/topology-options.ts';
 
 /** Options that every serving command takes. */
@@ -15,6 +15,7 @@ export interface ServeOptions {
   readonly recallMs?: string;
   readonly fenceHook?: string;
   readonly fenceTimed?: true;
+  readonly buffers?: string;
   readonly topology?: string;
   readonly pci?: string;
   readonly translate: readonly string[];
@@ -43,6 +44,10 @@ export function withServeOptions(command: Command): Command {
       [],
     )
     .option('--rma <providers>', 'one-sided access for clients: tcp, shm, verbs, or several with commas (docs/rma.md)')
+    .option(
+      '--buffers <size>',
+      'memory for session buffers of all clients, 0 for none (default: an eighth of the device)',
+    )
     .option('--json', 'print what runs as JSON');
 }
 
@@ -56,6 +61,7 @@ export function runOptions(device: string, options: ServeOptions): Omit<ServeRun
     recallMs: options.recallMs === undefined ? undefined : parseMilliseconds(options.recallMs),
     fenceHook: options.fenceHook,
     fenceTimed: options.fenceTimed === true,
+    buffers: options.buffers === undefined ? undefined : parseSize(options.buffers),
     topology: parseTopology(options),
     rma: options.rma === undefined ? [] : parseProviders(options.rma),
     mount: undefined,

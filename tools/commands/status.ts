@@ -90,6 +90,7 @@ function textOf({ server, status, job, fragmentation }: Shown): string {
     ...fragmentationText(fragmentation),
     `  ${filesystem.inodes} inodes, lease ${status.leaseMs} ms${status.graceLeftMs > 0 ? `, grace for ${status.graceLeftMs} ms` : ''}`,
     `  ${counters.requests} requests, ${counters.layoutsGranted} layouts granted, ${counters.recallsSent} recalls, ${counters.layoutsRevoked} revoked`,
+    ...bufferLines(status.buffers),
     ...fenceCounts.map((c) => `  fencing, ${c.provider}: ${c.fenced} held, ${c.waiting} waited, ${c.failed} failed`),
   ];
   if (filesystem.copying !== undefined) lines.push(`  a tree is being copied: ${filesystem.copying} inodes so far`);
@@ -117,6 +118,14 @@ function textOf({ server, status, job, fragmentation }: Shown): string {
   for (const b of breaks)
     lines.push(`  inode ${b.ino}: ${b.reason} waits ${b.waitingMs} ms for layouts over ${b.offset}+${b.length}`);
   return lines.join('\n');
+}
+
+function bufferLines({ bytesMax, clients }: ServerStatus['buffers']): readonly string[] {
+  const bytes = clients.reduce((sum, each) => sum + each.bytes, 0);
+  return [
+    `  session buffers: ${formatSize(bytes)} of ${formatSize(bytesMax)} in use`,
+    ...clients.map((each) => `    client ${each.client}: ${each.count} buffers, ${formatSize(each.bytes)}`),
+  ];
 }
 
 function fragmentationText(f: Fragmentation): string[] {

@@ -4,7 +4,7 @@ import type { Believed } from '../../fs/fuse/driver.ts';
 import type { TopologyOptions } from '../../mds/topology.ts';
 import { type DriverName, isDriverName } from './drivers.ts';
 import { parseProviders } from './rma-providers.ts';
-import { parseMicroseconds, parseMilliseconds, parseSeconds } from './sizes.ts';
+import { parseMicroseconds, parseMilliseconds, parseSeconds, parseSize } from './sizes.ts';
 import { parseTopology } from './topology-options.ts';
 
 /** What `-o` says, with later options winning over earlier ones as mount(8) has it. */
@@ -28,6 +28,8 @@ export interface ParsedMountOptions {
   readonly recallMs: number | undefined;
   readonly fenceHook: string | undefined;
   readonly fenceTimed: boolean;
+  /** Bytes of all session buffers. */
+  readonly buffers: number | undefined;
   readonly rma: readonly ProviderName[];
   readonly topology: TopologyOptions;
   /** For the kernel: nosuid, nodev, noexec and the like. */
@@ -53,10 +55,10 @@ Mount options (-o), separated by commas:
   device=PATH           of a mount over a server: the BAR as it is called here, none for no direct access
   entry_timeout=S, attr_timeout=S
                         of a mount over a server: so many seconds names and attributes are believed (default: 1)
-  meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS, fence_hook=PROGRAM, fence_timed,
+  meta=DIR, listen=ADDRESS, lease_ms=MS, recall_ms=MS, fence_hook=PROGRAM, fence_timed, buffers=SIZE,
   topology=RULE, pci=ADDRESS, translate=WHO=OFFSET, rma=PROVIDER
                         as --meta, --listen, --lease-ms, --recall-ms, --fence-hook, --fence-timed, --topology, --pci,
-                        --translate and --rma of iopmemfs mount; listen, translate and rma again for more`;
+                        --translate, --rma and --buffers of iopmemfs mount; listen, translate and rma again for more`;
 
 /** Options that the kernel knows for every filesystem (mount(8), "Filesystem-independent mount options"). */
 const forKernel = new Set(['nosuid', 'nodev', 'noexec', 'noatime', 'nodiratime', 'relatime', 'strictatime']);
@@ -92,6 +94,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
   let recallMs: number | undefined;
   let fenceHook: string | undefined;
   let fenceTimed = false;
+  let buffers: number | undefined;
   let topology: string | undefined;
   let pci: string | undefined;
   const translate: string[] = [];
@@ -117,6 +120,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     else if (key === 'recall_ms') recallMs = parseMilliseconds(value);
     else if (key === 'fence_hook') fenceHook = requireValue(key, value);
     else if (option === 'fence_timed') fenceTimed = true;
+    else if (key === 'buffers') buffers = parseSize(value);
     else if (key === 'topology') topology = requireValue(key, value);
     else if (key === 'pci') pci = requireValue(key, value);
     else if (key === 'translate') translate.push(requireValue(key, value));
@@ -146,6 +150,7 @@ export function parseMountOptions(lists: readonly string[], sloppy: boolean): Pa
     recallMs,
     fenceHook,
     fenceTimed,
+    buffers,
     rma,
     topology: parseTopology({ topology, pci, translate }),
     kernel: [...kernel],

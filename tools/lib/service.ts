@@ -40,6 +40,8 @@ export interface ServiceOptions {
   readonly fenceHook: string | undefined;
   /** The timed fence is trusted. */
   readonly fenceTimed: boolean;
+  /** Bytes of all session buffers; undefined: a part of the device. */
+  readonly buffers: number | undefined;
   /** Which PCI peers get layouts, and their bus addresses. */
   readonly topology: TopologyOptions;
   /** Providers of one-sided access. */
@@ -98,6 +100,7 @@ async function start(options: ServiceOptions, undo: Undo): Promise<Service> {
   const server = new MetadataServer(withCoherence(fs, caches), {
     log,
     fencing: { hook, timed: options.fenceTimed },
+    buffersMax: options.buffers,
     topology: options.topology,
     rma: options.rma,
     ...(options.leaseMs !== undefined && { leaseMs: options.leaseMs }),
