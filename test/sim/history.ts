@@ -84,7 +84,7 @@ export class History {
 
   /** An operation that is over. */
   add(
-    kind: 'read',
+    kind: 'read' | 'write',
     who: string,
     register: string,
     value: Value,
@@ -212,6 +212,7 @@ interface State {
 
 /** Wing and Gong's search, with the states seen before left out. */
 function explains(operations: readonly Operation[]): boolean | undefined {
+  const mayLose = operations.some(({ kind, lags }) => lags || kind === 'cut' || kind === 'crash' || kind === 'revoked');
   const seen = new Set<string>();
   const stack: State[] = [{ from: 0, done: new Set(), time: 0, value: 0, writer: '', back: [], owed: [] }];
   for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
@@ -228,7 +229,8 @@ function explains(operations: readonly Operation[]): boolean | undefined {
       if (next.responded !== Infinity) isOver = false;
       if (next.invoked > deadline) break;
       deadline = Math.min(deadline, next.responded);
-      following.push(...apply(state, next, index, operations));
+      const applied = apply(state, next, index, operations);
+      following.push(...(mayLose ? applied : applied.map((each) => ({ ...each, back: [] }))));
     }
     if (isOver) return true;
     // What began first mostly happened first.

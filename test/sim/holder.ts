@@ -43,6 +43,8 @@ export class Holder {
   /** What it answered to each callback, by session, slot and number. */
   readonly answers = new Map<string, number>();
   lastClientId = 0;
+  /** Requests that were answered: another answer to one of them is the same again. */
+  readonly answered = new Set<string>();
   /** All that it ever could write. */
   readonly written: Grant[] = [];
   /** Its last session reclaims nothing any more. */
@@ -63,6 +65,8 @@ export class Holder {
 export type Committed = RequestOf<typeof operations.LAYOUTCOMMIT>;
 
 export interface Asked {
+  /** Its session, slot and number there. */
+  readonly name: string;
   readonly number: number;
   readonly args: readonly unknown[];
 }

@@ -20,6 +20,7 @@ import {
   frameKind,
   operations,
   type ReplyFrame,
+  type RequestFrame,
   status,
 } from '../../mds/protocol/index.ts';
 import { Copies, sectorSize } from './dma.ts';
@@ -172,7 +173,7 @@ export class Memory implements Tap, Watcher {
     if (at.process !== this.#server) return;
     const wire = this.#wire(at);
     for (const frame of wire.framesOf.get(chunk) ?? []) {
-      if (frame[0] === frameKind.request) this.#asked(wire, frame[1], { number: frame[6], args: frame[7] });
+      if (frame[0] === frameKind.request) this.#asked(wire, frame[1], askedBy(frame));
       else if (frame[0] === frameKind.callbackReply && frame[2] === status.NOMATCHING_LAYOUT)
         this.#noMatch(wire, frame[1], 'kept');
     }
@@ -276,16 +277,16 @@ export class Memory implements Tap, Watcher {
     }
     if (asked.number === operations.GETDEVICEINFO.number && operations.GETDEVICEINFO.isRequest(asked.args)) {
       const id = hex(asked.args[0]);
-      if (holder.voidDevices.has(id))
+      if (!isAgain(holder, asked) && holder.voidDevices.has(id))
         this.#violated(`M3: ${holder.process.name} is told of device ${id}, which is void`);
     }
     if (asked.number === operations.LAYOUTRETURN.number && operations.LAYOUTRETURN.isRequest(asked.args)) {
       // Also what was granted between its arrival and its turn.
       holder.kept = without(holder.kept, asked.args);
     }
-    if (asked.number === operations.RECLAIM_COMPLETE.number) holder.hasReclaimed = true;
+    if (asked.number === operations.RECLAIM_COMPLETE.number && !isAgain(holder, asked)) holder.hasReclaimed = true;
     if (asked.number === operations.LAYOUTCOMMIT.number && operations.LAYOUTCOMMIT.isRequest(asked.args)) {
-      this.#requireGranted(holder, asked.args);
+      if (!isAgain(holder, asked)) this.#requireGranted(holder, asked.args);
     }
     if (asked.number !== operations.LAYOUTGET.number || !operations.LAYOUTGET.isReply(results)) return;
     if (!operations.LAYOUTGET.isRequest(asked.args)) return;
@@ -299,9 +300,9 @@ export class Memory implements Tap, Watcher {
     }
     // Sent again, a reply tells the client of what it may, and the server keeps no more for it than it did.
     const grantName = `${other}/${stateid[0]}`;
-    const isAgain = holder.granted.has(grantName);
-    if (isAgain && stateid[0] <= (holder.denied.get(other) ?? 0)) return;
-    for (const [kind, , , device] of extents) if (kind !== state.none && !isAgain) holder.devices.add(hex(device));
+    const isRepeated = holder.granted.has(grantName);
+    if (isRepeated && stateid[0] <= (holder.denied.get(other) ?? 0)) return;
+    for (const [kind, , , device] of extents) if (kind !== state.none && !isRepeated) holder.devices.add(hex(device));
     holder.granted.add(grantName);
     const isNewState = holder.others.get(ino) !== other;
     holder.others.set(ino, other);
@@ -309,7 +310,7 @@ export class Memory implements Tap, Watcher {
     const replaced = isNewState ? [iomode.any, 0, Infinity] : [iomode.read, offset, mode === iomode.rw ? length : 0];
     const [gone = 0, from = 0, size = 0] = replaced;
     holder.may = without(holder.may, [1, ino, null, gone, from, size]);
-    if (!isAgain) holder.kept = without(holder.kept, [1, ino, null, gone, from, size]);
+    if (!isRepeated) holder.kept = without(holder.kept, [1, ino, null, gone, from, size]);
     for (const [kind, at, bytes, , storage] of extents) {
       if (kind === state.none) continue;
       const writable = kind !== state.read;
@@ -317,7 +318,7 @@ export class Memory implements Tap, Watcher {
       this.#say(`  ${holder.process.name} is granted ${text(grant)}`);
       holder.may.push(grant);
       if (writable) this.#onGrant.get(holder.process)?.(grant);
-      if (isAgain) continue;
+      if (isRepeated) continue;
       this.#requireFree(holder, grant);
       holder.kept.push(grant);
       if (writable) holder.written.push(grant);
@@ -407,6 +408,17 @@ export class Memory implements Tap, Watcher {
     this.#say(`VIOLATION ${what}`);
     this.violation ??= new Violation(`at ${this.#loop.now.toFixed(3)} ms: ${what}`);
   }
+}
+
+function askedBy([, , session, slot, seqid, , number, args]: RequestFrame): Asked {
+  return { name: `${session === null ? '' : hex(session)}/${slot}/${seqid}`, number, args };
+}
+
+/** The reply was kept, and is sent once more. */
+function isAgain({ answered }: Holder, { name }: Asked): boolean {
+  const isKnown = answered.has(name);
+  answered.add(name);
+  return isKnown;
 }
 
 let memory: Memory | undefined;
