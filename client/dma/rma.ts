@@ -1,6 +1,7 @@
 import { FsError } from '../../fs/errors.ts';
 import { Endpoint } from '../../fs/fabric/endpoint.ts';
 import { findInfo } from '../../fs/fabric/info.ts';
+import { removeLeftovers } from '../../fs/fabric/leftovers.ts';
 import type { ProviderName } from '../../fs/fabric/providers.ts';
 import { operations, type ReplyOf, type RequestOf, wireLimits } from '../../mds/protocol/index.ts';
 import { ClientError } from '../errors.ts';
@@ -199,6 +200,7 @@ export class RmaEngine implements AsynchronousEngine {
   }
 
   async #attachBy(provider: ProviderName): Promise<Attachment> {
+    if (provider === 'shm') removeLeftovers();
     const endpoint = new Endpoint(findInfo(provider), false);
     try {
       const [address] = await this.#session.call(operations.RMA_ATTACH, [provider, Buffer.from(endpoint.name())]);

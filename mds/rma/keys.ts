@@ -187,7 +187,7 @@ export class RmaKeys implements KeyOwner {
   async shutDown(): Promise<void> {
     this.#closed = true;
     const target = await this.#target?.catch(() => undefined);
-    await target?.kill('the server closes');
+    await target?.stop();
   }
 
   /** @throws StatusError DELAY, IO */

@@ -84,6 +84,14 @@ export class TargetProcess {
     return this.ended;
   }
 
+  /** In good order, if it is still able to: nothing of it stays behind in shared memory then. Settles when it is gone. */
+  async stop(): Promise<void> {
+    if (this.#child.connected) this.#child.disconnect();
+    const cancel = this.#clock.after(rmaLimits.answerMs, () => void this.kill('it does not end'));
+    await this.ended;
+    cancel();
+  }
+
   #ask(work: Work): Promise<Answer> {
     if (this.#gone !== undefined) return Promise.reject(this.#gone);
     const id = this.#nextId++;

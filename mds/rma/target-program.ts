@@ -36,15 +36,20 @@ function reasonOf(error: unknown): string {
 
 // With the server go the keys.
 prctl(parentDeathSignal, sigkill);
-process.on('disconnect', () => process.exit(0));
+let target: Target | undefined;
+process.on('disconnect', () => {
+  target?.close();
+  process.exit(0);
+});
 if (!process.connected) process.exit(0);
 
 try {
-  const target = await start();
+  const started = await start();
+  target = started;
   // One after the other: a close comes after the registration that it closes.
   let line: Promise<unknown> = Promise.resolve();
   const take = async ({ id, work }: Request): Promise<void> => {
-    const answer = await target.do(work).catch((error: unknown): Answer => ({ kind: 'failed', why: reasonOf(error) }));
+    const answer = await started.do(work).catch((error: unknown): Answer => ({ kind: 'failed', why: reasonOf(error) }));
     say({ id, answer });
   };
   process.on('message', (message) => {

@@ -41,6 +41,11 @@ export class Target {
     }
   }
 
+  /** Everything ends; nothing is left to be cleaned up. */
+  close(): void {
+    for (const client of this.#clients.keys()) this.#end(client);
+  }
+
   #open(client: number, provider: ProviderName, host: string, peer: string): string {
     this.#end(client);
     const endpoint = new Endpoint(findInfo(provider, host), provider !== 'shm');

@@ -10,7 +10,7 @@ import { iomode } from '../../layout/types.ts';
 import { systemClock } from '../../mds/clock.ts';
 import { silent } from '../../mds/log.ts';
 import { operations } from '../../mds/protocol/index.ts';
-import { RmaKeys } from '../../mds/rma/keys.ts';
+import { type Key, RmaKeys } from '../../mds/rma/keys.ts';
 import { TargetProcess } from '../../mds/rma/target-process.ts';
 import type { EngineLab } from './dma-conformance.ts';
 
@@ -33,7 +33,16 @@ const imageBytes = 2 ** 21;
 
 export interface RmaLab extends EngineLab {
   readonly engine: RmaEngine;
+  readonly grant: (access: 'read' | 'write') => Promise<void>;
   readonly client: number;
+  /** The engine is told other keys than there are. */
+  spoilKeys: boolean;
+  /** The engine is told that keys for reading are for writing. */
+  claimWritable: boolean;
+  /** The engine is told this key. */
+  borrowed: Uint8Array | undefined;
+  /** The last one that the engine was told. */
+  lastKey: Uint8Array | undefined;
 }
 
 /** A target process over an image, and any number of clients of it. */
@@ -73,17 +82,23 @@ export class RmaTarget {
   lab(provider: ProviderName, writable = true, timeoutMs = 20_000): RmaLab {
     const client = ++this.#clients;
     const options = { size: imageBytes, writable, providers: [provider], timeoutMs };
-    const engine = new RmaEngine(sessionOver(this.keys, client), options);
-    return {
+    const tricks: Tricks = { spoilKeys: false, claimWritable: false, borrowed: undefined, lastKey: undefined };
+    const engine = new RmaEngine(
+      sessionOver(this.keys, client, () => lab),
+      options,
+    );
+    const lab: RmaLab = Object.assign(tricks, {
       engine,
       client,
-      peek: async (offset, length) => (await this.#file.read(Buffer.alloc(length), 0, length, offset)).buffer,
-      poke: async (offset, bytes) => {
+      peek: async (offset: number, length: number) =>
+        (await this.#file.read(Buffer.alloc(length), 0, length, offset)).buffer,
+      poke: async (offset: number, bytes: Uint8Array) => {
         await this.#file.write(bytes, 0, bytes.length, offset);
       },
-      grant: (access) => engine.prepare(wholeImage(access === 'write')),
+      grant: (access: 'read' | 'write') => engine.prepare(wholeImage(access === 'write')),
       end: () => engine.close(),
-    };
+    });
+    return lab;
   }
 
   async stop(): Promise<void> {
@@ -93,22 +108,32 @@ export class RmaTarget {
   }
 }
 
+type Tricks = Pick<RmaLab, 'spoilKeys' | 'claimWritable' | 'borrowed' | 'lastKey'>;
+
+function told({ offset, length, storageOffset, writable, key, base }: Key, tricks: Tricks): unknown {
+  tricks.lastKey = key;
+  const spoiled = tricks.spoilKeys ? Buffer.from(key).map((byte) => byte ^ 0x5a) : (tricks.borrowed ?? key);
+  return [offset, length, storageOffset, writable || tricks.claimWritable, spoiled, base];
+}
+
 /** The first MiB of the image. */
 export function wholeImage(writable: boolean): readonly LaidOut[] {
   return [{ ino, offset: 0, length: 2 ** 20, storageOffset: 0, writable }];
 }
 
 /** What the handlers of the server do, without layouts. */
-function sessionOver(keys: RmaKeys, client: number): RmaSession {
+function sessionOver(keys: RmaKeys, client: number, tricks: () => Tricks): RmaSession {
   const { RMA_ATTACH, RMA_REGISTER, RMA_RELEASE } = operations;
   const results = async (args: unknown): Promise<unknown> => {
     if (RMA_ATTACH.isRequest(args)) return [await keys.attach(client, args[0], '127.0.0.1', args[1])];
     if (RMA_REGISTER.isRequest(args)) {
       const pieces = args[1].map(([offset, length, storageOffset, writable]) => {
-        return { ino: args[0], offset, length, storageOffset, writable, iomode: writable ? iomode.rw : iomode.read };
+        const isWritable = writable && !tricks().claimWritable;
+        const mode = isWritable ? iomode.rw : iomode.read;
+        return { ino: args[0], offset, length, storageOffset, writable: isWritable, iomode: mode };
       });
       const opened = await keys.register(client, pieces, () => true);
-      return [opened.map((each) => [each.offset, each.length, each.storageOffset, each.writable, each.key, each.base])];
+      return [opened.map((each) => told(each, tricks()))];
     }
     if (RMA_RELEASE.isRequest(args)) await keys.release(client);
     return [];

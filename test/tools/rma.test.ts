@@ -1,103 +1,19 @@
 /** One-sided access through a real daemon: what a client writes by keys is in the file, and nothing after its key is closed. */
-import { randomBytes } from 'node:crypto';
 import { open, readFile, stat, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LaidOut } from '../../client/dma/engine.ts';
-import { RmaEngine } from '../../client/dma/rma.ts';
-import { Session } from '../../client/session.ts';
-import { extentState } from '../../fs/engine/leases.ts';
+import { removeLeftovers } from '../../fs/fabric/leftovers.ts';
 import type { ProviderName } from '../../fs/fabric/providers.ts';
 import { iomode } from '../../layout/types.ts';
-import { attrFromWire, operations, parseAddress, type ReplyOf } from '../../mds/protocol/index.ts';
+import { operations } from '../../mds/protocol/index.ts';
 import { patternOf } from '../client/pattern.ts';
 import { missing } from '../client/rma-lab.ts';
-import { canMount, Sandbox } from './sandbox.ts';
+import { Peer } from './rma-client.ts';
+import { canMount, printed, Sandbox } from './sandbox.ts';
 
-type StateId = ReplyOf<typeof operations.OPEN>[0];
-
-/** A client of its own making: it holds what the test asks for, and gives it back when the test says so. */
-class Peer {
-  readonly session: Session;
-  readonly engine: RmaEngine;
-
-  private constructor(session: Session, engine: RmaEngine) {
-    this.session = session;
-    this.engine = engine;
-  }
-
-  static async connect(address: string, provider: ProviderName, size: number): Promise<Peer> {
-    const options = {
-      addresses: [parseAddress(address)],
-      owner: randomBytes(16),
-      implementation: 'a test',
-      credentials: [0, 0, []] as [number, number, number[]],
-      maxIoMs: 1000,
-      process: null,
-      pci: null,
-      callTimeoutMs: 50_000,
-    };
-    const session = new Session(options, {
-      recall: () => 'ok',
-      recallAll: () => 'ok',
-      recallAny: () => {},
-      putOff: () => {},
-      available: () => {},
-      devicesChanged: () => {},
-      flagged: () => {},
-      lost: () => {},
-      reclaim: () => Promise.resolve(),
-      leaseEnded: () => {},
-      quiet: () => true,
-      placed: () => {},
-    });
-    await session.open(undefined);
-    return new Peer(session, new RmaEngine(session, { size, writable: true, providers: [provider], timeoutMs: 3_000 }));
-  }
-
-  /** Opens the file for reading and writing; it is made if it is not there. */
-  async open(name: string): Promise<{ readonly ino: number; readonly stateid: StateId }> {
-    const root = this.session.server.rootIno;
-    const [stateid, attr] = await this.session.call(operations.OPEN, [
-      [2, root, Buffer.from(name), 0o644, false],
-      3,
-      false,
-      false,
-    ]);
-    return { ino: attrFromWire(attr).ino, stateid };
-  }
-
-  async layout(file: { readonly ino: number; readonly stateid: StateId }, access: 'read' | 'write', length: number) {
-    const mode = access === 'write' ? iomode.rw : iomode.read;
-    const [stateid, , extents] = await this.session.call(operations.LAYOUTGET, [
-      file.ino,
-      file.stateid,
-      mode,
-      0,
-      length,
-      length,
-      64,
-      false,
-    ]);
-    const pieces = extents
-      .filter(([state]) => state !== extentState.none)
-      .map(([state, offset, count, , storageOffset]): LaidOut => {
-        return { ino: file.ino, offset, length: count, storageOffset, writable: state !== extentState.read };
-      });
-    return { stateid, pieces };
-  }
-
-  /** Stops, and gives back a part of the layout. */
-  giveBack(ino: number, stateid: StateId, offset: number, count: number, pieces: readonly LaidOut[]) {
-    this.engine.release(pieces);
-    return this.session.call(operations.LAYOUTRETURN, [1, ino, stateid, iomode.any, offset, count, false]);
-  }
-
-  async close(): Promise<void> {
-    await this.engine.close();
-    await this.session.close();
-  }
-}
-
+const typescript = fileURLToPath(new URL('../support/typescript.mjs', import.meta.url));
+const program = fileURLToPath(new URL('./rma-peer.ts', import.meta.url));
 const length = 2 ** 20;
 
 describe.runIf(canMount)('one-sided access', () => {
@@ -109,17 +25,23 @@ describe.runIf(canMount)('one-sided access', () => {
   });
   afterEach(async () => {
     for (const peer of peers.splice(0)) await peer.close();
+    await box.umount();
     await box.remove();
+    removeLeftovers(); // of clients that were killed
   });
 
   /** A daemon that offers the provider, and a client of it. */
   const start = async (provider: ProviderName, ...options: readonly string[]): Promise<Peer> => {
     await box.mount('--rma', provider, '--listen', 'tcp://127.0.0.1:0', ...options);
-    const [, address = ''] = JSON.parse(await box.must('iopmemfs', 'status', '--json', box.mountPoint)).addresses;
-    const peer = await Peer.connect(address, provider, (await stat(box.image)).size);
+    const peer = await Peer.connect(await addressOf(), provider, (await stat(box.image)).size);
     peers.push(peer);
     return peer;
   };
+
+  const status = async () => JSON.parse(await box.must('iopmemfs', 'status', '--json', box.mountPoint));
+
+  /** Where clients of other hosts would come. */
+  const addressOf = async (): Promise<string> => (await status()).addresses[1];
 
   /** Bytes of the device, past everybody. */
   const onDevice = async ({ storageOffset }: LaidOut, count: number): Promise<Buffer> => {
@@ -199,6 +121,29 @@ describe.runIf(canMount)('one-sided access', () => {
         const before = await onDevice(first, length);
         await expect(peer.engine.write(first.storageOffset + half, patternOf(half, 6))).rejects.toThrow();
         expect((await onDevice(first, length)).equals(before)).toBe(true);
+      });
+
+      test('a client that is stopped in the middle of its writes is cut off, and hurts nobody when it goes on', async () => {
+        await box.mount('--rma', provider, '--listen', 'tcp://127.0.0.1:0', '--lease-ms', '2000');
+        const address = await addressOf();
+        const size = String((await stat(box.image)).size);
+        const line = ['--import', typescript, program, address, provider, size, 'file', String(length)];
+        const peer = box.interactive(process.execPath, ...line);
+        await printed(peer, /^writing/m);
+        peer.kill('SIGSTOP');
+        // Its layout is in the way of this write, and its lease runs out.
+        await writeFile(box.path('file'), patternOf(length, 7));
+        await expect.poll(async () => (await status()).fences).toEqual([]);
+        expect((await status()).fenceCounts).toContainEqual(expect.objectContaining({ provider: 'key', fenced: 1 }));
+
+        // Whatever is free, its blocks among it, belongs to another file now.
+        const { free } = (await status()).filesystem.blocks;
+        await writeFile(box.path('other'), Buffer.alloc(free * 4096 * 0.9, 0x11));
+        const over = printed(peer, /^over/m);
+        peer.kill('SIGCONT');
+        await over;
+        expect((await readFile(box.path('other'))).every((byte) => byte === 0x11)).toBe(true);
+        expect((await readFile(box.path('file'))).equals(patternOf(length, 7))).toBe(true);
       });
     });
   }
