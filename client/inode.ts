@@ -185,10 +185,29 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     return this.#inLine(() => this.#commit());
   }
 
+  /**
+   * The barrier of close(2) on a mount: everybody sees what was written. What the server has taken need not be durable, as
+   * nothing need be that is closed without a sync. @throws as `sync`
+   */
+  async publish(): Promise<void> {
+    await this.commit();
+    this.#sayFailure();
+  }
+
+  /** A file is closed that nobody synced: its bytes are the server's from now on. */
+  leaveToServer(): void {
+    this.#io.forget();
+  }
+
   /** The barrier of fsync and close, on both paths. */
   async sync(): Promise<void> {
     await this.commit();
     await this.#io.commit();
+    this.#sayFailure();
+  }
+
+  /** C4. */
+  #sayFailure(): void {
     const failure = this.#failure;
     this.#failure = undefined;
     if (failure !== undefined) throw failure;

@@ -71,6 +71,9 @@ export const clientLimits = {
   turnMs: 2,
   /** Largest read of a kernel that is served at once (max_pages of FUSE). */
   kernelReadMax: 2 ** 20,
+  /** Files up to this size a mount reads and writes through the server, so many times for each open: 32 KiB cost as much to send as a layout to ask for. */
+  servedFileMax: 32 * 1024,
+  servedMax: 4,
   /** What a mount wrote and nobody synced is committed after this time (dirty_writeback_centisecs of Linux). */
   commitAfterMs: 5000,
   /** The root of a mount and its free space are answered as last heard when the server takes so long: longer than it takes when it lives. */

@@ -1,4 +1,4 @@
-import { openTarget, operations, shareAccess, type WireStateId } from '../mds/protocol/index.ts';
+import { type Credentials, openTarget, operations, shareAccess, type WireStateId } from '../mds/protocol/index.ts';
 import { ClientError } from './errors.ts';
 import { clientLimits } from './limits.ts';
 import type { Session } from './session.ts';
@@ -9,6 +9,8 @@ export interface How {
   readonly access: Access;
   /** Every write is at the end of the file. */
   readonly append: boolean;
+  /** Whom reads and writes through the server act for; otherwise for whom the client was made. */
+  readonly credentials?: Credentials | undefined;
 }
 
 /** One OPEN at the server. After a loss of state it is opened again, by inode, when it is next used. */
@@ -16,16 +18,24 @@ export class OpenState {
   readonly ino: number;
   readonly access: Access;
   readonly append: boolean;
+  readonly credentials: Credentials | undefined;
   readonly #session: Session;
   #stateid: WireStateId;
   #incarnation: number;
   #reopening: Promise<WireStateId> | undefined;
 
-  constructor(session: Session, ino: number, { access, append }: How, stateid: WireStateId, incarnation: number) {
+  constructor(
+    session: Session,
+    ino: number,
+    { access, append, credentials }: How,
+    stateid: WireStateId,
+    incarnation: number,
+  ) {
     this.#session = session;
     this.ino = ino;
     this.access = access;
     this.append = append;
+    this.credentials = credentials;
     this.#stateid = stateid;
     this.#incarnation = incarnation;
   }

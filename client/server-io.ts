@@ -29,7 +29,11 @@ export class ServerIo {
       const replies = await Promise.all(
         asked.map(({ at, length }) =>
           open.with((stateid) =>
-            this.#session.call(operations.READ, [stateid, position + at, length], { ...limits, stateful: true }),
+            this.#session.call(operations.READ, [stateid, position + at, length], {
+              ...limits,
+              credentials: open.credentials,
+              stateful: true,
+            }),
           ),
         ),
       );
@@ -63,6 +67,7 @@ export class ServerIo {
           open.with((stateid) => {
             const data = bytes.subarray(at - start, at - start + length);
             return this.#session.call(operations.WRITE, [stateid, position + at, stableHow.unstable, data], {
+              credentials: open.credentials,
               stateful: true,
             });
           }),
@@ -88,13 +93,21 @@ export class ServerIo {
       limits.signal?.throwIfAborted();
       const piece = kept(source.subarray(done, done + this.#session.server.dataMax), limits);
       const args: RequestOf<typeof operations.WRITE> = [await open.stateid(), 0, stableHow.unstable, piece];
-      const [count, stable, verifier] = await this.#session.call(operations.WRITE, args, { stateful: true });
+      const [count, stable, verifier] = await this.#session.call(operations.WRITE, args, {
+        credentials: open.credentials,
+        stateful: true,
+      });
       if (stable === stableHow.unstable) this.#unstable.add(hex(verifier));
       done += count;
       this.#counters.serverBytesWritten += count;
       if (count < piece.length) break;
     }
     return done;
+  }
+
+  /** What the server has taken it makes durable when it likes; nobody asks for that here any more. */
+  forget(): void {
+    this.#unstable.clear();
   }
 
   /** @throws ClientError WRITE_LOST: the server restarted in between; what was written since the last commit must be written again */

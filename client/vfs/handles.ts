@@ -13,6 +13,8 @@ export interface RemoteFile {
   readonly open: OpenState;
   /** O_APPEND: the server writes at the end whatever the offset. */
   readonly appends: boolean;
+  /** Reads and writes of a small file that went through the server. */
+  served: number;
   /** Nobody has changed the file since it was open here before. */
   readonly unchanged: boolean;
 }

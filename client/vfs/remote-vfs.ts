@@ -21,6 +21,7 @@ import type {
 import {
   attrFromWire,
   createKind,
+  modeToWire,
   openTarget,
   operations,
   type RequestOf,
@@ -45,9 +46,12 @@ const capability = 'security.capability';
  */
 export class RemoteVfs implements Vfs {
   readonly rootIno: number;
+  readonly hasAcls = true;
   readonly takesPrivileges = true;
   readonly #users: UserRequests;
   readonly #files: FileOperations;
+  /** Made here, without capabilities: the kernel asks before the first write to each. */
+  readonly #new = new Set<number>();
   /** As last heard. */
   #root: Attr;
   #space: StatFs | undefined;
@@ -89,14 +93,15 @@ export class RemoteVfs implements Vfs {
 
   forget(ino: number, _count: number): void {
     this.#files.forget(ino);
+    this.#new.delete(ino);
   }
 
   mkdir(parent: number, name: Name, mode: number, by: Caller): Reply<Attr> {
-    return this.#create(parent, name, [createKind.directory, mode & 0o7777], by);
+    return this.#create(parent, name, [createKind.directory, modeToWire(mode & 0o7777, by.umask)], by);
   }
 
   mknod(parent: number, name: Name, mode: number, rdev: number, by: Caller): Reply<Attr> {
-    return this.#create(parent, name, [createKind.node, mode, rdev], by);
+    return this.#create(parent, name, [createKind.node, modeToWire(mode, by.umask), rdev], by);
   }
 
   symlink(parent: number, name: Name, target: Uint8Array, by: Caller): Reply<Attr> {
@@ -195,6 +200,7 @@ export class RemoteVfs implements Vfs {
   }
 
   findxattr(ino: number, name: string, by: Caller): Reply<Uint8Array | undefined> {
+    if (name === capability && this.#new.has(ino)) return undefined;
     const found = this.#users.ask(operations.GETXATTR, [ino, Buffer.from(name, 'latin1')], by);
     return after(unless(found, 'ENODATA'), (reply) => reply?.[0]);
   }
@@ -216,6 +222,7 @@ export class RemoteVfs implements Vfs {
       value,
       xattrModes.indexOf(mode),
     ];
+    this.#new.delete(ino);
     return after(this.#users.ask(operations.SETXATTR, args, by), nothing);
   }
 
@@ -239,11 +246,21 @@ export class RemoteVfs implements Vfs {
   // Files.
 
   create(parent: number, name: Name, mode: number, flags: number, by: Caller) {
-    return this.#files.open([openTarget.create, parent, nameToBytes(name), mode & 0o7777, true], flags, by);
+    const target: RequestOf<typeof operations.OPEN>[0] = [
+      openTarget.create,
+      parent,
+      nameToBytes(name),
+      modeToWire(mode & 0o7777, by.umask),
+      true,
+    ];
+    return after(this.#files.open(target, flags, by), (opened) => {
+      this.#new.add(opened.attr.ino);
+      return opened;
+    });
   }
 
   tmpfile(parent: number, mode: number, flags: number, by: Caller) {
-    return this.#files.open([openTarget.unnamed, parent, mode & 0o7777], flags, by);
+    return this.#files.open([openTarget.unnamed, parent, modeToWire(mode & 0o7777, by.umask)], flags, by);
   }
 
   open(ino: number, flags: number, by: Caller): Reply<Handle> {

@@ -5,12 +5,13 @@ import { type Name, nameFromBytes } from '../../fs/name.ts';
 import type { Attr, Handle } from '../../fs/vfs.ts';
 import { inSession, type Service, type SessionCall } from '../context.ts';
 import { serverLimits } from '../limits.ts';
-import { attrToWire, stateIdFromWire, stateIdToWire } from '../protocol/fields.ts';
+import { attrToWire, modeFromWire, stateIdFromWire, stateIdToWire } from '../protocol/fields.ts';
 import type { ReplyOf, RequestOf } from '../protocol/operation.ts';
 import { fallocateModes, openTarget, operations, seekWhences, shareAccess, stableHow } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
 import { requireReclaimed } from '../reclaim.ts';
 import { member } from './member.ts';
+import { withUmask } from './umask.ts';
 
 type OpenArgs = RequestOf<typeof operations.OPEN>;
 
@@ -110,11 +111,15 @@ async function openFile(target: OpenArgs[0], flags: number, call: SessionCall): 
     case openTarget.name:
       return openInode((await vfs.lookup(target[1], nameFromBytes(target[2]), caller)).ino, flags, call);
     case openTarget.create: {
-      const [, parent, name, mode, exclusive] = target;
-      return openOrCreate(parent, nameFromBytes(name), mode, flags, exclusive, call);
+      const [, parent, name, wireMode, exclusive] = target;
+      const { mode, umask } = modeFromWire(wireMode);
+      const creating = { ...call, caller: withUmask(caller, umask) };
+      return openOrCreate(parent, nameFromBytes(name), mode, flags, exclusive, creating);
     }
-    case openTarget.unnamed:
-      return vfs.tmpfile(target[1], target[2], flags, caller);
+    case openTarget.unnamed: {
+      const { mode, umask } = modeFromWire(target[2]);
+      return vfs.tmpfile(target[1], mode, flags, withUmask(caller, umask));
+    }
   }
 }
 

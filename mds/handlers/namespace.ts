@@ -4,12 +4,13 @@ import { FsError } from '../../fs/errors.ts';
 import { nameFromBytes, nameToBytes } from '../../fs/name.ts';
 import type { Attr, DirEntry } from '../../fs/vfs.ts';
 import { inSession, type Service, type SessionCall } from '../context.ts';
-import { attrToWire, setAttrFromWire, stateIdFromWire } from '../protocol/fields.ts';
+import { attrToWire, modeFromWire, setAttrFromWire, stateIdFromWire } from '../protocol/fields.ts';
 import { wireLimits } from '../protocol/limits.ts';
 import type { ReplyOf } from '../protocol/operation.ts';
 import { createKind, operations, renameModes, xattrModes } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
 import { member } from './member.ts';
+import { withUmask } from './umask.ts';
 
 export const namespaceServices: readonly Service[] = [
   inSession(operations.LOOKUP, async ([parent, name], { context, caller }) => [
@@ -92,9 +93,11 @@ function create(
   { context, caller }: SessionCall,
 ) {
   const { vfs } = context.fs;
-  if (what[0] === createKind.directory) return vfs.mkdir(parent, nameFromBytes(name), what[1], caller);
   if (what[0] === createKind.symlink) return vfs.symlink(parent, nameFromBytes(name), what[1], caller);
-  return vfs.mknod(parent, nameFromBytes(name), what[1], what[2], caller);
+  const { mode, umask } = modeFromWire(what[1]);
+  const by = withUmask(caller, umask);
+  if (what[0] === createKind.directory) return vfs.mkdir(parent, nameFromBytes(name), mode, by);
+  return vfs.mknod(parent, nameFromBytes(name), mode, what[2], by);
 }
 
 async function readdir(

@@ -152,6 +152,19 @@ export function setAttrFromWire([mode, uid, gid, size, atime, mtime]: WireSetAtt
   };
 }
 
+const umaskGiven = 0x0200_0000;
+const umaskShift = 16;
+
+/** Permission bits (and type bits) of what is to be created, with the umask of its creator (RFC 8275 §4.3.1, mode_umask). */
+export function modeToWire(mode: number, umask: number | undefined): number {
+  return umask === undefined ? mode : mode | ((umask & 0o777) << umaskShift) | umaskGiven;
+}
+
+export function modeFromWire(wire: number): { readonly mode: number; readonly umask: number | undefined } {
+  const umask = (wire & umaskGiven) === 0 ? undefined : (wire >>> umaskShift) & 0o777;
+  return { mode: wire & 0xffff, umask };
+}
+
 export function busAddressToWire(address: bigint): Buffer {
   const wire = Buffer.allocUnsafe(8);
   wire.writeBigUInt64BE(BigInt.asUintN(64, address));
