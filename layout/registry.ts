@@ -10,14 +10,17 @@ import { toSegment } from './segments.ts';
 import { Table } from './table.ts';
 import type { Action, HeldLayout, LayoutOptions, Segment } from './types.ts';
 
+/** Of the tables of files and of clients: a few kilobytes. */
+const slotsMin = 1024;
+
 /** The files and clients of a table, found by number, with what all events need of them. */
 export class Registry {
   readonly recalls: Recalls;
   readonly claims: Claims;
   readonly pressure: Pressure;
   readonly #context: FileContext;
-  readonly #files = new Table<FileLeases>((file) => file.ino);
-  readonly #clients = new Table<LeaseClient>((client) => client.id);
+  readonly #files = new Table<FileLeases>((file) => file.ino, slotsMin);
+  readonly #clients = new Table<LeaseClient>((client) => client.id, slotsMin);
   readonly #breaks = new Map<number, { readonly file: FileLeases; readonly open: Break }>();
   /** Grants, breaks and fences share their numbers, so that none is taken for another's. */
   #lastId = 0;

@@ -1,6 +1,3 @@
-/** Slots of a new table; a power of two, as every later number of slots is. */
-const slotsMin = 8;
-
 /**
  * Objects by a number that each of them knows: open addressing with linear probing, and no trace of what was deleted.
  * V8's own Map keeps deleted entries in the chains of their buckets until it grows: a number that comes and goes again and
@@ -8,11 +5,15 @@ const slotsMin = 8;
  */
 export class Table<T extends object> {
   readonly #numberOf: (item: T) => number;
-  #slots: (T | undefined)[] = emptySlots(slotsMin);
+  readonly #slotsMin: number;
+  #slots: (T | undefined)[];
   #size = 0;
 
-  constructor(numberOf: (item: T) => number) {
+  /** `slotsMin`, a power of two: it is never smaller, so that few items that come and go do not make it grow and shrink. */
+  constructor(numberOf: (item: T) => number, slotsMin = 8) {
     this.#numberOf = numberOf;
+    this.#slotsMin = slotsMin;
+    this.#slots = emptySlots(slotsMin);
   }
 
   get size(): number {
@@ -46,7 +47,7 @@ export class Table<T extends object> {
       hole = at;
     }
     slots[hole] = undefined;
-    if (slots.length > slotsMin && this.#size * 8 < slots.length) this.#resize(slots.length / 2);
+    if (slots.length > this.#slotsMin && this.#size * 8 < slots.length) this.#resize(slots.length / 2);
   }
 
   /** In no particular order; nothing may be added or deleted meanwhile. */

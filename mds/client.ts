@@ -12,7 +12,7 @@ export type Revocation = 'recalled' | 'administrator' | 'expired' | 'all-expired
 export class Client implements ReplyShare {
   readonly id: number;
   readonly reach: Reach;
-  readonly sessions = new Map<string, Session>();
+  readonly sessions = new Set<Session>();
   /** Milliseconds of the server's clock; only a request that passed its slot moves it (RFC 8881 §8.3). */
   leaseEndsAt: number;
   /** It has said RECLAIM_COMPLETE (RFC 8881 §18.51): before that it gets no new state. */

@@ -6,7 +6,8 @@ import type { Client } from './client.ts';
 
 export function deviceIdOf(generation: number, client: Client, device: number): Uint8Array {
   const id = Buffer.alloc(16);
-  id.writeBigUInt64BE(BigInt(generation), 0);
+  id.writeUInt32BE(Math.floor(generation / 2 ** 32), 0);
+  id.writeUInt32BE(generation % 2 ** 32, 4);
   id.writeUInt32BE(client.deviceEpoch, 8);
   id.writeUInt32BE(device, 12);
   return id;

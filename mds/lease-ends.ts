@@ -2,9 +2,10 @@
  * When clients end (RFC 8881 §8.3; requirements of courtesy as in Linux' nfsd): active while the lease runs; courteous, that
  * is with all it has, while nobody needs anything of it, for a bounded time; then expired.
  *
- * All leases are equally long, so the order in which clients were renewed is the order in which their leases end: to renew
- * one costs the same whatever their number.
+ * Nearly every request renews a lease, so that notes the time and nothing else: a client is looked at when its lease would have
+ * ended as it was when it was looked at last.
  */
+import { Deadlines, type Due } from '../layout/deadlines.ts';
 import type { Client } from './client.ts';
 import type { Clock } from './clock.ts';
 import { serverLimits } from './limits.ts';
@@ -26,6 +27,11 @@ export interface LeaseEvents {
   forgotten(client: Client): void;
 }
 
+/** An active client. Due no later than its lease ends. */
+interface Active extends Due {
+  readonly client: Client;
+}
+
 /** Clients in the order in which something happens to them, with the time at which it does. */
 type Order = Map<Client, number>;
 
@@ -35,7 +41,8 @@ export class LeaseEnds {
   readonly #courtesyMs: number;
   readonly #events: LeaseEvents;
   readonly #introduced: Order = new Map();
-  readonly #active: Order = new Map();
+  readonly #active = new Map<Client, Active>();
+  readonly #activeByTime = new Deadlines<Active>();
   readonly #courteous: Order = new Map();
   #armed: { readonly at: number; readonly cancel: () => void } | undefined;
   #closed = false;
@@ -63,16 +70,19 @@ export class LeaseEnds {
 
   /** Active from here on, whatever it was before. */
   renew(client: Client): void {
+    client.leaseEndsAt = this.#clock.now() + this.#leaseMs;
+    if (this.#active.has(client)) return;
     this.#introduced.delete(client);
     this.#courteous.delete(client);
-    this.#active.delete(client);
-    client.leaseEndsAt = this.#clock.now() + this.#leaseMs;
-    this.#put(this.#active, client, this.#leaseMs);
+    const active: Active = { client, dueAt: 0, heapIndex: undefined };
+    this.#active.set(client, active);
+    this.#activeByTime.set(active, client.leaseEndsAt);
+    this.#arm();
   }
 
   delete(client: Client): void {
     this.#introduced.delete(client);
-    this.#active.delete(client);
+    this.#deleteActive(client);
     this.#courteous.delete(client);
   }
 
@@ -94,8 +104,16 @@ export class LeaseEnds {
     if (order.size === 1 || this.#armed === undefined) this.#arm();
   }
 
+  #deleteActive(client: Client): void {
+    const active = this.#active.get(client);
+    if (active === undefined) return;
+    this.#active.delete(client);
+    this.#activeByTime.delete(active);
+  }
+
   #arm(): void {
-    const at = Math.min(...[this.#introduced, this.#active, this.#courteous].map(firstOf));
+    const firstActive = this.#activeByTime.first()?.dueAt ?? Infinity;
+    const at = Math.min(firstOf(this.#introduced), firstActive, firstOf(this.#courteous));
     if (this.#closed || at === Infinity || (this.#armed !== undefined && this.#armed.at <= at)) return;
     this.#armed?.cancel();
     const cancel = this.#clock.after(at - this.#clock.now(), () => {
@@ -109,11 +127,16 @@ export class LeaseEnds {
   #look(now: number): void {
     for (const client of due(this.#introduced, now)) this.#forget(client);
     for (const client of due(this.#courteous, now)) this.#expire(client);
-    for (const client of due(this.#active, now)) this.#lapse(client);
+    for (let first = this.#activeByTime.first(); first !== undefined && first.dueAt <= now; ) {
+      const { client } = first;
+      if (client.leaseEndsAt > now) this.#activeByTime.set(first, client.leaseEndsAt);
+      else this.#lapse(client);
+      first = this.#activeByTime.first();
+    }
   }
 
   #lapse(client: Client): void {
-    this.#active.delete(client);
+    this.#deleteActive(client);
     if (this.#courtesyMs === 0 || !this.#events.isWorthCourtesy(client)) {
       this.#events.expired(client);
       return;

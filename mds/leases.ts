@@ -234,10 +234,13 @@ export class LayoutLeases implements Leases {
    * another get of it may be about to grant.
    */
   releaseProvisional(client: number, ino: number, segments: readonly Segment[]): void {
+    const written = segments.filter((segment) => segment.iomode === iomode.rw);
+    if (written.length === 0) return;
     const reserved = this.table.reservedOn(client, ino).filter((segment) => segment.iomode === iomode.rw);
-    const free = segments.filter((segment) => segment.iomode === iomode.rw).flatMap((each) => without(each, reserved));
-    for (const { offset, length } of free) {
-      Promise.resolve(this.#fs.layouts.releaseProvisional(ino, { offset, length }, client)).catch((error: unknown) => {
+    for (const { offset, length } of written.flatMap((each) => without(each, reserved))) {
+      const released = this.#fs.layouts.releaseProvisional(ino, { offset, length }, client);
+      if (!(released instanceof Promise)) continue;
+      released.catch((error: unknown) => {
         this.#log.error({ client, ino, offset, length, error }, 'provisional blocks could not be released');
       });
     }

@@ -9,8 +9,14 @@ export function concernOf(operation: number, args: unknown, { status: outcome, r
   if (outcome !== status.OK) return undefined;
   const { LAYOUTGET, LAYOUTRETURN, OPEN, BUFFERS_ALLOC } = operations;
   if (operation === BUFFERS_ALLOC.number) return buffersIno;
-  if (operation === LAYOUTGET.number) return LAYOUTGET.isRequest(args) ? args[0] : undefined;
-  if (operation === LAYOUTRETURN.number) return LAYOUTRETURN.isRequest(args) ? (args[1] ?? undefined) : undefined;
+  // They were checked before it ran.
+  if (operation === LAYOUTGET.number) return numberAt(args, 0);
+  if (operation === LAYOUTRETURN.number) return numberAt(args, 1);
   if (operation === OPEN.number) return OPEN.isReply(results) ? results[1][0] : undefined;
   return undefined;
+}
+
+function numberAt(args: unknown, index: number): number | undefined {
+  const value: unknown = Array.isArray(args) ? args[index] : undefined;
+  return typeof value === 'number' ? value : undefined;
 }

@@ -8,12 +8,15 @@ import { StatusError } from './protocol/status.ts';
 import { ReplyBudget } from './reply-budget.ts';
 import { Session, type SessionShape } from './session.ts';
 
+const keyBytes = 6;
+
 export type WantedSession = Pick<SessionShape, 'slots' | 'callbackSlots'>;
 
 export class Sessions {
   readonly replies = new ReplyBudget();
   readonly #clock: Clock;
-  readonly #byId = new Map<string, Session>();
+  /** By `keyOf`. */
+  readonly #byId = new Map<number, Session>();
   readonly #bound = new Map<Connection, Set<Session>>();
 
   constructor(clock: Clock) {
@@ -23,18 +26,19 @@ export class Sessions {
   /** @throws StatusError BADSESSION */
   find(id: Uint8Array): Session {
     const session = this.#byId.get(keyOf(id));
-    if (session === undefined) throw new StatusError('BADSESSION', 'no such session, or it ended with its client');
+    if (session === undefined || Buffer.compare(session.id, id) !== 0)
+      throw new StatusError('BADSESSION', 'no such session, or it ended with its client');
     return session;
   }
 
   create(client: Client, { slots, callbackSlots }: WantedSession): Session {
     const shape = {
-      id: randomBytes(16),
+      id: this.#newId(),
       slots: Math.min(Math.max(slots, 1), wireLimits.slotsMax),
       callbackSlots: Math.min(Math.max(callbackSlots, 1), wireLimits.callbackSlotsMax),
     };
     const session = new Session(client, shape, this.#clock, this.replies);
-    client.sessions.set(keyOf(session.id), session);
+    client.sessions.add(session);
     this.#byId.set(keyOf(session.id), session);
     return session;
   }
@@ -64,7 +68,7 @@ export class Sessions {
 
   /** All sessions of a client that has ended, at once. Answers the connections that they had. */
   dropAll(client: Client): readonly Connection[] {
-    const sessions = [...client.sessions.values()];
+    const sessions = [...client.sessions];
     const connections = sessions.flatMap((session) => [...session.connections]);
     for (const session of sessions) {
       this.#delete(session);
@@ -73,9 +77,15 @@ export class Sessions {
     return connections;
   }
 
+  #newId(): Uint8Array {
+    let id = randomBytes(16);
+    while (this.#byId.has(keyOf(id))) id = randomBytes(16);
+    return id;
+  }
+
   #delete(session: Session): void {
     this.#byId.delete(keyOf(session.id));
-    session.client.sessions.delete(keyOf(session.id));
+    session.client.sessions.delete(session);
     for (const connection of session.connections) {
       const bound = this.#bound.get(connection);
       bound?.delete(session);
@@ -84,6 +94,9 @@ export class Sessions {
   }
 }
 
-function keyOf(id: Uint8Array): string {
-  return Buffer.from(id.buffer, id.byteOffset, id.length).toString('hex');
+/** As much of an id as a number holds: every request looks for its session, and a string would have to be made for that. */
+function keyOf(id: Uint8Array): number {
+  let key = 0;
+  for (let at = 0; at < keyBytes; at++) key = key * 256 + (id[at] ?? 0);
+  return key;
 }

@@ -176,10 +176,14 @@ function joined(chunks: readonly Uint8Array[]): Buffer {
   return all;
 }
 
-/** Writes of one turn of the event loop leave in one system call. */
+/**
+ * What is written in one turn of the event loop leaves together, but no more than some frames: the peer works on those
+ * while this end makes the next.
+ */
 export class FrameWriter {
   readonly #stream: Duplex;
-  #corked = false;
+  /** Written, and kept back. */
+  #gathered = 0;
 
   constructor(stream: Duplex) {
     this.#stream = stream;
@@ -191,14 +195,19 @@ export class FrameWriter {
    */
   write(frame: Frame): boolean {
     const bytes = encodeFrame(frame);
-    if (!this.#corked) {
-      this.#corked = true;
+    if (this.#gathered === 0) {
       this.#stream.cork();
-      setImmediate(() => {
-        this.#corked = false;
-        this.#stream.uncork();
-      });
+      setImmediate(() => this.#flush());
     }
-    return this.#stream.write(bytes);
+    this.#gathered++;
+    const canTakeMore = this.#stream.write(bytes);
+    if (this.#gathered >= wireLimits.framesTogether) this.#flush();
+    return canTakeMore;
+  }
+
+  #flush(): void {
+    if (this.#gathered === 0) return;
+    this.#gathered = 0;
+    this.#stream.uncork();
   }
 }

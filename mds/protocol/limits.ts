@@ -6,6 +6,8 @@ export const wireLimits = {
   dataMax,
   /** Body of a frame: the data, and room for every other field of the largest message. Checked before anything is buffered. */
   frameMax: dataMax + 65_536,
+  /** Frames that leave in one system call: with fewer the calls cost more than the peer gains by having them earlier. */
+  framesTogether: 16,
   /** Nesting of arrays: the deepest message (STATUS) has 5 levels; more would only cost stack. */
   depthMax: 8,
   /** co_ownerid, NFS4_OPAQUE_LIMIT of RFC 8881 §3.2. */

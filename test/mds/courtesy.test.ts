@@ -59,8 +59,9 @@ describe('while nobody needs anything of it', () => {
     const { client } = await courteous(rig);
     rig.clock.advance(serverLimits.courtesyMs);
     expect(await client.statusOf(operations.SEQUENCE, [])).toBe('BADSESSION');
-    await rig.until('the quarantine', () => rig.lab.fs.quarantined().has(client.id));
-    expect(rig.server.status()).toMatchObject({ layouts: [], clients: [{ id: client.id, state: 'expired' }] });
+    await rig.until('the fence', () => rig.server.status().layouts.length === 0);
+    expect(rig.lab.fs.quarantined().has(client.id)).toBe(true);
+    expect(rig.server.status().clients).toMatchObject([{ id: client.id, state: 'expired' }]);
   });
 
   test('a read by another does not hurt what is held for reading', async ({ rig }) => {
