@@ -2,7 +2,7 @@ import type { MappedExtent, SetAttr } from '../fs/vfs.ts';
 import { operations } from '../mds/protocol/index.ts';
 import { Administration } from './administration.ts';
 import { accessMaskOf, type Data, type Mode, modeOf, ownerOf, type Time, timesOf } from './arguments.ts';
-import { Devices } from './devices.ts';
+import type { Devices, WayReport } from './devices.ts';
 import type { Counters } from './file-data.ts';
 import type { FileHandle } from './file-handle.ts';
 import { clientLimits } from './limits.ts';
@@ -48,7 +48,7 @@ export class Client {
   #closing: Promise<void> | undefined;
 
   /** Used by `connect`; `closed` is called once at the end. */
-  constructor(options: SessionOptions, device: string | undefined, closed: () => void) {
+  constructor(options: SessionOptions, devices: (session: Session) => Devices, closed: () => void) {
     this.#closed = closed;
     this.#session = new Session(options, {
       recall: (recall) => this.#files.recall(recall),
@@ -64,12 +64,13 @@ export class Client {
       },
       reclaim: (send) => this.#files.reclaim(send),
       leaseEnded: () => this.#files.leaseEnded(),
+      settling: () => this.#devices.settled,
       quiet: () => this.#files.quiet,
       placed: (place) => {
         this.#place = placeFromWire(place);
       },
     });
-    this.#devices = new Devices(this.#session, device);
+    this.#devices = devices(this.#session);
     this.#paths = new Paths(this.#session);
     this.#files = new OpenFiles(this.#session, this.#devices);
     this.#opening = new Opening(this.#session, this.#paths);
@@ -85,11 +86,17 @@ export class Client {
   async start(signal: AbortSignal | undefined): Promise<void> {
     await this.#devices.check();
     await this.#session.open(signal);
+    await this.#devices.requireForced();
   }
 
   /** Connected, or on the way to be again. */
   get state(): Session['state'] {
     return this.#session.state;
+  }
+
+  /** How bytes go between this program and the device, the fastest way first, and why not otherwise. */
+  ways(): readonly WayReport[] {
+    return this.#devices.ways;
   }
 
   /** How the PCI function that was named to `connect` reaches the device; undefined: none was. */

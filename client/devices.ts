@@ -1,18 +1,15 @@
-import { stat } from 'node:fs/promises';
 import type { BarDevice } from '../fs/bar/device.ts';
 import { FsError } from '../fs/errors.ts';
-import { decodeSuperblock } from '../fs/format/superblock.ts';
-import { sameUuid, uuidToText } from '../fs/format/uuid.ts';
-import { limits } from '../fs/limits.ts';
+import { uuidToText } from '../fs/format/uuid.ts';
 import { busAddressFromWire, deviceChange, operations } from '../mds/protocol/index.ts';
-import type { DmaEngine, SynchronousEngine } from './dma/engine.ts';
-import { openMmapEngine } from './dma/mmap.ts';
-import { ClientError, withContext } from './errors.ts';
+import type { DmaEngine } from './dma/engine.ts';
+import type { DirectWay, Way } from './dma/way.ts';
+import { ClientError, type ClientStatus } from './errors.ts';
 import type { Session } from './session.ts';
 
 /** A device as the server describes it (GETDEVICEINFO). */
 export interface DeviceInfo {
-  /** 32 hex digits; meaningful to this client in this incarnation only. */
+  /** 32 hex digits; meaningful to this client in this incarnation only. Empty: the device of the filesystem. */
   readonly deviceId: string;
   readonly uuid: string;
   /** Where it is on the server's host. */
@@ -33,33 +30,50 @@ export type Reach =
   | { readonly kind: 'reached'; readonly info: DeviceInfo; readonly engine: DmaEngine }
   | { readonly kind: 'unreached'; readonly info: DeviceInfo; readonly reason: string };
 
+/** What is known of one way of the bytes. */
+export interface WayReport {
+  readonly way: DirectWay | 'server';
+  /** `used`: by files whose layouts allow it. `untried`: no file needed it yet, or a faster one got there. */
+  readonly state: 'used' | 'refused' | 'untried';
+  /** Why it was refused. */
+  readonly reason?: string;
+}
+
+/** Which ways there are: all, the fastest that gets there; or one only. */
+export type EngineChoice = DirectWay | 'server';
+
+/** The server keeps this client from the device: the reason is its own. */
+const refusals: ReadonlySet<ClientStatus> = new Set(['ACCESS', 'PERM', 'NOTSUPP', 'LAYOUTUNAVAILABLE']);
+
 /** The devices that layouts name, and the way to them from here. */
 export class Devices {
   readonly #session: Session;
-  readonly #choice: string | undefined;
+  readonly #ways: readonly Way[];
+  readonly #forced: EngineChoice | undefined;
   readonly #known = new Map<string, Promise<Reach>>();
-  #engine: Promise<SynchronousEngine> | undefined;
+  readonly #refused = new Map<DirectWay, string>();
+  #used: DirectWay | undefined;
   #unreached: string | undefined;
+  #forgetting: Promise<void> | undefined;
 
-  /** `choice`: path of the device as seen here, 'none' for no direct access; undefined: where the server says it is. */
-  constructor(session: Session, choice: string | undefined) {
+  /** `ways`: the fastest first. */
+  constructor(session: Session, ways: readonly Way[], forced: EngineChoice | undefined) {
     this.#session = session;
-    this.#choice = choice;
-    if (choice === 'none') this.#unreached = 'no device, as asked for';
+    this.#ways = ways.filter(({ name }) => forced === undefined || name === forced);
+    this.#forced = forced;
+    if (forced === 'server') this.#unreached = 'no device, as asked for';
   }
 
-  /** @throws ClientError NO_DEVICE when the path that was given is not there */
+  /** What the program named must be here. @throws ClientError NO_DEVICE */
   async check(): Promise<void> {
-    if (this.#choice === undefined || this.#choice === 'none') return;
-    try {
-      await stat(this.#choice);
-    } catch (cause) {
-      const code = cause instanceof Error && 'code' in cause && cause.code === 'EACCES' ? 'EACCES' : 'ENOENT';
-      throw withContext(new FsError(code, { detail: 'the device is not here' }, cause), {
-        syscall: 'connect',
-        path: this.#choice,
-      });
-    }
+    for (const way of this.#ways) await way.check?.();
+  }
+
+  /** The way that was asked for must be there. @throws ClientError NO_DEVICE, naming why not */
+  async requireForced(): Promise<void> {
+    if (this.#forced === undefined || this.#forced === 'server') return;
+    const reach = await this.#resolve(null);
+    if (reach.kind === 'unreached') throw new ClientError('NO_DEVICE', reach.reason);
   }
 
   /** Why no direct access is possible, if that is known. */
@@ -67,12 +81,22 @@ export class Devices {
     return this.#unreached;
   }
 
+  /** How bytes go now, and why not otherwise; the fastest first. */
+  get ways(): readonly WayReport[] {
+    const direct = this.#ways.map(({ name }): WayReport => {
+      const reason = this.#refused.get(name);
+      if (reason !== undefined) return { way: name, state: 'refused', reason };
+      return { way: name, state: this.#used === name ? 'used' : 'untried' };
+    });
+    return [...direct, { way: 'server', state: 'used' }];
+  }
+
   /** @throws ClientError of GETDEVICEINFO */
   resolve(deviceId: Uint8Array): Promise<Reach> {
     const id = Buffer.from(deviceId).toString('hex');
     let reach = this.#known.get(id);
     if (reach === undefined) {
-      reach = this.#resolve(id, deviceId);
+      reach = this.#resolve(deviceId);
       this.#known.set(id, reach);
       reach.catch(() => this.#known.delete(id));
     }
@@ -84,26 +108,54 @@ export class Devices {
     return this.#known.size > 0;
   }
 
-  /** Device ids end with the incarnation, and with a fence; the mapping itself stays. */
+  /** Device ids end with the incarnation, and with a fence. */
   forget(): void {
     this.#known.clear();
-    if (this.#choice !== 'none') this.#unreached = undefined;
+    this.#refused.clear();
+    this.#used = undefined;
+    if (this.#forced !== 'server') this.#unreached = undefined;
+    const forgetting = Promise.all(this.#ways.map((way) => way.forget())).then(() => {
+      if (this.#forgetting === forgetting) this.#forgetting = undefined;
+    });
+    this.#forgetting = forgetting;
+  }
+
+  /** Settles when nothing is under way any more of what was begun before `forget`; undefined: nothing is. */
+  get settled(): Promise<void> | undefined {
+    return this.#forgetting;
   }
 
   async close(): Promise<void> {
-    const engine = await this.#engine?.catch(() => undefined);
-    this.#engine = undefined;
-    await engine?.close();
+    await Promise.all(this.#ways.map((way) => way.close()));
   }
 
-  async #resolve(deviceId: string, wireId: Uint8Array): Promise<Reach> {
+  /** null: the device of the filesystem, without an id of it. */
+  async #resolve(deviceId: Uint8Array | null): Promise<Reach> {
+    const info = await this.#ask(deviceId);
+    if (this.#unreached !== undefined) return { kind: 'unreached', info, reason: this.#unreached };
+    for (const way of this.#ways) {
+      try {
+        const engine = await way.reach(info);
+        this.#refused.delete(way.name);
+        this.#used = way.name;
+        return { kind: 'reached', info, engine };
+      } catch (error) {
+        if (!isReason(error)) throw error;
+        this.#refused.set(way.name, detailOf(error));
+      }
+    }
+    this.#unreached = [...this.#refused].map(([name, reason]) => `${name}: ${reason}`).join('; ');
+    return { kind: 'unreached', info, reason: this.#unreached };
+  }
+
+  async #ask(deviceId: Uint8Array | null): Promise<DeviceInfo> {
     const [uuid, path, kind, size, blockSize, accessWidth, address, generation, key] = await this.#session.call(
       operations.GETDEVICEINFO,
-      [wireId, 1 << deviceChange.delete],
+      [deviceId, 1 << deviceChange.delete],
     );
     const busAddress = busAddressFromWire(address);
-    const info: DeviceInfo = {
-      deviceId,
+    return {
+      deviceId: deviceId === null ? '' : Buffer.from(deviceId).toString('hex'),
       uuid: uuidToText(uuid),
       path,
       kind,
@@ -114,46 +166,20 @@ export class Devices {
       generation,
       key,
     };
-    if (this.#unreached !== undefined) return { kind: 'unreached', info, reason: this.#unreached };
-    const reach = await this.#open(info, uuid);
-    if (reach.kind === 'unreached') this.#unreached = reach.reason;
-    return reach;
   }
+}
 
-  async #open(info: DeviceInfo, uuid: Uint8Array): Promise<Reach> {
-    const path = this.#choice ?? info.path;
-    try {
-      this.#engine ??= openMmapEngine(path, info.accessWidth);
-      const engine = await this.#engine;
-      const flaw = notTheSame(engine, info, uuid);
-      if (flaw === undefined) return { kind: 'reached', info, engine };
-      return { kind: 'unreached', info, reason: `${path}: ${flaw}` };
-    } catch (error) {
-      this.#engine = undefined;
-      if (!(error instanceof FsError)) throw error;
-      return { kind: 'unreached', info, reason: error.message };
-    }
-  }
+/** Says why a way does not get there; anything else is a failure of the session or of this program. */
+function isReason(error: unknown): error is FsError | ClientError {
+  if (error instanceof FsError) return true;
+  return error instanceof ClientError && (error.status === 'NO_DEVICE' || refusals.has(error.status));
+}
+
+function detailOf(error: FsError | ClientError): string {
+  return error instanceof FsError ? error.message : error.detail;
 }
 
 function widthOf(bytes: number): BarDevice['accessWidth'] {
   if (bytes === 1 || bytes === 4 || bytes === 8) return bytes;
   throw new ClientError('BAD_REPLY', `GETDEVICEINFO: an access width of ${bytes} bytes`);
-}
-
-/** What tells the memory here apart from the one that the server means; the server rewrites the superblock at each mount. */
-function notTheSame(engine: SynchronousEngine, info: DeviceInfo, uuid: Uint8Array): string | undefined {
-  if (info.blockSize !== limits.blockSize) return `has blocks of ${info.blockSize} bytes, not ${limits.blockSize}`;
-  if (engine.size < info.size) return `has ${engine.size} bytes, the server's has ${info.size}`;
-  const block = new Uint8Array(limits.blockSize);
-  engine.read(0, block);
-  const found = decodeSuperblock(block);
-  if (found.kind !== 'ok') return `has no superblock that this program knows (${found.kind})`;
-  if (!sameUuid(found.superblock.uuid, uuid)) {
-    return `is filesystem ${uuidToText(found.superblock.uuid)}, the server's is ${info.uuid}`;
-  }
-  if (found.superblock.generation !== info.generation) {
-    return `is of generation ${found.superblock.generation}, the server's of ${info.generation}: a copy?`;
-  }
-  return undefined;
 }

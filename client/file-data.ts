@@ -4,7 +4,8 @@ import type { SynchronousEngine } from './dma/engine.ts';
 import { LayoutCache, type Segment, type Written } from './layout-cache.ts';
 import type { Lease } from './lease.ts';
 import { clientLimits } from './limits.ts';
-import { aligned, type ByteRange, endOf, everything, overlap, RangeSet } from './ranges.ts';
+import { aligned, type ByteRange, endOf, everything, overlap, RangeSet, without } from './ranges.ts';
+import { type TransferOwner, Transfers, type WritableSegment } from './transfers.ts';
 
 /** Since the client began. */
 export interface Counters {
@@ -43,16 +44,18 @@ export interface Uncommitted {
 const zeros = new Uint8Array(limits.blockSize);
 
 /**
- * The bytes of one file as far as layouts reach them: reads and writes without asking anybody, each one copy of memory.
- * Everything here is synchronous, so a recall never finds a copy in progress.
+ * The bytes of one file as far as layouts reach them: reads and writes without asking anybody. Where the engine is
+ * synchronous each is one copy of memory here, and a recall never finds one in progress; `transfers` does it elsewhere.
  *
  * D1 Nothing is touched unless a segment of the cache allows it and the lease lives, looked at again for each slice.
  * D2 A blank block is filled as a whole by its first write (RFC 5663 §2.3.5).
  * D3 The size is a lower bound only while layouts cover the bytes below it; anything else asks the server.
  */
-export class FileData {
+export class FileData implements TransferOwner {
   readonly cache = new LayoutCache();
-  readonly #lease: Lease;
+  /** Through asynchronous engines. */
+  readonly transfers = new Transfers(this);
+  readonly lease: Lease;
   readonly #counters: Counters;
   readonly #dirty = new RangeSet();
   /** Of `#dirty`, where it lies that may not be in the cache any more: its layout is being given back. */
@@ -61,9 +64,10 @@ export class FileData {
   #size: number;
   #sizeCurrent = false;
   #usedAt = 0;
+  #epoch = 0;
 
   constructor(lease: Lease, counters: Counters, size: number) {
-    this.#lease = lease;
+    this.lease = lease;
     this.#counters = counters;
     this.#size = size;
   }
@@ -107,6 +111,38 @@ export class FileData {
     return this.#dirty.size;
   }
 
+  get readableEnd(): number {
+    return this.#sizeCurrent ? this.#size : 0;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** All layouts are void: nothing that is under way counts any more. */
+  voidLayouts(): void {
+    this.#epoch += 1;
+    this.cache.remove(everything);
+    this.#sizeCurrent = false;
+  }
+
+  hasRead(bytes: number): void {
+    this.#counters.directBytesRead += bytes;
+    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
+  }
+
+  hasWritten(segment: WritableSegment, blocks: ByteRange, bytes: number, end: number): void {
+    this.cache.markWritten(blocks);
+    // What a recall has taken out of the cache meanwhile is committed before it is given back.
+    for (const gone of without(blocks, this.cache.written(blocks))) {
+      const { engine, storageOffset } = segment.place;
+      const place = { engine, storageOffset: storageOffset + gone.offset - segment.offset };
+      this.#leaving.insertWritten([{ ...gone, place }]);
+    }
+    this.#dirty.add(blocks);
+    this.#wrote(end, bytes);
+  }
+
   /** All of it: what is left would otherwise speak of an end of file that a recall may just have moved. */
   takeUncommitted(): Uncommitted | undefined {
     if (this.#dirty.size === 0) return undefined;
@@ -138,7 +174,7 @@ export class FileData {
   read(target: Uint8Array, position: number): number {
     if (!this.#sizeCurrent) return 0;
     const length = Math.min(target.length, this.#size - position, clientLimits.directSlice);
-    if (length <= 0 || !this.#lease.live) return 0;
+    if (length <= 0 || !this.lease.live) return 0;
     let done = 0;
     while (done < length) {
       const at = position + done;
@@ -148,8 +184,7 @@ export class FileData {
       if (!readSegment(segment, at, count === target.length ? target : target.subarray(done, done + count))) break;
       done += count;
     }
-    this.#counters.directBytesRead += done;
-    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
+    this.hasRead(done);
     return done;
   }
 
@@ -157,7 +192,7 @@ export class FileData {
   write(source: Uint8Array, position: number): number {
     if (this.#dirty.size >= clientLimits.dirtyRangesMax) return 0;
     const length = this.cache.covered(position, Math.min(source.length, clientLimits.directSlice), true);
-    if (length <= 0 || !this.#lease.live) return 0;
+    if (length <= 0 || !this.lease.live) return 0;
     let done = 0;
     while (done < length) {
       const at = position + done;
@@ -169,11 +204,15 @@ export class FileData {
       done += count;
     }
     if (done === 0) return 0;
-    this.#lastWrite = Math.max(this.#lastWrite, position + done - 1);
-    this.#size = Math.max(this.#size, position + done);
-    this.#counters.directBytesWritten += done;
-    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
+    this.#wrote(position + done, done);
     return done;
+  }
+
+  #wrote(end: number, bytes: number): void {
+    this.#lastWrite = Math.max(this.#lastWrite, end - 1);
+    this.#size = Math.max(this.#size, end);
+    this.#counters.directBytesWritten += bytes;
+    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
   }
 
   /** false: its engine moves nothing at once. */

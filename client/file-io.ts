@@ -6,6 +6,7 @@ import { clientLimits } from './limits.ts';
 import type { OpenState } from './open-state.ts';
 import type { Limits } from './operation.ts';
 import type { Session } from './session.ts';
+import type { Moved as Transferred } from './transfers.ts';
 import { afterTurn } from './turns.ts';
 
 /** How the bytes went: from and to the device itself, or through the server, and then why. */
@@ -87,13 +88,40 @@ export class FileIo {
       await this.#proveLease(limits);
       limits.signal?.throwIfAborted();
 
-      const count = this.readNow(target.subarray(done), at);
+      let count = this.readNow(target.subarray(done), at);
+      if (count === 0) {
+        const { bytes, failure } = await this.#transferIn(target.subarray(done), at, limits);
+        if (failure !== undefined) return await this.#readByServer(target, position, failure, limits);
+        count = bytes;
+      }
       done += count;
       if (done === target.length) return { count: done, route: direct };
       if (count === 0) tries += 1;
       else await afterTurn(undefined);
     }
     return await this.#readByServer(target, position, recalledAsFast, limits);
+  }
+
+  /** By an engine that takes its time. Where the caller may leave before it is done it works on bytes of its own. */
+  async #transferIn(target: Uint8Array, position: number, { signal }: Limits): Promise<Transferred> {
+    const { transfers } = this.#inode.data;
+    const own = signal === undefined ? target : Buffer.allocUnsafe(target.length);
+    const moved = await transfers.read(own, position);
+    signal?.throwIfAborted();
+    if (own !== target) target.set(own.subarray(0, moved.bytes));
+    this.counters.directBytesRead += moved.bytes;
+    if (moved.failure !== undefined) this.#inode.engineFailed(moved.failure);
+    return moved;
+  }
+
+  /** As `#transferIn`. */
+  async #transferOut(source: Uint8Array, position: number, { signal }: Limits): Promise<Transferred> {
+    const { transfers } = this.#inode.data;
+    const moved = await transfers.write(signal === undefined ? source : Buffer.from(source), position);
+    this.counters.directBytesWritten += moved.bytes;
+    if (moved.failure !== undefined) this.#inode.engineFailed(moved.failure);
+    signal?.throwIfAborted();
+    return moved;
   }
 
   async #readByServer(target: Uint8Array, position: number, reason: string, limits: Limits): Promise<Moved> {
@@ -119,7 +147,12 @@ export class FileIo {
       await this.#proveLease(limits);
       limits.signal?.throwIfAborted();
 
-      const count = this.writeNow(source.subarray(done), position + done);
+      let count = this.writeNow(source.subarray(done), position + done);
+      if (count === 0) {
+        const { bytes, failure } = await this.#transferOut(source.subarray(done), position + done, limits);
+        if (failure !== undefined) return await this.#writeByServer(source, position, done + bytes, failure, limits);
+        count = bytes;
+      }
       done += count;
       if (done === source.length) return { count: done, route: direct };
       if (count === 0) tries += 1;

@@ -1,8 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { extentState } from '../fs/engine/leases.ts';
+import { FsError } from '../fs/errors.ts';
 import { limits } from '../fs/limits.ts';
 import { type Iomode, iomode } from '../layout/types.ts';
 import type { Devices, Reach } from './devices.ts';
+import type { LaidOut } from './dma/engine.ts';
+import type { Prepared } from './dma/prepared.ts';
 import { ClientError, type ClientStatus } from './errors.ts';
 import type { FileData } from './file-data.ts';
 import { type LayoutRequest, type LayoutSegment, segmentStates } from './layout.ts';
@@ -15,8 +18,10 @@ import { exactWindow, readWindow, writeWindow } from './windows.ts';
 
 /** The file that layouts are asked for. */
 export interface GrantOwner {
+  readonly ino: number;
   readonly data: FileData;
   readonly hold: LayoutHold;
+  readonly prepared: Prepared;
   /** What the program holds itself of `range` and the library must not use in `mode`, nor ask for. */
   claimed(range: ByteRange, mode: Iomode): readonly ByteRange[];
   commit(): Promise<void>;
@@ -68,6 +73,11 @@ export class Grants {
     this.#contendedUntil = performance.now() + clientLimits.contentionHoldMs;
   }
 
+  /** The engine moves nothing just now. */
+  engineFailed(reason: string): void {
+    for (const mode of [iomode.read, iomode.rw]) this.#refuse(mode, reason, clientLimits.engineHoldMs);
+  }
+
   /** What kept layouts from being had is over. */
   available(): void {
     this.#refused.clear();
@@ -75,6 +85,8 @@ export class Grants {
 
   /** Makes `need` accessible directly. Answers undefined, or why it cannot be. @throws ClientError */
   acquire(open: OpenState, mode: Iomode, need: ByteRange): Promise<string | undefined> {
+    const isThere = this.#owner.data.cache.covered(need.offset, need.length, mode === iomode.rw) >= need.length;
+    if (isThere) return Promise.resolve(undefined);
     return this.#next(() => this.#acquire(open, mode, need));
   }
 
@@ -163,7 +175,11 @@ export class Grants {
 
   async #get(open: OpenState, mode: Iomode, range: ByteRange, minlength: number): Promise<Grant> {
     // It takes the place of what is held for reading, whose blocks may be another file's before the reply is here.
-    if (mode === iomode.rw) this.#owner.data.cache.remove(range, 'readable');
+    if (mode === iomode.rw) {
+      const { cache, transfers } = this.#owner.data;
+      cache.remove(range, 'readable');
+      if (transfers.busy) await transfers.quiet(range);
+    }
     const grant = await this.#owner.hold.get(open, mode, range, minlength);
     // Between our last look at the size and the grant it may have shrunk without a recall to us (D3 of FileData).
     this.#owner.data.doubtSize();
@@ -191,6 +207,12 @@ export class Grants {
       }
       extents.push({ state, offset, length, place: { engine: reach.engine, storageOffset } });
     }
+    const unprepared = await this.#prepare(extents);
+    if (unprepared !== undefined) {
+      this.#refuse(mode, unprepared, clientLimits.engineHoldMs);
+      await this.#owner.release(grant.segment);
+      return unprepared;
+    }
     // C2: while the device was looked up some of it may have gone; what is left of the grant goes as well.
     if (!grant.intact()) await this.#owner.release(grant.segment);
     else {
@@ -198,6 +220,26 @@ export class Grants {
       cache.insert(extents);
       // The server may grant more than was asked for, also what the program holds already.
       for (const claimed of this.#owner.claimed(grant.segment, mode)) cache.remove(claimed);
+    }
+    return undefined;
+  }
+
+  /** Tells asynchronous engines of what they are about to reach. Answers why they cannot. */
+  async #prepare(extents: readonly PlacedExtent[]): Promise<string | undefined> {
+    for (const engine of new Set(extents.map(({ place }) => place?.engine))) {
+      if (engine === undefined || engine.synchronous) continue;
+      const pieces: LaidOut[] = [];
+      for (const { place, offset, length, state } of extents) {
+        if (place?.engine !== engine) continue;
+        const writable = state === extentState.readWrite || state === extentState.invalid;
+        pieces.push({ ino: this.#owner.ino, offset, length, storageOffset: place.storageOffset, writable });
+      }
+      try {
+        await this.#owner.prepared.add(engine, pieces);
+      } catch (error) {
+        if (!(error instanceof FsError || error instanceof ClientError)) throw error;
+        return `${engine.name}: ${error.message}`;
+      }
     }
     return undefined;
   }

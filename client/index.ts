@@ -9,12 +9,15 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { parseAddress, processName, wireLimits } from '../mds/protocol/index.ts';
 import { Client } from './client.ts';
+import type { EngineChoice } from './devices.ts';
+import { devicesFor } from './dma/ways.ts';
 import { ClientError, withContext } from './errors.ts';
 import { clientLimits } from './limits.ts';
 
 export type { Administration, Quota, RecallTarget } from './administration.ts';
 export type { Data, Mode, Time } from './arguments.ts';
 export type { Client } from './client.ts';
+export type { EngineChoice, WayReport } from './devices.ts';
 export type { AsynchronousEngine, DmaEngine, SynchronousEngine } from './dma/engine.ts';
 export { ClientError, type ClientStatus } from './errors.ts';
 export type { Counters } from './file-data.ts';
@@ -42,10 +45,18 @@ export interface ConnectOptions {
    */
   readonly owner?: Uint8Array | string;
   /**
-   * Path of the BAR or image as seen here; 'none': no direct access. By default the path that the server names, if it
-   * is here and the same memory.
+   * The BAR or image as seen here: a path, `iopmemN`, `daxX.Y`, a PCI address, or the UUID of the filesystem; 'none': no
+   * direct access. By default it is searched for: where the server says it is, then among the PCI and DAX devices, then in
+   * `deviceDirectories`. It is used only if it proves to be the server's own memory.
    */
   readonly device?: string;
+  /** Folders with devices or images among which the server's memory may be. */
+  readonly deviceDirectories?: readonly string[];
+  /**
+   * The only way that bytes may go: by a mapping of the device, by libfabric, or through the server. By default the
+   * fastest that gets there. @see Client.ways
+   */
+  readonly engine?: EngineChoice;
   /** Whom the client acts for; by default the user of this process. */
   readonly uid?: number;
   readonly gid?: number;
@@ -72,7 +83,8 @@ const owners = new Set<string>();
 /**
  * Connects to the first of the addresses that answers (`unix:PATH`, `tcp://HOST:PORT`), and again to any of them when
  * the connection breaks.
- * @throws ClientError UNREACHABLE, TIMEOUT, ARGUMENT, NO_DEVICE (the device that was named is not here), EXIST (the owner
+ * @throws ClientError UNREACHABLE, TIMEOUT, ARGUMENT, NO_DEVICE (the device or engine
+ * that was named is not here), EXIST (the owner
  * is in use by this process); the signal's reason
  */
 export async function connect(address: string | readonly string[], options: ConnectOptions = {}): Promise<Client> {
@@ -95,7 +107,7 @@ export async function connect(address: string | readonly string[], options: Conn
         pci: options.pci ?? null,
         callTimeoutMs: options.timeoutMs ?? clientLimits.callTimeoutMs,
       },
-      options.device,
+      (session) => devicesFor(session, options),
       () => owners.delete(key),
     );
     await client.start(options.signal);

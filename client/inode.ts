@@ -4,6 +4,7 @@ import { attrFromWire, operations, setAttrToWire, stateIdFromWire } from '../mds
 import type { BulkReturn } from './bulk-return.ts';
 import type { FileRecall } from './callbacks.ts';
 import type { Devices } from './devices.ts';
+import { Prepared } from './dma/prepared.ts';
 import { ClientError, type ClientStatus } from './errors.ts';
 import { type Counters, FileData, type Uncommitted } from './file-data.ts';
 import { type GrantOwner, Grants } from './grants.ts';
@@ -34,7 +35,8 @@ const unheard: ReadonlySet<ClientStatus> = new Set(['TIMEOUT', 'UNREACHABLE', 'S
  * One file that is open here, shared by all of its handles: its layouts, what was written under them, and the way
  * through the server.
  *
- * C1 A recall takes its range out of the cache before it is answered; commit and return follow the answer.
+ * C1 A recall takes its range out of the cache before it is answered. What is under way there ends, then commit and
+ *    return follow.
  * C2 No grant is used that was on its way while something was given back: nobody knows which came first.
  * C3 I/O through the server never meets own layouts on its range: they are committed and given back before.
  * C4 Written data that cannot be committed any more is reported once, by the next sync or close (as fsync(2) does).
@@ -45,6 +47,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   readonly ino: number;
   readonly data: FileData;
   readonly hold: LayoutHold;
+  prepared = new Prepared();
   readonly #context: InodeContext;
   readonly #io: ServerIo;
   readonly #grants: Grants;
@@ -154,6 +157,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     const settled = this.hold.beginReturn();
     try {
       if (this.data.cache.overlaps(blocks)) await this.release(blocks);
+      await this.#quiet(blocks);
       const written = await this.#io.write(open, source, position, limits);
       this.data.sizeAtLeast(position + written);
       return written;
@@ -219,6 +223,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     const settled = this.hold.beginReturn();
     try {
       this.data.leave(range);
+      await this.#quiet(range);
       await this.#commitBeforeReturn();
       await this.#giveBack(range, iomode.any);
     } finally {
@@ -242,6 +247,17 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     this.#context.bulk.reconsider();
     await this.#freeRevoked();
     this.#context.session.reconsider();
+  }
+
+  /** An engine failed: the file goes through the server for a while, and its layouts back. */
+  engineFailed(reason: string): void {
+    this.#grants.engineFailed(reason);
+    this.giveUpLayouts();
+  }
+
+  /** Nothing of the library is under way on `range`, which is out of the cache. */
+  async #quiet(range: ByteRange): Promise<void> {
+    if (this.data.transfers.busy) await this.data.transfers.quiet(range);
   }
 
   async #commit(): Promise<void> {
@@ -297,7 +313,10 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   /** LAYOUTRETURN of all of `range` that no layout of the program holds. */
   async #giveBack(range: ByteRange, mode: number): Promise<void> {
     const held = [...this.#layouts].flatMap((layout) => layout.within(range, mode));
-    for (const piece of without(range, held)) await this.hold.return(piece, mode);
+    for (const piece of without(range, held)) {
+      this.prepared.release(piece, mode === iomode.any ? 'all' : mode === iomode.rw ? 'writable' : 'readable');
+      await this.hold.return(piece, mode);
+    }
   }
 
   #holdsWithin(range: ByteRange, mode: number): boolean {
@@ -372,6 +391,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   /** What was written becomes part of the file before all layouts go; what cannot is reported later (C4). */
   async commitForReturn(): Promise<void> {
     try {
+      await this.#quiet(everything);
       await this.#commitBeforeReturn();
     } catch (error) {
       this.#fail(error);
@@ -395,6 +415,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
    */
   async #answerRecall(range: ByteRange, mode: number): Promise<void> {
     try {
+      await this.#quiet(range);
       await this.#commitBeforeReturn();
       await this.#giveBack(range, mode);
       if (this.#holdsWithin(range, mode)) this.#unfinished.add({ range, mode });
@@ -421,6 +442,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     const why = new ClientError('ADMIN_REVOKED', `the server revoked the layout on inode ${this.ino}`);
     const lost = this.#loseLayouts(why);
     if (lost !== undefined) this.#fail(lostWrites(this.ino, why));
+    await this.#quiet(everything);
     await this.#freeRevoked();
   }
 
@@ -435,8 +457,10 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     const lost = this.data.takeUncommitted();
     this.hold.forget();
     this.#unfinished.clear();
-    this.data.cache.remove(everything);
-    this.data.doubtSize();
+    this.data.voidLayouts();
+    const former = this.prepared;
+    this.prepared = new Prepared();
+    void this.#quiet(everything).then(() => former.release(everything));
     this.revokeLayouts(why);
     return lost;
   }

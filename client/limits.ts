@@ -57,6 +57,8 @@ export const clientLimits = {
   refusalHoldMs: 10_000,
   /** After a layout was not to be had because of others. */
   conflictHoldMs: 1000,
+  /** After an engine failed: so long its file is read and written through the server. */
+  engineHoldMs: 5000,
   /** After a recall only what is needed is asked for: somebody else works on the file. */
   contentionHoldMs: 5000,
   /** An I/O whose layout is recalled each time before it can start goes to the server after this many tries. */
@@ -65,6 +67,11 @@ export const clientLimits = {
   cachedSegmentsMax: 8192,
   /** Separate ranges written and not committed in one file: what one LAYOUTCOMMIT takes. Then writing waits for a commit. */
   dirtyRangesMax: 4096,
+  /** Challenges asked for until two in a row are found, and bytes that none may be shorter than: nobody guesses them. */
+  proofTriesMax: 4,
+  proofBytesMin: 16,
+  /** Devices and images that are looked at in search of the server's memory. */
+  candidatesMax: 256,
   /** Copied at once before the event loop gets its turn (about 2 ms), and between two looks at the lease. */
   directSlice: 16 * 2 ** 20,
   /** Direct I/O gives the event loop its turn after this time, so that recalls are heard (limits.sliceMs of fs). */

@@ -52,6 +52,8 @@ export interface SessionEvents extends CallbackEvents {
   placed(place: ReplyOf<typeof operations.CLIENT_DEVICE>): void;
   /** The lease cannot be proven any more; it may still be renewed. */
   leaseEnded(): void;
+  /** The library's own accesses of the former incarnation, until they are over; undefined: none is under way (S2). */
+  settling(): Promise<void> | undefined;
   /** Nothing outside of this library can still touch what was granted (S2). */
   quiet(): boolean;
 }
@@ -304,6 +306,8 @@ export class Session {
   }
 
   async #create(connection: Connection): Promise<void> {
+    const settling = this.#events.settling();
+    if (settling !== undefined) await settling;
     const { owner, implementation, maxIoMs, credentials, process } = this.#options;
     const [clientId, sequence, , uuid, , leaseMs, rootIno] = await connection.call(
       operations.EXCHANGE_ID,

@@ -2,6 +2,7 @@
 import type { Filesystem } from '../fs/engine/filesystem.ts';
 import type { Caller, Reply } from '../fs/vfs.ts';
 import type { SessionBuffers } from './buffers.ts';
+import type { Challenges } from './challenges.ts';
 import type { Client } from './client.ts';
 import type { Clients } from './clients.ts';
 import type { Connection } from './connection.ts';
@@ -27,6 +28,7 @@ export interface Context {
   readonly leases: LayoutLeases;
   readonly buffers: SessionBuffers;
   readonly drain: Drain;
+  readonly challenges: Challenges;
   readonly returnOnClose: ReturnOnClose;
   readonly fences: Fences;
   readonly generosity: Generosity;

@@ -13,6 +13,7 @@ import { Layouts } from '../layout/layouts.ts';
 import { bootId } from './boot.ts';
 import { SessionBuffers } from './buffers.ts';
 import { sendBuffersRecall, sendHint, sendRecall } from './callbacks.ts';
+import { Challenges } from './challenges.ts';
 import { Clients } from './clients.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { Connection, type ConnectionEvents } from './connection.ts';
@@ -195,6 +196,7 @@ export class MetadataServer {
       leases,
       buffers,
       drain: new Drain(leases, clock),
+      challenges: new Challenges(fs.device),
       returnOnClose: new ReturnOnClose(opens, leases, (ino) => fs.isPinned(ino)),
       fences,
       rma,

@@ -6,6 +6,8 @@ export type DirectWay = 'mmap' | 'rma';
 /** One way to the device, tried when the first layout names it. client/devices.ts asks them in the order of their speed. */
 export interface Way {
   readonly name: DirectWay;
+  /** Before there is a session: what the program named must be here. @throws FsError ENOENT, EACCES, EINVAL */
+  check?(): Promise<void>;
   /**
    * An engine to the very memory that the server means, proven and ready for transfers. Called once for each device id, so
    * again after a loss of the session or a fence; what was opened before may be used on.

@@ -1,4 +1,5 @@
-import { Devices } from '../devices.ts';
+import type { Devices } from '../devices.ts';
+import { devicesFor } from '../dma/ways.ts';
 import { clientLimits } from '../limits.ts';
 import { OpenFiles } from '../open-files.ts';
 import { Paths } from '../paths.ts';
@@ -47,11 +48,12 @@ export class RemoteFilesystem {
         this.#files.leaseEnded();
         this.#dropAll();
       },
+      settling: () => this.#devices.settled,
       quiet: () => this.#files.quiet,
       placed: () => {},
     });
     this.#pages = pages;
-    this.#devices = new Devices(this.#session, device);
+    this.#devices = devicesFor(this.#session, { device });
     this.#files = new OpenFiles(this.#session, this.#devices);
   }
 

@@ -49,8 +49,11 @@ export interface Superblock {
 
 export const labelBytesMax = 64;
 
-/** Bytes covered by the checksum. The rest of the block is kept for a challenge area and not looked at. */
+/** Bytes covered by the checksum. */
 export const superblockSize = 2048;
+
+/** The rest of the first block: the metadata server writes challenges there, by which clients find its memory. Nothing else looks at it. */
+export const challengeArea = { offset: superblockSize, length: limits.blockSize - superblockSize } as const;
 
 const magic = Buffer.from('IOPMEMFS', 'latin1');
 const at = {

@@ -1,4 +1,4 @@
-/** Layouts: RFC 8881 §18.40 (GETDEVICEINFO), §18.42 to §18.44. */
+/** Layouts: RFC 8881 §18.40 (GETDEVICEINFO), §18.42 to §18.44; where their device is. */
 import type { CommitRequest, LayoutExtent } from '../../fs/engine/leases.ts';
 import { buffersIno } from '../../fs/format/session-buffers.ts';
 import { after } from '../../fs/reply.ts';
@@ -93,8 +93,7 @@ export const layoutServices: readonly Service[] = [
 
   inSession(operations.GETDEVICEINFO, ([deviceId, notify], { context, client }) => {
     const { fs } = context;
-    const current = deviceIdOf(fs.generation, client, theDevice);
-    if (Buffer.compare(deviceId, current) !== 0) throw new StatusError('NOENT', 'no such device, or its id is void');
+    requireDevice(deviceId, { context, client });
     const { device } = fs;
     client.deviceChanges = notify;
     return [
@@ -109,7 +108,20 @@ export const layoutServices: readonly Service[] = [
       client.deviceKey,
     ];
   }),
+
+  inSession(operations.DEVICE_CHALLENGE, async ([deviceId], { context, client }) => {
+    requireDevice(deviceId, { context, client });
+    const { storageOffset, nonce } = await context.challenges.issue();
+    return [storageOffset, nonce];
+  }),
 ];
+
+/** null is the one that there is. @throws StatusError NOENT */
+function requireDevice(id: Uint8Array | null, { context, client }: Pick<SessionCall, 'context' | 'client'>): void {
+  const current = deviceIdOf(context.fs.generation, client, theDevice);
+  const named = id ?? current;
+  if (Buffer.compare(named, current) !== 0) throw new StatusError('NOENT', 'no such device, or its id is void');
+}
 
 function extentToWire(
   { state, offset, length, device, storageOffset }: LayoutExtent,

@@ -285,15 +285,17 @@ export const operations = {
     [ReturnKind, orNull(Ino), orNull(WireStateId), U32, U53, Length, Type.Boolean()],
     [orNull(WireStateId)],
   ),
-  /** device, changes to be told of (bits 1 << deviceChange; the last request counts, 0: none) → uuid of the filesystem on it, path on the server's host, kind, size in bytes, block size, access width,
+  /** device id or null: that of the filesystem, changes to be told of (bits 1 << deviceChange; the last request counts, 0: none) → uuid of the filesystem on it, path on the server's host, kind, size in bytes, block size, access width,
    *  bus address of byte 0 (0: none), generation, key of this client */
   GETDEVICEINFO: operation(
     'GETDEVICEINFO',
     47,
-    [DeviceId, U32],
+    [orNull(DeviceId), U32],
     [Uuid, Text, Text, U53, U32, U32, BusAddress, U53, bytes(16, 16)],
     idempotent,
   ),
+  /** device id, or null: that of the filesystem → byte of the device, and the fresh random bytes that the server has just written there */
+  DEVICE_CHALLENGE: operation('DEVICE_CHALLENGE', 20050, [orNull(DeviceId)], [U53, bytes(32, 32)], idempotent),
   /** PCI address of the function that is to read and write the device, or null: loads and stores of a processor → may have layouts, route
    *  (routeKinds) and distance or null: none could be made out, why, bus address of byte 0 for this client (0: none) */
   CLIENT_DEVICE: operation(

@@ -48,7 +48,7 @@ dmaConformance('memory of the tests', async (writable) => {
   };
 });
 dmaConformance('memory of the tests, asynchronous', async (writable) => {
-  const engine = new SlowEngine(2 ** 20, { fill: 0, writable, transferMax: 65_536 });
+  const engine = new SlowEngine(new MemoryEngine(2 ** 20, 0, writable), { transferMax: 65_536 });
   return {
     engine,
     peek: async (offset, length) => engine.memory.bytes.slice(offset, offset + length),

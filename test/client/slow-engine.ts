@@ -1,27 +1,30 @@
 import { EventEmitter, once } from 'node:events';
-import { type AsynchronousEngine, type LaidOut, TransferTimeout } from '../../client/dma/engine.ts';
+import {
+  type AsynchronousEngine,
+  type LaidOut,
+  type SynchronousEngine,
+  TransferTimeout,
+} from '../../client/dma/engine.ts';
 import { FsError } from '../../fs/errors.ts';
-import { MemoryEngine } from './memory-engine.ts';
 
 /** A transfer that the test lets go on, fail, or time out. */
 export interface Pending {
   readonly kind: 'read' | 'write';
   readonly storageOffset: number;
   readonly length: number;
-  go(): void;
-  fail(error: Error): void;
+  readonly go: () => void;
+  readonly fail: (error: Error) => void;
   /** It fails with TransferTimeout; what is answered ends it. */
-  timeOut(): () => void;
+  readonly timeOut: () => () => void;
 }
 
-/** A device in the memory of the test whose transfers take their time: by themselves a turn, held as long as the test likes. */
-export class SlowEngine implements AsynchronousEngine {
+/** Another engine whose transfers take their time: by themselves a turn, held as long as the test likes. */
+export class SlowEngine<M extends SynchronousEngine> implements AsynchronousEngine {
   readonly name = 'slow';
   readonly synchronous = false;
   readonly transferMax: number;
   readonly transfersMax: number;
-  readonly memory: MemoryEngine;
-  readonly writable: boolean;
+  readonly memory: M;
   /** Held transfers, the oldest first. */
   readonly pending: Pending[] = [];
   readonly prepared: LaidOut[] = [];
@@ -32,14 +35,14 @@ export class SlowEngine implements AsynchronousEngine {
   #closing: Promise<void> | undefined;
   readonly #running = new Set<Promise<void>>();
 
-  constructor(
-    size: number,
-    options: { fill?: number; writable?: boolean; transferMax?: number; transfersMax?: number } = {},
-  ) {
-    this.writable = options.writable ?? true;
-    this.memory = new MemoryEngine(size, options.fill ?? 0xee, this.writable);
-    this.transferMax = options.transferMax ?? 2 ** 20;
-    this.transfersMax = options.transfersMax ?? 4;
+  constructor(memory: M, { transferMax = 2 ** 20, transfersMax = 4 } = {}) {
+    this.memory = memory;
+    this.transferMax = transferMax;
+    this.transfersMax = transfersMax;
+  }
+
+  get writable(): boolean {
+    return this.memory.writable;
   }
 
   get size(): number {

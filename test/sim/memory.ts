@@ -276,8 +276,9 @@ export class Memory implements Tap, Watcher {
       holder.lastClientId = results[0];
     }
     if (asked.number === operations.GETDEVICEINFO.number && operations.GETDEVICEINFO.isRequest(asked.args)) {
-      const id = hex(asked.args[0]);
-      if (!isAgain(holder, asked) && holder.voidDevices.has(id))
+      const [device] = asked.args;
+      const id = device === null ? undefined : hex(device);
+      if (!isAgain(holder, asked) && id !== undefined && holder.voidDevices.has(id))
         this.#violated(`M3: ${holder.process.name} is told of device ${id}, which is void`);
     }
     if (asked.number === operations.LAYOUTRETURN.number && operations.LAYOUTRETURN.isRequest(asked.args)) {

@@ -41,6 +41,7 @@ export class Peer {
       lost: () => {},
       reclaim: () => Promise.resolve(),
       leaseEnded: () => {},
+      settling: () => undefined,
       quiet: () => true,
       placed: () => {},
     });

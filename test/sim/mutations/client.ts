@@ -48,8 +48,8 @@ export const ofClient: readonly Mutation[] = [
   {
     name: 'client-keeps-layouts-of-a-lost-session',
     breaks: 'layouts are gone with the session (C4)',
-    module: 'client/inode.ts',
-    changes: [['this.#unfinished.clear();\n    this.data.cache.remove(everything);', 'this.#unfinished.clear();']],
+    module: 'client/file-data.ts',
+    changes: [['this.#epoch += 1;\n    this.cache.remove(everything);', 'this.#epoch += 1;']],
   },
   {
     name: 'client-reads-below-its-own-write',

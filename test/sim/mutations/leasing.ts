@@ -135,7 +135,7 @@ export const ofLeasing: readonly Mutation[] = [
     name: 'void-device-is-answered',
     breaks: 'a fence makes the device ids of its client void (RFC 8154 §2.4.10)',
     module: 'mds/handlers/layout.ts',
-    changes: [['if (Buffer.compare(deviceId, current) !== 0) throw', 'if (deviceId.length !== current.length) throw']],
+    changes: [['if (Buffer.compare(named, current) !== 0) throw', 'if (named.length !== current.length) throw']],
   },
   {
     name: 'recall-of-the-wrong-iomode',
