@@ -154,8 +154,8 @@ export const ofLeasing: readonly Mutation[] = [
     module: 'mds/leases.ts',
     changes: [
       [
-        'const free = segments.filter((segment) => segment.iomode === iomode.rw).flatMap((each) => without(each, reserved));',
-        'const free = segments.filter(() => client < 0).flatMap((each) => without(each, reserved));',
+        'const written = segments.filter((segment) => segment.iomode === iomode.rw);',
+        'const written = segments.filter(() => client < 0);',
       ],
     ],
   },
