@@ -24,7 +24,7 @@ export type Purpose =
  * - share: blocks become shared; reading them stays right, writing them would change both files.
  * - cache: what is read now is kept, so that nobody may go on writing it.
  * - close: the client holds for writing what it has closed.
- * - space: the client holds for writing what it did not ask for, and others need the space.
+ * - space: the client, or whoever it is, holds for writing what it did not ask for or has not committed, and others need the space.
  */
 export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolean {
   switch (purpose.kind) {
@@ -38,8 +38,9 @@ export function inTheWay(purpose: Purpose, client: number, mode: Iomode): boolea
     case 'cache':
       return mode === iomode.rw;
     case 'close':
-    case 'space':
       return client === purpose.client && mode === iomode.rw;
+    case 'space':
+      return (purpose.client === undefined || client === purpose.client) && mode === iomode.rw;
     case 'get':
       if (purpose.isShared) return false;
       return client !== purpose.client && excludes(purpose.iomode, mode);

@@ -243,7 +243,7 @@ export interface LayoutTable {
       readonly offset: number;
       readonly length: number;
       readonly reason: BreakReason;
-      /** Its layouts do not stand in the way of a `write`, and only they of a `close`. */
+      /** Its layouts do not stand in the way of a `write`, and only they of a `close`, or of a `space` that names it. */
       readonly client: number | undefined;
     },
   ): { readonly breakId: number; readonly actions: readonly Action[] } | undefined;

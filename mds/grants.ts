@@ -180,7 +180,7 @@ function reserveAndMap(
   const { ino } = request;
   return after(reserve(request, wanted, wide, call), ({ grant, span }) =>
     recover(
-      () => after(map(ino, wanted.iomode, span, call), (extents) => ({ grant, span, extents })),
+      () => after(map(ino, wanted, span, call), (extents) => ({ grant, span, extents })),
       async (error) => {
         await cancel(grant, ino, wanted.iomode, span, call);
         if (!(error instanceof GrantBusy)) throw unavailable(error, ino) ?? error;
@@ -343,11 +343,13 @@ function refusal({ status, detail }: Refused): StatusError {
   return status === 'LAYOUTTRYLATER' ? new TryLater(detail, false) : new StatusError(status, detail);
 }
 
-function map(ino: number, mode: Iomode, span: Span, { context, client }: SessionCall) {
+function map(ino: number, wanted: Wanted, span: Span, { context, client, session }: SessionCall) {
   const range = { offset: span.start, length: span.end - span.start };
-  return mode === iomode.read
+  // For what is only wished for nobody has to give back what he had asked for himself.
+  const isUrgent = span.end <= wanted.needEnd;
+  return wanted.iomode === iomode.read
     ? context.fs.layouts.mapForRead(ino, range, client.id)
-    : context.fs.layouts.mapForWrite(ino, range, client.id);
+    : context.fs.layouts.mapForWrite(ino, range, client.id, { isUrgent, places: session });
 }
 
 function confirm({ grant, span, extents }: Mapped, wanted: Wanted, ino: number, call: SessionCall): Reply<Granted> {

@@ -11,7 +11,15 @@
  *   ends (RFC 8881 §8.4.2).
  */
 import type { Filesystem } from '../fs/engine/filesystem.ts';
-import type { BreakReason, ByteRange, FencedSegment, LayoutBreak, Leases } from '../fs/engine/leases.ts';
+import type {
+  BreakReason,
+  ByteRange,
+  FencedSegment,
+  LayoutBreak,
+  Leases,
+  ProvidedFile,
+  SpaceNeed,
+} from '../fs/engine/leases.ts';
 import { FsError } from '../fs/errors.ts';
 import {
   type Action,
@@ -30,6 +38,7 @@ import { Grace } from './grace.ts';
 import { IdleGrants } from './idle-grants.ts';
 import type { Log } from './log.ts';
 import type { BreakStatus } from './protocol/server-status.ts';
+import { ProvidedSpace } from './provided-space.ts';
 import { SpareGrants } from './spare-grants.ts';
 import { StuckFences } from './stuck-fences.ts';
 
@@ -66,6 +75,7 @@ export class LayoutLeases implements Leases {
   readonly table: LayoutTable;
   readonly grace: Grace;
   readonly spare = new SpareGrants();
+  readonly #provided: ProvidedSpace;
   readonly #fs: Pick<Filesystem, 'layouts' | 'status' | 'isPinned'>;
   readonly #clock: Clock;
   readonly #counters: Counters;
@@ -95,6 +105,7 @@ export class LayoutLeases implements Leases {
   ) {
     this.table = table;
     this.grace = new Grace(clock);
+    this.#provided = new ProvidedSpace(clock);
     this.#idle = new IdleGrants(table, fs.layouts, clock);
     this.#fs = fs;
     this.#channel = channel;
@@ -149,15 +160,24 @@ export class LayoutLeases implements Leases {
     });
   }
 
-  /** Recalls what the client holds there for writing. Settles when nothing of it is left; undefined: there is nothing. */
+  takeBackProvided(files: readonly ProvidedFile[], { blocks, client }: SpaceNeed): Promise<void> | undefined {
+    if (this.#closed || this.#failed) return undefined;
+    const others = client === undefined ? files : files.filter(({ ino }) => !this.table.holds(client, ino));
+    return this.#provided.takeBack(others, blocks, (file) => this.recallOwn(undefined, file, 'space'));
+  }
+
+  /** Recalls what the client, or anybody, holds there for writing. Settles when nothing of it is left; undefined: there is nothing. */
   recallOwn(
-    client: number,
+    client: number | undefined,
     range: ByteRange & { readonly ino: number },
     reason: 'close' | 'space',
   ): Promise<void> | undefined {
-    const begun = this.table.break(this.now, { ...range, reason, client });
+    const { ino, offset, length } = range;
+    const begun = this.table.break(this.now, { ino, offset, length, reason, client });
     if (begun === undefined) return undefined;
-    const done = this.awaitBreak(begun.breakId, { ...range, reason }).then(() => this.endBreak(begun.breakId));
+    const done = this.awaitBreak(begun.breakId, { ino, offset, length, reason }).then(() =>
+      this.endBreak(begun.breakId),
+    );
     this.perform(begun.actions);
     return done;
   }

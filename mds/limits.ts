@@ -61,6 +61,8 @@ export const serverLimits = {
   scarceShare: 1 / 8,
   /** What one grant takes beyond what was asked for, of what its quota, or the filesystem, leaves. */
   aheadQuotaShare: 1 / 16,
+  /** How long what a file was granted and gave back for want of space is not asked for again: time to write hundreds of MiB. */
+  spaceRestMs: 10_000,
   /** Clients remembered to use a file in sequence; about 100 bytes each. Who is forgotten begins small again. */
   sequencesMax: 16_384,
   /** Of the device, what all session buffers together may take where the server was not told. */

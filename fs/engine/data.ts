@@ -22,6 +22,7 @@ import {
   unmapBlocks,
 } from './file-space.ts';
 import type { Inode } from './inode.ts';
+import type { SpaceNeed } from './leases.ts';
 import { changed, touched } from './namespace.ts';
 import { requireWithinPinned } from './pinned.ts';
 import { dropPrivileges, keepsPrivileges, requirePrivilegesKnown } from './privileges.ts';
@@ -223,7 +224,7 @@ function store(v: Volume, inode: Inode, offset: number, data: Uint8Array, taker:
   if (needed > 0) v.requireRecords(inode.ino);
   const missing = parts.find((part) => needsBlocks(v, inode, part))?.fileBlock ?? first;
   const pieces = needed === 0 ? [] : takeBlocks(v, inode, missing, needed);
-  if (pieces === undefined) v.noSpace(inode.ino);
+  if (pieces === undefined) v.noSpace(inode.ino, needOf(taker, needed));
 
   const blocks = new BlockQueue(pieces);
   for (const part of parts) storePart(v, inode, part, offset, data.subarray(0, end - offset), blocks);
@@ -259,7 +260,7 @@ function plan(
         free -= fits;
         if (isMore) allowed -= fits;
         if (fits < part.length) {
-          requireSomeRoom(v, inode, free === 0, isWhole || part.fileBlock + fits <= first);
+          requireSomeRoom(v, inode, free === 0, isWhole || part.fileBlock + fits <= first, needOf(taker, 1));
           if (fits > 0) parts.push({ ...part, length: fits });
           return { parts, needed, end: (part.fileBlock + fits) * bs };
         }
@@ -270,13 +271,24 @@ function plan(
   return { parts, needed, end };
 }
 
+/** The system's own writes take nothing from anybody. */
+function needOf(taker: Taker, blocks: number): SpaceNeed | undefined {
+  return typeof taker === 'object' ? { blocks, client: taker.client } : undefined;
+}
+
 /**
  * Room ended within a write: it is short (write(2)), unless there will be more, or what there was `isNothing`: none, or
  * too little for a request that is done as a whole.
  */
-function requireSomeRoom(v: Volume, inode: Inode, noSpace: boolean, isNothing: boolean): void {
-  if (noSpace && (isNothing || v.getsSpace)) v.noSpace(inode.ino);
-  if (!noSpace && (isNothing || v.getsQuota(inode))) v.noQuota(inode, 'blocks');
+function requireSomeRoom(
+  v: Volume,
+  inode: Inode,
+  noSpace: boolean,
+  isNothing: boolean,
+  need: SpaceNeed | undefined,
+): void {
+  if (noSpace && (isNothing || v.getsSpace)) v.noSpace(inode.ino, need);
+  if (!noSpace && (isNothing || v.getsQuota(inode))) v.noQuota(inode, 'blocks', need);
 }
 
 function needsBlocks(v: Volume, inode: Inode, part: Part): boolean {

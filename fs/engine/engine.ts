@@ -460,12 +460,15 @@ function layoutBackend(v: Volume): LayoutBackend {
       });
       return whenDurable(v, mapped);
     },
-    mapForWrite: (ino, range, client) => {
-      const mapped = run(() => {
-        const extents = mapForWrite(v, v.inodes.get(ino), range, client);
-        recordGrant(v, client, ino, 'write');
-        return extents;
-      });
+    mapForWrite: (ino, range, client, { isUrgent, places } = { isUrgent: false }) => {
+      const mapped = run(
+        () => {
+          const extents = mapForWrite(v, v.inodes.get(ino), range, client, isUrgent);
+          recordGrant(v, client, ino, 'write');
+          return extents;
+        },
+        { client, places },
+      );
       return whenDurable(v, mapped);
     },
     provideBuffers: (request, client) =>

@@ -134,8 +134,8 @@ function requireNoneProvided(v: Volume, inode: Inode, holes: readonly Hole[]): v
 }
 
 function allocateHoles(v: Volume, inode: Inode, holes: readonly Hole[], by: Caller): void {
-  v.requireQuota(inode, blocksIn(holes));
-  v.requireSpace(inode.ino, blocksIn(holes), v.freeTo(by));
+  v.requireQuota(inode, blocksIn(holes), 0, by);
+  v.requireSpace(inode.ino, blocksIn(holes), v.freeTo(by), by);
   fillHoles(v, inode, holes);
 }
 

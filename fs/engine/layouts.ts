@@ -55,7 +55,13 @@ export function mapForRead(v: Volume, inode: Inode, range: ByteRange): readonly 
  * What the client will write nobody sees, so the file loses its privileges now (as in xfs_fs_map_blocks).
  * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG, EAGAIN (provided to another client); Wait
  */
-export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: number): readonly LayoutExtent[] {
+export function mapForWrite(
+  v: Volume,
+  inode: Inode,
+  range: ByteRange,
+  client: number,
+  isUrgent = false,
+): readonly LayoutExtent[] {
   v.requireChangeable(inode);
   requireFile(inode);
   requireUnprotected(inode);
@@ -65,8 +71,9 @@ export function mapForWrite(v: Volume, inode: Inode, range: ByteRange, client: n
   requireWithinPinned(v, inode, to * bs);
   residentXattrs(v, inode);
   const missing = missingIn(v, inode, from, to, client);
-  v.requireQuota(inode, blocksIn(missing));
-  v.requireSpace(inode.ino, blocksIn(missing), v.freeTo('client'));
+  const by = isUrgent ? { client } : undefined;
+  v.requireQuota(inode, blocksIn(missing), 0, by);
+  v.requireSpace(inode.ino, blocksIn(missing), v.freeTo('client'), by);
 
   provide(v, inode, missing, client);
   if (dropPrivileges(v, inode)) changed(v, inode, v.clock.now());

@@ -1,8 +1,7 @@
 /**
  * What the engine asks of the leasing side, and what leasing asks of the engine. Neither knows the other's inside.
  */
-
-import type { Reply } from '../vfs.ts';
+import type { Caller, Reply } from '../vfs.ts';
 import type { BuffersRequest } from './session-buffers.ts';
 
 /** Bytes of a file; `length` may be Infinity: to the end and beyond. */
@@ -40,6 +39,30 @@ export interface Leases {
    * what they had asked for. Settles when that is back, and never rejects. undefined: there is none.
    */
   takeBackSpare?(ino: number): Promise<void> | undefined;
+  /**
+   * The same, when that was not enough: asks for what clients were granted on `files`, had asked for and have not committed,
+   * in this order until it is enough. undefined: nothing can be asked for now.
+   */
+  takeBackProvided?(files: readonly ProvidedFile[], need: SpaceNeed): Promise<void> | undefined;
+}
+
+/** A file with blocks that clients were given and have not committed, all of them within the range. */
+export interface ProvidedFile extends ByteRange {
+  readonly ino: number;
+  readonly blocks: number;
+}
+
+/** Space that somebody lacks who cannot do with less, and for whom nobody waits in turn. */
+export interface SpaceNeed {
+  readonly blocks: number;
+  /** Who lacks it; undefined: no client. What it holds itself it is not asked for: it may be busy waiting. */
+  readonly client: number | undefined;
+}
+
+export interface MapOptions {
+  /** Others give back for it what they have not committed. */
+  readonly isUrgent: boolean;
+  readonly places?: Caller['places'];
 }
 
 /**
@@ -125,9 +148,9 @@ export interface LayoutBackend {
    * Extents for writing, READ_WRITE_DATA and INVALID_DATA, ascending and gapless over the whole range, over holes and over
    * shared blocks provisional ones; READ_DATA right before the INVALID_DATA that lies over the same bytes. All of it is
    * durable when it settles (I5).
-   * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG, ENOENT; GrantBusy
+   * @throws FsError ENOSPC, EDQUOT, EROFS, EFBIG, ENOENT, EAGAIN (no place to wait in); GrantBusy
    */
-  mapForWrite(ino: number, range: ByteRange, client: number): Reply<readonly LayoutExtent[]>;
+  mapForWrite(ino: number, range: ByteRange, client: number, options?: MapOptions): Reply<readonly LayoutExtent[]>;
   /**
    * Blocks of no file for the client to write to (session-buffers.ts): all of them, or none. Where each begins on the device, in bytes.
    * It is on record when it settles. They go as what was granted on a file does, which has the number `buffersIno`, and

@@ -9,6 +9,7 @@ import { FsError } from '../errors.ts';
 import { decodeDentry, encodeCounts, encodeQuota, encodeStore } from '../format/codec.ts';
 import { countsKey, dentryRange, parseDentryKey, quotaKey, storeKey } from '../format/keys.ts';
 import { INODE_SNAPSHOT, type QuotaRecord, type StoreRecord } from '../format/records.ts';
+import { buffersIno } from '../format/session-buffers.ts';
 import { limits } from '../limits.ts';
 import { CachedStore } from '../meta/cached-store.ts';
 import { GroupCommit } from '../meta/group-commit.ts';
@@ -27,7 +28,7 @@ import { ExtentMap } from './extents.ts';
 import { blocksOf, quarantineProvisional } from './file-space.ts';
 import { Fresh } from './fresh.ts';
 import { type Inode, InodeTable } from './inode.ts';
-import type { BreakReason, ByteRange, LayoutBreak, Leases } from './leases.ts';
+import type { BreakReason, ByteRange, LayoutBreak, Leases, ProvidedFile, SpaceNeed } from './leases.ts';
 import { noLeases } from './leases.ts';
 import { Lingering } from './lingering.ts';
 import type { QuotaTree } from './quotas.ts';
@@ -46,7 +47,7 @@ const numbersAtOnce = 16;
  * On whose behalf blocks are taken. Root, and the system where it copies in order to free or to save something, may take
  * the last of them; clients, whoever runs on them, and everybody else leave the reserve.
  */
-export type Taker = Pick<Caller, 'uid'> | 'system' | 'client';
+export type Taker = Pick<Caller, 'uid' | 'client'> | 'system' | 'client';
 
 export interface VolumeOptions {
   readonly device: BarDevice;
@@ -272,12 +273,16 @@ export class Volume {
     return this.space.freeing > 0 || !this.unsharing.isEmpty;
   }
 
-  /** Space is short now. @throws Wait if there will be more, FsError ENOSPC if not */
-  noSpace(ino: number): never {
+  /**
+   * Space is short now.
+   * @param need what other clients are asked to give back of what they have not committed; undefined: nothing
+   * @throws Wait if there will be more, FsError ENOSPC if not
+   */
+  noSpace(ino: number, need?: SpaceNeed): never {
     if (this.#settles && this.shutdown === undefined) throw new Wait(this.group.sync());
     const leaving = this.#leaving();
     if (leaving !== undefined) throw new Wait(leaving);
-    this.#awaitSpare(ino);
+    this.#awaitReturns(ino, need);
     throw new FsError('ENOSPC', { ino, detail: 'no free blocks on the device' });
   }
 
@@ -289,11 +294,12 @@ export class Volume {
 
   /**
    * @param free what whoever asks may take of (freeTo)
+   * @param by for whom other clients are asked to give back what they have not committed
    * @throws as noSpace, where there is less; FsError ENOSPC without room for their records
    */
-  requireSpace(ino: number, blocks: number, free = this.freeTo('system')): void {
+  requireSpace(ino: number, blocks: number, free = this.freeTo('system'), by?: Pick<Caller, 'client'>): void {
     if (blocks > 0) this.requireRecords(ino);
-    if (blocks > free) this.noSpace(ino);
+    if (blocks > free) this.noSpace(ino, by && { blocks: blocks - free, client: by.client });
   }
 
   /** Blocks that may be taken now on behalf of somebody. */
@@ -332,26 +338,51 @@ export class Volume {
     );
   }
 
-  /** @throws Wait where clients give back what they did not ask for */
-  #awaitSpare(ino: number): void {
-    const spare = this.shutdown === undefined ? this.leases.takeBackSpare?.(ino) : undefined;
+  /** @throws Wait where clients give back what they did not ask for, or, where there is a need, did not commit */
+  #awaitReturns(ino: number, need: SpaceNeed | undefined, quota?: number): void {
+    if (this.shutdown !== undefined) return;
+    const { leases } = this;
+    const spare = leases.takeBackSpare?.(ino);
     if (spare !== undefined) throw new Wait(spare);
+    const provided = need && leases.takeBackProvided?.(this.#providedBut(ino, quota), need);
+    if (provided !== undefined) throw new LayoutWait(provided);
   }
 
-  /** The quota is used up now. @throws Wait where files that go may make room, FsError EDQUOT */
-  noQuota(inode: Pick<Inode, 'ino' | 'quota'>, of: 'blocks' | 'inodes'): never {
+  /**
+   * Files, of the quota, with blocks of clients, but for one: who commits there must not wait for its own return. Buffers of
+   * sessions are in use and never committed: they are nobody's to ask for.
+   */
+  #providedBut(ino: number, quota: number | undefined): readonly ProvidedFile[] {
+    const files: ProvidedFile[] = [];
+    for (const [of, map] of this.provisional) {
+      const [first, last] = [map.find(0), map.last];
+      if (of === ino || of === buffersIno || first === undefined || last === undefined) continue;
+      if (quota !== undefined && this.inodes.peek(of)?.quota !== quota) continue;
+      const offset = first.fileBlock * limits.blockSize;
+      const length = (last.fileBlock + last.length) * limits.blockSize - offset;
+      files.push({ ino: of, offset, length, blocks: map.blocks });
+    }
+    return files.toSorted((a, b) => b.blocks - a.blocks);
+  }
+
+  /**
+   * The quota is used up now.
+   * @param need as for noSpace
+   * @throws Wait where files that go may make room, or what clients give back; FsError EDQUOT
+   */
+  noQuota(inode: Pick<Inode, 'ino' | 'quota'>, of: 'blocks' | 'inodes', need?: SpaceNeed): never {
     const leaving = this.getsQuota(inode) ? this.#leaving() : undefined;
     if (leaving !== undefined) throw new Wait(leaving);
-    if (of === 'blocks') this.#awaitSpare(inode.ino);
+    if (of === 'blocks') this.#awaitReturns(inode.ino, need, inode.quota);
     throw new FsError('EDQUOT', { ino: inode.ino, detail: `the quota of its directory tree has no ${of} left` });
   }
 
   /** `blocks` more in the file, or `inodes` more in the directory, are within the quota. @throws as noQuota */
-  requireQuota(inode: Pick<Inode, 'ino' | 'quota'>, blocks: number, inodes = 0): void {
+  requireQuota(inode: Pick<Inode, 'ino' | 'quota'>, blocks: number, inodes = 0, by?: Pick<Caller, 'client'>): void {
     if (inode.quota === 0) return;
     const tree = this.quotas.of(inode);
     if (tree === undefined) return;
-    if (blocks > tree.room) this.noQuota(inode, 'blocks');
+    if (blocks > tree.room) this.noQuota(inode, 'blocks', by && { blocks: blocks - tree.room, client: by.client });
     if (inodes > tree.inodeRoom) this.noQuota(inode, 'inodes');
   }
 
