@@ -15,7 +15,7 @@
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BreakReason, ByteRange, LayoutBreak, Leases } from '../../fs/engine/leases.ts';
+import type { BreakReason, ByteRange, LayoutBreak, Leases, ProvidedFile, SpaceNeed } from '../../fs/engine/leases.ts';
 import { GrantBusy, noLeases } from '../../fs/engine/leases.ts';
 import { FsError } from '../../fs/errors.ts';
 import type { Mounted } from '../../fs/fuse/driver.ts';
@@ -90,6 +90,7 @@ export class KernelCaches {
         return found === undefined ? undefined : this.#noted(ino, spanOf(range), found);
       },
       takeBackSpare: (ino: number) => leases.takeBackSpare?.(ino),
+      takeBackProvided: (files: readonly ProvidedFile[], need: SpaceNeed) => leases.takeBackProvided?.(files, need),
     };
     return this.#leases;
   }
