@@ -131,6 +131,15 @@ describe('is not asked back', () => {
     expect(rig.server.status().counters.recallsSent).toBe(1);
   });
 
+  test('from the buffers of sessions, which are in use', async ({ rig }) => {
+    const peer = await rig.client({ owner: 'peer' });
+    await peer.call(operations.BUFFERS_ALLOC, [1, 2 ** 20, block]);
+    const client = await rig.client({ owner: 'other' });
+    const { ino, stateid: open } = await client.create('other');
+    expect(await get({ client, ino, open }, freeBytes(rig) + block)).toBe('NOSPC');
+    expect(rig.server.status().buffers.clients).toHaveLength(1);
+  });
+
   test('for the commit of somebody who may be asked for it in turn', async ({ rig }) => {
     const client = await rig.client({ owner: 'cow' });
     const { ino, stateid } = await client.create('cow', Buffer.alloc(block, 1));
