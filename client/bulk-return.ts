@@ -1,5 +1,6 @@
 import { iomode, type RecallReply } from '../layout/types.ts';
 import { operations } from '../mds/protocol/index.ts';
+import type { SessionBuffers } from './buffers.ts';
 import type { Devices } from './devices.ts';
 import { ClientError } from './errors.ts';
 import type { OpenInode } from './inode.ts';
@@ -14,13 +15,15 @@ export class BulkReturn {
   readonly #session: Session;
   readonly #devices: Devices;
   readonly #inodes: () => Iterable<OpenInode>;
+  readonly #buffers: SessionBuffers;
   #kind: 2 | 3 | undefined;
   #committed = false;
   /** With a layout when the question came. They get no others before the return; what others get after it stays. */
   #held: readonly OpenInode[] = [];
   #settled: (() => void)[] = [];
 
-  constructor(session: Session, devices: Devices, inodes: () => Iterable<OpenInode>) {
+  constructor(session: Session, devices: Devices, inodes: () => Iterable<OpenInode>, buffers: SessionBuffers) {
+    this.#buffers = buffers;
     this.#session = session;
     this.#devices = devices;
     this.#inodes = inodes;
@@ -34,13 +37,14 @@ export class BulkReturn {
   recalled(kind: 2 | 3, changed: boolean): RecallReply {
     if (this.#kind !== undefined) return 'ok';
     const inodes = [...this.#inodes()];
-    if (inodes.some((inode) => inode.hold.busy)) return 'delay';
+    if (this.#buffers.busy || inodes.some((inode) => inode.hold.busy)) return 'delay';
     const held = inodes.filter((inode) => inode.hold.stateid !== undefined);
-    if (held.length === 0 && !this.#devices.anyKnown) return 'nomatching';
+    if (held.length === 0 && !this.#buffers.any && !this.#devices.anyKnown) return 'nomatching';
     this.#kind = kind;
     this.#committed = false;
     this.#held = held;
     this.#settled = held.map((inode) => inode.recallAll(changed));
+    this.#buffers.recallAll();
     // After the answer, which leaves in this turn.
     queueMicrotask(() => {
       void Promise.all(held.map((inode) => inode.commitForReturn())).then(() => {
@@ -54,7 +58,8 @@ export class BulkReturn {
   /** The program may have given back the last of its own layouts. */
   reconsider(): void {
     const kind = this.#kind;
-    if (kind === undefined || !this.#committed || [...this.#inodes()].some((inode) => !inode.quiet)) return;
+    if (kind === undefined || !this.#committed || !this.#buffers.quiet) return;
+    if ([...this.#inodes()].some((inode) => !inode.quiet)) return;
     this.#committed = false;
     void this.#return(kind);
   }
@@ -62,6 +67,7 @@ export class BulkReturn {
   /** The session, or all that was granted, is gone. */
   forget(): void {
     this.#kind = undefined;
+    this.#buffers.returned();
     this.#held = [];
     for (const settled of this.#settled.splice(0)) settled();
   }

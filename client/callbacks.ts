@@ -1,4 +1,4 @@
-import type { RecallReply } from '../layout/types.ts';
+import type { RecallReply, StateId } from '../layout/types.ts';
 import {
   type CallbackFrame,
   callbacks,
@@ -7,6 +7,7 @@ import {
   type RequestOf,
   recallAnyLayouts,
   type StatusName,
+  stateIdFromWire,
   type WireStateId,
 } from '../mds/protocol/index.ts';
 import { CallbackSlots } from './callback-slots.ts';
@@ -30,6 +31,8 @@ export interface CallbackEvents {
   recall(recall: FileRecall): RecallReply;
   /** CB_LAYOUTRECALL of everything. */
   recallAll(kind: 2 | 3, changed: boolean): RecallReply;
+  /** CB_BUFFERS_RECALL. */
+  recallBuffers(stateid: StateId, offsets: readonly number[]): RecallReply;
   /** CB_RECALL_ANY: no more layouts than this are to be kept. */
   recallAny(keep: number): void;
   /** CB_RECALLABLE_OBJ_AVAIL: what was refused is to be had. */
@@ -88,6 +91,9 @@ export class Callbacks {
     switch (number) {
       case callbacks.CB_LAYOUTRECALL.number:
         return callbacks.CB_LAYOUTRECALL.isRequest(args) ? this.#recall(args) : 'BADXDR';
+      case callbacks.CB_BUFFERS_RECALL.number:
+        if (!callbacks.CB_BUFFERS_RECALL.isRequest(args)) return 'BADXDR';
+        return recallStatus[this.#events.recallBuffers(stateIdFromWire(args[0]), args[1])];
       case callbacks.CB_RECALL_ANY.number:
         return callbacks.CB_RECALL_ANY.isRequest(args) ? this.#recallAny(args) : 'BADXDR';
       case callbacks.CB_RECALLABLE_OBJ_AVAIL.number:

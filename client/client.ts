@@ -2,6 +2,7 @@ import type { MappedExtent, SetAttr } from '../fs/vfs.ts';
 import { operations } from '../mds/protocol/index.ts';
 import { Administration } from './administration.ts';
 import { accessMaskOf, type Data, type Mode, modeOf, ownerOf, type Time, timesOf } from './arguments.ts';
+import type { SessionBuffers } from './buffers.ts';
 import type { Devices, WayReport } from './devices.ts';
 import type { Counters } from './file-data.ts';
 import type { FileHandle } from './file-handle.ts';
@@ -34,6 +35,8 @@ export class Client {
   readonly counters: Readonly<Counters>;
   /** For those who run the filesystem and its server. */
   readonly admin: Administration;
+  /** Memory of the device for as long as the session. */
+  readonly buffers: Pick<SessionBuffers, 'alloc' | 'free'>;
   readonly #session: Session;
   readonly #devices: Devices;
   readonly #paths: Paths;
@@ -53,6 +56,7 @@ export class Client {
     this.#session = new Session(options, {
       recall: (recall) => this.#files.recall(recall),
       recallAll: (kind, changed) => this.#files.recallAll(kind, changed),
+      recallBuffers: (stateid, offsets) => this.#files.buffers.recalled(stateid, offsets),
       recallAny: (keep) => this.#files.keepOnly(keep),
       putOff: () => this.#files.putOff(),
       available: (ino) => this.#files.available(ino),
@@ -73,6 +77,7 @@ export class Client {
     this.#devices = devices(this.#session);
     this.#paths = new Paths(this.#session);
     this.#files = new OpenFiles(this.#session, this.#devices);
+    this.buffers = this.#files.buffers;
     this.#opening = new Opening(this.#session, this.#paths);
     this.#names = new Names(this.#session, this.#paths, this.#files);
     this.#trees = new Trees(this.#session, this.#names);

@@ -16,6 +16,7 @@ import { clientLimits } from './limits.ts';
 
 export type { Administration, Quota, RecallTarget } from './administration.ts';
 export type { Data, Mode, Time } from './arguments.ts';
+export type { BuffersRequest, SessionBuffer } from './buffers.ts';
 export type { Client } from './client.ts';
 export type { EngineChoice, WayReport } from './devices.ts';
 export type { AsynchronousEngine, DmaEngine, SynchronousEngine } from './dma/engine.ts';

@@ -1,5 +1,6 @@
 import type { RecallReply } from '../layout/types.ts';
 import { operations, sequenceFlag } from '../mds/protocol/index.ts';
+import { SessionBuffers } from './buffers.ts';
 import { BulkReturn } from './bulk-return.ts';
 import type { FileRecall } from './callbacks.ts';
 import type { Devices } from './devices.ts';
@@ -23,6 +24,7 @@ const revocationFlags =
 /** The files that are open here, and what the server says about their state: recalls, revocations, the end of the session. */
 export class OpenFiles {
   readonly counters: Counters = newCounters();
+  readonly buffers: SessionBuffers;
   readonly #session: Session;
   readonly #devices: Devices;
   readonly #bulk: BulkReturn;
@@ -35,7 +37,11 @@ export class OpenFiles {
   constructor(session: Session, devices: Devices) {
     this.#session = session;
     this.#devices = devices;
-    this.#bulk = new BulkReturn(session, devices, () => this.#inodes.values());
+    this.buffers = new SessionBuffers(session, devices, () => {
+      this.#bulk.reconsider();
+      session.reconsider();
+    });
+    this.#bulk = new BulkReturn(session, devices, () => this.#inodes.values(), this.buffers);
   }
 
   get opened(): Iterable<OpenInode> {
@@ -122,6 +128,7 @@ export class OpenFiles {
 
   loseSession(why: ClientError): void {
     this.#bulk.forget();
+    this.buffers.loseSession(why);
     for (const inode of this.#inodes.values()) inode.loseSession(why);
   }
 
@@ -132,11 +139,12 @@ export class OpenFiles {
   leaseEnded(): void {
     const why = new ClientError('EXPIRED', 'the lease could not be renewed in time');
     for (const inode of this.#inodes.values()) inode.revokeLayouts(why);
+    this.buffers.leaseEnded(why);
   }
 
   /** No engine of the program uses what was granted to it. */
   get quiet(): boolean {
-    return [...this.#inodes.values()].every((inode) => inode.quiet);
+    return this.buffers.quiet && [...this.#inodes.values()].every((inode) => inode.quiet);
   }
 
   /**
@@ -148,6 +156,7 @@ export class OpenFiles {
       for (let round = 0; round < clientLimits.revocationRoundsMax; round++) {
         this.#isFlagged = false;
         for (const inode of this.#inodes.values()) await inode.checkRevoked();
+        await this.buffers.checkRevoked();
         await this.#session.call(operations.SEQUENCE, [], { urgent: true });
         if (!this.#isFlagged) break;
       }

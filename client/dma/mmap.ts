@@ -30,6 +30,11 @@ export class MmapEngine implements SynchronousEngine {
     this.#device.write(storageOffset, source);
   }
 
+  /** The bytes themselves, until `close`; in pieces of at most 1 GiB. @throws FsError EINVAL, ENODEV */
+  views(storageOffset: number, length: number): readonly Uint8Array[] {
+    return this.#device.views(storageOffset, length);
+  }
+
   close(): Promise<void> {
     return this.#device.close();
   }

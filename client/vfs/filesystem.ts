@@ -33,6 +33,7 @@ export class RemoteFilesystem {
         this.#dropAll();
         return this.#files.recallAll(kind, changed);
       },
+      recallBuffers: (stateid, offsets) => this.#files.buffers.recalled(stateid, offsets),
       recallAny: (keep) => this.#files.keepOnly(keep),
       putOff: () => this.#files.putOff(),
       available: (ino) => this.#files.available(ino),

@@ -45,6 +45,16 @@ describe('the examples of docs/client.md', () => {
     expect((await readAll(rig.lab.vfs, ino)).toString()).toBe('written straight to the device\n'.repeat(2));
   });
 
+  test('a file that stays where it is', async ({ rig }) => {
+    const output = await run(rig, 'A file that stays where it is', '/data');
+    expect(output).toMatch(/^1048576 bytes at \d+, bus \d+, aligned true\n$/);
+  });
+
+  test('memory for the session', async ({ rig }) => {
+    expect(await run(rig, 'Memory for the session', '/')).toBe('16 buffers of 4096 true\n');
+    expect(rig.server.status().buffers.clients).toEqual([]);
+  });
+
   test('drive an engine yourself', async ({ rig }) => {
     const output = await run(rig, 'Drive an engine yourself', '/data');
     expect(output).toMatch(/^INVALID_DATA file 0\+\d+ device [0-9a-f]{32} at \d+ bus undefined\n/);

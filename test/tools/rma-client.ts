@@ -33,6 +33,7 @@ export class Peer {
     const session = new Session(options, {
       recall: () => 'ok',
       recallAll: () => 'ok',
+      recallBuffers: () => 'ok',
       recallAny: () => {},
       putOff: () => {},
       available: () => {},
