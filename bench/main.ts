@@ -22,6 +22,7 @@ import { rows, selectRows, syncRows } from './lib/rows.ts';
 import { backingItself, iopmemfs } from './lib/systems.ts';
 import { Workload } from './lib/workload.ts';
 import { measureMicro, type RowResult } from './micro.ts';
+import { measureDirect } from './peers/direct.ts';
 import { measureRemoteMount } from './peers/remote-mount.ts';
 import { measureSmallFiles } from './peers/small-files.ts';
 import { measurePrograms } from './programs.ts';
@@ -177,6 +178,14 @@ async function smallFiles(options: MeasureCommand): Promise<void> {
   else print(smallFilesTable(results));
 }
 
+async function direct(options: MeasureCommand): Promise<void> {
+  const rounds = Number(options.rounds);
+  const results = await inPlace((place) => measureDirect({ place, rounds, divisor: Number(options.divide), progress }));
+  if (options.json === true) return printJson({ ...machine(), rounds, results });
+  for (const { bytes, one, two, ratio } of results)
+    print(`writes of ${bytes} bytes: ${one.toFixed(0)} MiB/s by one client, ${two.toFixed(0)} by two, ${times(ratio)}`);
+}
+
 async function growth(options: GrowthCommand): Promise<void> {
   const files: FilesResult[] = [];
   const extents: ExtentsResult[] = [];
@@ -286,6 +295,13 @@ command
   .option('--divide <by>', 'so many times fewer files: a try', '1')
   .option('--json', 'print JSON')
   .action(smallFiles);
+command
+  .command('direct')
+  .description('two clients that write different files directly, each on a core of its own, beside one')
+  .option('--rounds <count>', 'runs, of which the median counts', '5')
+  .option('--divide <by>', 'so many times fewer writes: a try', '1')
+  .option('--json', 'print JSON')
+  .action(direct);
 command
   .command('growth')
   .description('more files, more extents: mount, memory, lookups, random access')
