@@ -74,6 +74,7 @@ export class Faults {
     if (machine === undefined) return;
     const { process } = machine;
     if (!process.alive) return;
+    if (scene.aim === 'power-after-crash' && scene.serverDies && random.oneIn(4)) return this.#on.crash(false);
     const what = random.below(10);
     if (what < 3) {
       const ms = random.below(3 * leaseMs);
