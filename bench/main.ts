@@ -17,13 +17,14 @@ import { tableRows } from './leases/table.ts';
 import { bindfs, peers } from './lib/peers.ts';
 import { inPlace } from './lib/place.ts';
 import { programs, selectPrograms } from './lib/programs.ts';
-import { microTable, programsTable, smallFilesTable, times } from './lib/report.ts';
+import { microTable, programsTable, rmaTable, smallFilesTable, times } from './lib/report.ts';
 import { rows, selectRows, syncRows } from './lib/rows.ts';
 import { backingItself, iopmemfs } from './lib/systems.ts';
 import { Workload } from './lib/workload.ts';
 import { measureMicro, type RowResult } from './micro.ts';
 import { measureDirect } from './peers/direct.ts';
 import { measureRemoteMount } from './peers/remote-mount.ts';
+import { measureRma } from './peers/rma.ts';
 import { measureSmallFiles } from './peers/small-files.ts';
 import { measurePrograms } from './programs.ts';
 
@@ -186,6 +187,15 @@ async function direct(options: MeasureCommand): Promise<void> {
     print(`writes of ${bytes} bytes: ${one.toFixed(0)} MiB/s by one client, ${two.toFixed(0)} by two, ${times(ratio)}`);
 }
 
+async function rma(options: MeasureCommand): Promise<void> {
+  const divisor = Number(options.divide);
+  const results = await inPlace((place) =>
+    measureRma({ place, transfers: Math.ceil(1000 / divisor), rounds: Number(options.rounds), progress }),
+  );
+  if (options.json === true) printJson({ ...machine(), rounds: Number(options.rounds), results });
+  else print(rmaTable(results));
+}
+
 async function growth(options: GrowthCommand): Promise<void> {
   const files: FilesResult[] = [];
   const extents: ExtentsResult[] = [];
@@ -302,6 +312,13 @@ command
   .option('--divide <by>', 'so many times fewer writes: a try', '1')
   .option('--json', 'print JSON')
   .action(direct);
+command
+  .command('rma')
+  .description('one-sided reads and writes of 1 MiB by tcp and shm, beside a plain C program over the same library')
+  .option('--rounds <count>', 'runs of each, of which the median counts', '5')
+  .option('--divide <by>', 'so many times fewer transfers: a try', '1')
+  .option('--json', 'print JSON')
+  .action(rma);
 command
   .command('growth')
   .description('more files, more extents: mount, memory, lookups, random access')

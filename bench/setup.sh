@@ -15,6 +15,7 @@ need mergerfs mergerfs
 need git git
 need sqlite3 sqlite3
 [ -e /usr/share/doc/libfuse3-dev/examples/passthrough_ll.c ] || packages="$packages libfuse3-dev"
+[ -e /usr/include/rdma/fabric.h ] || packages="$packages libfabric-dev"
 [ -n "$packages" ] || exit 0
 
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

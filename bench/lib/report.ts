@@ -1,6 +1,7 @@
 /** Results as tables. */
 import Table from 'cli-table3';
 import type { Figure, RowResult } from '../micro.ts';
+import type { RmaResult } from '../peers/rma.ts';
 import type { SmallFilesResult } from '../peers/small-files.ts';
 import type { ProgramResult } from '../programs.ts';
 
@@ -56,6 +57,18 @@ function seconds(run: ProgramResult['figures'][number]['first']): string {
 }
 
 /** Files a second. */
+export function rmaTable(results: readonly RmaResult[]): string {
+  const table = new Table({
+    head: ['provider', 'transfer', 'at once', 'GB/s', 'C, GB/s', 'ratio', 'target'],
+    colAligns: ['left', 'left', 'right', 'right', 'right', 'right', 'right'],
+    style: { head: [], border: [] },
+  });
+  for (const { provider, kind, atOnce, ours, c, ratio } of results) {
+    table.push([provider, kind, atOnce, (ours / 1e9).toFixed(2), (c / 1e9).toFixed(2), times(ratio), times(0.8)]);
+  }
+  return table.toString();
+}
+
 export function smallFilesTable(results: readonly SmallFilesResult[]): string {
   const table = new Table({
     head: ['at once', 'library', 'mount', 'ratio', 'target'],

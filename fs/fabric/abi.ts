@@ -27,14 +27,16 @@ export const offsets = {
   fid_domain: { ops: 24, mr: 32 },
   fid_av: { ops: 24 },
   fid_cq: { ops: 24 },
+  fid_cntr: { ops: 24 },
   fid_ep: { cm: 32, rma: 48 },
   fid_mr: { key: 32 },
   fi_ops: { close: 8, bind: 16, control: 24 },
   fi_ops_fabric: { domain: 8, trywait: 40 },
-  fi_ops_domain: { av_open: 8, cq_open: 16, endpoint: 24 },
+  fi_ops_domain: { av_open: 8, cq_open: 16, endpoint: 24, cntr_open: 40 },
   fi_ops_mr: { reg: 8 },
   fi_ops_av: { insert: 8 },
   fi_ops_cq: { read: 8, readerr: 24 },
+  fi_ops_cntr: { read: 8 },
   fi_ops_cm: { getname: 16 },
   fi_ops_rma: { read: 8, write: 32 },
   fi_av_attr: { type: 0, count: 8 },
@@ -43,7 +45,7 @@ export const offsets = {
 } as const;
 
 /** Bytes of the structures that are made here. */
-export const sizes = { fi_av_attr: 48, fi_cq_attr: 40, fi_cq_entry: 8, fi_cq_err_entry: 80 } as const;
+export const sizes = { fi_av_attr: 48, fi_cq_attr: 40, fi_cntr_attr: 24, fi_cq_entry: 8, fi_cq_err_entry: 80 } as const;
 
 /** Capabilities and flags, rdma/fabric.h. */
 export const flag = {

@@ -64,6 +64,7 @@ const kinds = {
   >(
     'int fi_mr_reg(uintptr_t domain, uintptr_t memory, size_t length, uint64_t access, uint64_t offset, uint64_t key, uint64_t flags, _Out_ void *out, uintptr_t context)',
   ),
+  readCounter: prototype<[counter: Address]>('uint64_t fi_cntr_read(uintptr_t counter)'),
   transfer: prototype<
     [
       endpoint: Address,
@@ -120,6 +121,8 @@ export class Endpoint {
   readonly #insert: Call<[Address, Uint8Array, number, Uint8Array, bigint, Address]>;
   readonly #read: Call<[Address, Address, number, Address, bigint, bigint, bigint, Address]>;
   readonly #write: Call<[Address, Address, number, Address, bigint, bigint, bigint, Address]>;
+  /** Counts what peers did here; undefined where a descriptor tells of it. */
+  readonly #counter: (() => number) | undefined;
   #closed = false;
 
   /**
@@ -146,9 +149,12 @@ export class Endpoint {
       const openEndpoint = method(operations, offsets.fi_ops_domain.endpoint, kinds.endpoint);
       this.#vector = this.#opened('fi_av_open', (out) => openVector(this.#domain, vectorAttributes(), out, 0));
       this.#queue = this.#opened('fi_cq_open', (out) => openQueue(this.#domain, queueAttributes(wakes), out, 0));
+      const counter = wakes ? undefined : this.#openCounter(operations);
       this.#endpoint = this.#opened('fi_endpoint', (out) => openEndpoint(this.#domain, info.at, out, 0));
       this.#bind(this.#vector, 0n);
       this.#bind(this.#queue, flag.FI_TRANSMIT | flag.FI_RECV);
+      if (counter !== undefined) this.#bind(counter, flag.FI_REMOTE_READ | flag.FI_REMOTE_WRITE);
+      this.#counter = counter === undefined ? undefined : readerOf(counter);
       requireOk('fi_enable', controlOf(this.#endpoint)(this.#endpoint, constant.FI_ENABLE, null));
       const queue = pointerAt(this.#queue + offsets.fid_cq.ops);
       this.#readQueue = method(queue, offsets.fi_ops_cq.read, kinds.readQueue);
@@ -163,6 +169,11 @@ export class Endpoint {
       this.close();
       throw error;
     }
+  }
+
+  /** Reads and writes by peers so far, where no descriptor tells of them. */
+  get arrived(): number {
+    return this.#counter?.() ?? 0;
   }
 
   /** What a peer needs to reach it. @throws FsError EIO */
@@ -268,6 +279,12 @@ export class Endpoint {
     return at;
   }
 
+  #openCounter(operations: Address): Address {
+    const openCounter = method(operations, offsets.fi_ops_domain.cntr_open, kinds.open);
+    const attributes = Buffer.alloc(sizes.fi_cntr_attr);
+    return this.#opened('fi_cntr_open', (out) => openCounter(this.#domain, attributes, out, 0));
+  }
+
   #bind(other: Address, flags: bigint): void {
     requireOk('fi_bind', bindOf(this.#endpoint)(this.#endpoint, other, flags));
   }
@@ -284,6 +301,11 @@ function bindOf(at: Address): Call<[fid: Address, other: Address, flags: bigint]
 
 function controlOf(at: Address): Call<[fid: Address, command: number, argument: Uint8Array | null]> {
   return method(pointerAt(at + offsets.fid.ops), offsets.fi_ops.control, kinds.control);
+}
+
+function readerOf(counter: Address): () => number {
+  const read = method(pointerAt(counter + offsets.fid_cntr.ops), offsets.fi_ops_cntr.read, kinds.readCounter);
+  return () => read(counter);
 }
 
 function begun(op: string, result: number): boolean {

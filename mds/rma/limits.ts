@@ -15,7 +15,7 @@ export const rmaLimits = {
   /** After a crash of the target process nobody is attached for this long: a library that crashes at once is not to keep the machine busy. */
   restartMs: 1_000,
   /** The target looks for transfers without sleeping for so long after the last sign of one. */
-  spinMs: 0.5,
+  spinMs: 1,
   /** Where nothing wakes it (shm) it looks this often while clients are attached, less often when nothing has come for a while. */
   lookMs: 1,
   lookIdleMs: 10,

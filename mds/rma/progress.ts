@@ -13,6 +13,7 @@ export class Progress {
   #next: NodeJS.Immediate | undefined;
   #spinUntil = 0;
   #seenAt = performance.now();
+  #arrived = 0;
   #stopped = false;
 
   constructor(endpoint: Endpoint) {
@@ -47,8 +48,18 @@ export class Progress {
     if (this.#stopped) return;
     this.#endpoint.poll(nothing);
     const now = performance.now();
+    this.#count(now);
     if (now < this.#spinUntil) this.#next = setImmediate(() => this.#turn());
     else this.#sleep(now);
+  }
+
+  /** Where nothing wakes us: something has come since the last look. */
+  #count(now: number): void {
+    const { arrived } = this.#endpoint;
+    if (arrived === this.#arrived) return;
+    this.#arrived = arrived;
+    this.#seenAt = now;
+    this.#spinUntil = now + rmaLimits.spinMs;
   }
 
   #sleep(now: number): void {
