@@ -1,9 +1,11 @@
+import { EventEmitter } from 'node:events';
 import type { MappedExtent, SetAttr } from '../fs/vfs.ts';
 import { operations } from '../mds/protocol/index.ts';
 import { Administration } from './administration.ts';
 import { accessMaskOf, type Data, type Mode, modeOf, ownerOf, type Time, timesOf } from './arguments.ts';
 import type { SessionBuffers } from './buffers.ts';
 import type { Devices, WayReport } from './devices.ts';
+import type { ClientError } from './errors.ts';
 import type { Counters } from './file-data.ts';
 import type { FileHandle } from './file-handle.ts';
 import { clientLimits } from './limits.ts';
@@ -25,13 +27,27 @@ import { Session, type SessionOptions } from './session.ts';
 import { Stats } from './stats.ts';
 import { thenClose, type WholeData } from './whole.ts';
 
+export interface ClientEvents {
+  /** The connection broke; calls wait, and what is under a layout goes on while the lease lives. */
+  disconnect: [];
+  /** Connected again, to the same session or to a new one. */
+  reconnect: [];
+  /**
+   * The server gave up all state of this client: its layouts are void, files are opened again as they are used, and what was
+   * written and not synced is reclaimed where that is possible (WRITE_LOST says where it was not).
+   */
+  lost: [ClientError];
+  /** The client was closed. */
+  close: [];
+}
+
 /**
  * A filesystem as a remote program sees it. Paths begin at its root, whether with '/' or without. Every method rejects
  * with ClientError, whose `code` is what node's own fs functions would give.
  *
  * Here calls are given their limits and their errors a context; the work is done by `Names` and `OpenFiles`.
  */
-export class Client {
+export class Client extends EventEmitter<ClientEvents> {
   readonly counters: Readonly<Counters>;
   /** For those who run the filesystem and its server. */
   readonly admin: Administration;
@@ -48,10 +64,12 @@ export class Client {
   readonly #files: OpenFiles;
   readonly #closed: () => void;
   #place: Place | undefined;
+  #wasConnected = false;
   #closing: Promise<void> | undefined;
 
   /** Used by `connect`; `closed` is called once at the end. */
   constructor(options: SessionOptions, devices: (session: Session) => Devices, closed: () => void) {
+    super();
     this.#closed = closed;
     this.#session = new Session(options, {
       recall: (recall) => this.#files.recall(recall),
@@ -65,10 +83,16 @@ export class Client {
       lost: (why) => {
         this.#devices.forget();
         this.#files.loseSession(why);
+        this.#tell('lost', why);
       },
       reclaim: (send) => this.#files.reclaim(send),
       leaseEnded: () => this.#files.leaseEnded(),
       settling: () => this.#devices.settled,
+      disconnected: () => this.#tell('disconnect'),
+      connected: () => {
+        if (this.#wasConnected) this.#tell('reconnect');
+        this.#wasConnected = true;
+      },
       quiet: () => this.#files.quiet,
       placed: (place) => {
         this.#place = placeFromWire(place);
@@ -406,8 +430,14 @@ export class Client {
     await this.#session.close();
     await this.#devices.close();
     this.#closed();
+    this.#tell('close');
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;
+  }
+
+  /** When what is under way is done: listeners may call anything, and throw. */
+  #tell<Name extends keyof ClientEvents>(name: Name, ...about: ClientEvents[Name]): void {
+    process.nextTick(() => EventEmitter.prototype.emit.call(this, name, ...about));
   }
 
   /** Runs a call within its limits; its errors say which one it was. */

@@ -27,6 +27,8 @@ const localFaults = {
   OTHER_FILESYSTEM: 'ESTALE',
   /** What was written and not synced is gone: with a restart of the server, a lease that ended, or a fence. Write again. */
   WRITE_LOST: 'EIO',
+  /** Only direct access would do, and the message says why there is none. */
+  NOT_DIRECT: 'EOPNOTSUPP',
   ARGUMENT: 'EINVAL',
   LOOP: 'ELOOP',
   TOO_LONG: 'ENAMETOOLONG',

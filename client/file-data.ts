@@ -43,6 +43,9 @@ export interface Uncommitted {
 
 const zeros = new Uint8Array(limits.blockSize);
 
+/** What views of holes show; whoever writes to a view for reading breaks it for all. */
+const zeroPages = new Uint8Array(16 * limits.blockSize);
+
 /**
  * The bytes of one file as far as layouts reach them: reads and writes without asking anybody. Where the engine is
  * synchronous each is one copy of memory here, and a recall never finds one in progress; `transfers` does it elsewhere.
@@ -215,6 +218,53 @@ export class FileData implements TransferOwner {
     this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
   }
 
+  /**
+   * The bytes of `range` where they lie, in pieces: no copy. They are good until the event loop goes round. What is to be
+   * written counts as written, all of it: blank blocks are filled with what they read as (D2). Holes are pieces of zeros.
+   * undefined: not all of it is to be had so.
+   */
+  views(range: ByteRange, writing: boolean): readonly Uint8Array[] | undefined {
+    if (!this.lease.live || this.cache.covered(range.offset, range.length, writing) < range.length) return undefined;
+    if (writing ? this.#dirty.size >= clientLimits.dirtyRangesMax : !this.#sizeCurrent || endOf(range) > this.#size)
+      return undefined;
+    if (writing && !this.#fill(range)) return undefined;
+    const views: Uint8Array[] = [];
+    for (let at = range.offset; at < endOf(range); ) {
+      const segment = this.cache.find(at);
+      assert(segment !== undefined, 'a covered byte has a segment');
+      const length = Math.min(endOf(segment), endOf(range)) - at;
+      const pieces = viewsOf(segment, at, length);
+      if (pieces === undefined) return undefined;
+      views.push(...pieces);
+      at += length;
+    }
+    if (writing) {
+      this.#dirty.add(aligned(range, limits.blockSize));
+      this.#wrote(endOf(range), range.length);
+    } else this.#counters.directBytesRead += range.length;
+    return views;
+  }
+
+  /** All blank blocks of `range` hold what they read as. false: its engine moves nothing at once. */
+  #fill(range: ByteRange): boolean {
+    const blocks = aligned(range, limits.blockSize);
+    for (let at = blocks.offset; at < endOf(blocks); ) {
+      const segment = this.cache.find(at);
+      if (segment?.kind !== 'blank') {
+        at = segment === undefined ? endOf(blocks) : endOf(segment);
+        continue;
+      }
+      const { engine } = segment.place;
+      if (!engine.synchronous || engine.views === undefined) return false;
+      const block = { offset: at, length: limits.blockSize };
+      if (!copyOld(segment, at, block.length, engine)) return false;
+      this.cache.markWritten(block);
+      this.#dirty.add(block);
+      at += block.length;
+    }
+    return true;
+  }
+
   /** false: its engine moves nothing at once. */
   #writeSegment(segment: Segment, at: number, source: Uint8Array): boolean {
     assert(segment.kind !== 'hole', 'a hole is never writable');
@@ -249,6 +299,17 @@ function readSegment(segment: Segment, at: number, target: Uint8Array): boolean 
     engine.read(from.storageOffset + at - segment.offset, target);
   }
   return true;
+}
+
+/** undefined: it is not mapped here. */
+function viewsOf(segment: Segment, at: number, length: number): readonly Uint8Array[] | undefined {
+  const from = segment.kind === 'hole' ? undefined : segment.kind === 'blank' ? segment.old : segment.place;
+  if (from === undefined) {
+    const whole = Array.from({ length: Math.floor(length / zeroPages.length) }, () => zeroPages);
+    return length % zeroPages.length === 0 ? whole : [...whole, zeroPages.subarray(0, length % zeroPages.length)];
+  }
+  if (!from.engine.synchronous) return undefined;
+  return from.engine.views?.(from.storageOffset + at - segment.offset, length);
 }
 
 type Blank = Extract<Segment, { readonly kind: 'blank' }>;

@@ -1,7 +1,6 @@
-import { EventEmitter } from 'node:events';
 import type { Interface } from 'node:readline/promises';
 import type { ReadableStream } from 'node:stream/web';
-import { bytesOf, type Data, type Mode, modeOf, ownerOf, requireOffset, type Time, timesOf } from './arguments.ts';
+import { bytesOf, type Data, requireOffset } from './arguments.ts';
 import { ClientError, withContext } from './errors.ts';
 import { FileIo, type Route, type RouteCounters, requireDirect } from './file-io.ts';
 import type { OpenInode } from './inode.ts';
@@ -17,12 +16,12 @@ import {
   transferOf,
   writeTransferOf,
 } from './io-arguments.ts';
-import type { Layout, LayoutRequest } from './layout.ts';
+import { OpenFile } from './open-file.ts';
 import type { HandleFlags } from './open-flags.ts';
 import type { Opened } from './opening.ts';
 import { type Limits, type OperationOptions, operation } from './operation.ts';
+import type { ByteRange } from './ranges.ts';
 import type { Session } from './session.ts';
-import { Stats } from './stats.ts';
 import {
   linesOf,
   ReadStream,
@@ -42,30 +41,19 @@ export type WritevResult = Route & {
   readonly buffers: readonly NodeJS.ArrayBufferView[];
 };
 
-interface FileHandleEvents {
-  close: [];
-}
-
 /**
  * An open file, as node's FileHandle. Positions and lengths are bytes; buffers belong to the call until it settles. Every
  * method rejects with ClientError: CLOSED after close, NOT_OPEN_FOR when the flags of `open` do not allow it, and what the
  * server says.
  */
-export class FileHandle extends EventEmitter<FileHandleEvents> {
-  readonly path: string;
-  readonly #inode: OpenInode;
-  readonly #opened: Opened;
+export class FileHandle extends OpenFile {
   readonly #flags: HandleFlags;
   readonly #io: FileIo;
-  readonly #detached: (file: FileHandle) => void;
   readonly #turns = new Turns();
   /** Where I/O without a position goes on. */
   #position = 0;
   /** Such I/O, one after the other. */
   #line: Promise<unknown> = Promise.resolve();
-  /** What a sync found that nobody waited for any more; said by the next one, or by close. */
-  #unheard: unknown;
-  #closing: Promise<void> | undefined;
 
   /** Made by `Client.open`. */
   constructor(
@@ -74,19 +62,11 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     inode: OpenInode,
     opened: Opened,
     session: Session,
-    detached: (file: FileHandle) => void,
+    detached: (file: OpenFile) => void,
   ) {
-    super();
-    this.path = path;
+    super(path, inode, opened, detached);
     this.#flags = flags;
-    this.#inode = inode;
-    this.#opened = opened;
     this.#io = new FileIo(inode, opened.open, session);
-    this.#detached = detached;
-  }
-
-  get ino(): number {
-    return this.#inode.ino;
   }
 
   /** Bytes moved through this handle, and how. */
@@ -118,7 +98,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     options?: OperationOptions,
   ): Promise<ReadResult<NodeJS.ArrayBufferView>> {
     try {
-      this.#requireOpenFor('read');
+      this.requireOpenFor('read');
       const buffer = isView(first) ? first : (first?.buffer ?? newBuffer());
       const transfer = transferOf(buffer, isView(first) ? second : (first ?? {}), length, position, options);
       if (transfer.position === null) return this.#readHere(buffer, transfer);
@@ -127,7 +107,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
       if (bytesRead === transfer.bytes.length) return this.#settled({ bytesRead, buffer, path: 'direct' });
       return this.#readRest(buffer, transfer.bytes, transfer.position, bytesRead, transfer.options);
     } catch (error) {
-      return Promise.reject(withContext(error, this.#context('read')));
+      return Promise.reject(withContext(error, this.context('read')));
     }
   }
 
@@ -147,7 +127,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     start: number,
     options: OperationOptions | undefined,
   ): Promise<ReadResult<B>> {
-    return await operation(this.#context('read'), options, async (limits) => {
+    return await operation(this.context('read'), options, async (limits) => {
       const { count, route } = await this.#io.read(bytes, position, start, limits);
       return { bytesRead: count, buffer, ...route };
     });
@@ -160,13 +140,13 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
    */
   readSync(buffer: Uint8Array, offset: number, length: number, position: number): number {
     try {
-      this.#requireOpenFor('read');
+      this.requireOpenFor('read');
       requireOffset(position, 'position');
       const count = this.#io.readNow(partOf(buffer, offset, length), position);
       requireDirect(count, length);
       return count;
     } catch (error) {
-      throw withContext(error, this.#context('read'));
+      throw withContext(error, this.context('read'));
     }
   }
 
@@ -176,7 +156,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     position?: Position,
     options?: OperationOptions,
   ): Promise<ReadvResult> {
-    this.#requireOpenFor('read');
+    this.requireOpenFor('read');
     return await this.#vector('read', options, positionOf(position), async (from, limits) => {
       let bytesRead = 0;
       let route: Route = { path: 'direct' };
@@ -200,9 +180,9 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     options?: BufferEncoding | (OperationOptions & { readonly encoding?: BufferEncoding | null }),
   ): Promise<Buffer | string> {
     const { encoding, ...limits } = typeof options === 'string' ? { encoding: options } : (options ?? {});
-    this.#requireOpenFor('read');
-    const content = await operation(this.#context('read'), limits, async (within) =>
-      readWhole(this.#io, await this.#inode.getattr(), within),
+    this.requireOpenFor('read');
+    const content = await operation(this.context('read'), limits, async (within) =>
+      readWhole(this.#io, await this.inode.getattr(), within),
     );
     return typeof encoding === 'string' ? content.toString(encoding) : content;
   }
@@ -232,7 +212,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     fifth?: OperationOptions,
   ): Promise<WriteResult<Data>> {
     try {
-      this.#requireOpenFor('write');
+      this.requireOpenFor('write');
       const transfer = writeTransferOf(data, second, third, fourth, fifth);
       const { bytes, position, options } = transfer;
       if (this.#flags.append || this.#flags.synchronous || position === null) return this.#writeInLine(data, transfer);
@@ -241,7 +221,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
       if (bytesWritten === bytes.length) return this.#settled({ bytesWritten, buffer: data, path: 'direct' });
       return this.#writeRest(data, bytes, position, bytesWritten, options);
     } catch (error) {
-      return Promise.reject(withContext(error, this.#context('write')));
+      return Promise.reject(withContext(error, this.context('write')));
     }
   }
 
@@ -252,7 +232,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     start: number,
     options: OperationOptions | undefined,
   ): Promise<WriteResult<B>> {
-    return await operation(this.#context('write'), options, async (limits) => {
+    return await operation(this.context('write'), options, async (limits) => {
       const { count, route } = await this.#io.write(bytes, position, start, limits);
       return { bytesWritten: count, buffer, ...route };
     });
@@ -272,14 +252,14 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
       : await this.#io.write(bytes, position ?? this.#position, 0, limits);
     limits.signal?.throwIfAborted();
     if (!this.#flags.append && position === null) this.#position += moved.count;
-    if (this.#flags.synchronous) await this.#inode.sync();
+    if (this.#flags.synchronous) await this.inode.sync();
     return moved;
   }
 
   /** As `write` at a position, at once, under a layout that is cached. @throws ClientError NOT_CACHED (EAGAIN) */
   writeSync(buffer: Uint8Array, offset: number, length: number, position: number): number {
     try {
-      this.#requireOpenFor('write');
+      this.requireOpenFor('write');
       if (this.#flags.append || this.#flags.synchronous) {
         throw new ClientError('NOT_CACHED', 'open for appending, or for durable writes: only the server does that');
       }
@@ -288,7 +268,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
       requireDirect(count, length);
       return count;
     } catch (error) {
-      throw withContext(error, this.#context('write'));
+      throw withContext(error, this.context('write'));
     }
   }
 
@@ -298,7 +278,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     position?: Position,
     options?: OperationOptions,
   ): Promise<WritevResult> {
-    this.#requireOpenFor('write');
+    this.requireOpenFor('write');
     const whole = buffers.length === 1 ? bytesOf(buffers[0] ?? '') : Buffer.concat(buffers.map((one) => bytesOf(one)));
     const { buffer, ...result } = await this.#writeInLine(buffers, {
       bytes: whole,
@@ -313,7 +293,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     data: WholeData,
     options?: BufferEncoding | (OperationOptions & { readonly encoding?: BufferEncoding | null }),
   ): Promise<void> {
-    this.#requireOpenFor('write');
+    this.requireOpenFor('write');
     const { encoding, ...limits } = typeof options === 'string' ? { encoding: options } : (options ?? {});
     await this.#inLine('write', limits, (within) =>
       writeWhole(data, encoding ?? 'utf8', within, async (bytes) => (await this.#put(bytes, null, within)).count),
@@ -326,6 +306,26 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     options?: BufferEncoding | (OperationOptions & { readonly encoding?: BufferEncoding | null }),
   ): Promise<void> {
     return this.writeFile(data, options);
+  }
+
+  /**
+   * The bytes themselves, on the device, as this process has them mapped: `use` gets them in pieces, in order, and is done
+   * with them when it returns (a promise would be too late). Of a range for reading it gets what is in the file; holes are pieces of
+   * zeros that all share, not to be written to. With `write` all of the range counts as written, and grows the file to its end.
+   * @throws ClientError NOT_DIRECT (EOPNOTSUPP): only direct access would do; what `use` throws
+   */
+  async view<T>(
+    range: ByteRange,
+    use: (views: readonly Uint8Array[]) => T,
+    options?: OperationOptions & { readonly write?: boolean },
+  ): Promise<T> {
+    const writing = options?.write === true;
+    this.requireOpenFor(writing ? 'write' : 'read');
+    return await operation(this.context('view'), options, async (limits) => {
+      requireOffset(range.offset, 'offset');
+      requireOffset(range.length, 'length');
+      return await this.#io.view(range, writing, use, limits);
+    });
   }
 
   // Streams. They expose how their bytes went.
@@ -348,123 +348,13 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     return linesOf(this, options);
   }
 
-  // Attributes.
-
-  /** The size counts what was written here and is not committed yet. */
-  async stat(options?: OperationOptions): Promise<Stats> {
-    this.#requireOpen('stat');
-    return await operation(this.#context('stat'), options, async () => new Stats(await this.#inode.getattr()));
-  }
-
-  async truncate(size = 0, options?: OperationOptions): Promise<void> {
-    this.#requireOpenFor('truncate');
-    requireOffset(size, 'size');
-    await operation(this.#context('ftruncate'), options, () => this.#inode.truncate(this.#opened.open, size));
-  }
-
-  async chmod(mode: Mode, options?: OperationOptions): Promise<void> {
-    this.#requireOpen('fchmod');
-    await operation(this.#context('fchmod'), options, (limits) => this.#inode.setattr({ mode: modeOf(mode) }, limits));
-  }
-
-  async chown(uid: number, gid: number, options?: OperationOptions): Promise<void> {
-    this.#requireOpen('fchown');
-    await operation(this.#context('fchown'), options, (limits) => this.#inode.setattr(ownerOf(uid, gid), limits));
-  }
-
-  async utimes(atime: Time, mtime: Time, options?: OperationOptions): Promise<void> {
-    this.#requireOpen('futime');
-    await operation(this.#context('futime'), options, (limits) => this.#inode.setattr(timesOf(atime, mtime), limits));
-  }
-
-  // Barriers.
-
-  /** Everything written through this client is part of the file and durable. */
-  async sync(options?: OperationOptions): Promise<void> {
-    this.#requireOpen('fsync');
-    await this.#sync('fsync', options);
-  }
-
-  /** The same as `sync`: size and data are committed together. */
-  async datasync(options?: OperationOptions): Promise<void> {
-    this.#requireOpen('fdatasync');
-    await this.#sync('fdatasync', options);
-  }
-
-  async #sync(syscall: string, options: OperationOptions | undefined): Promise<void> {
-    options?.signal?.throwIfAborted();
-    const unheard = this.#unheard;
-    this.#unheard = undefined;
-    if (unheard !== undefined) throw withContext(unheard, this.#context(syscall));
-    let isDone = false;
-    const work = this.#inode.sync().finally(() => {
-      isDone = true;
-    });
-    try {
-      await operation(this.#context(syscall), options, () => work);
-    } catch (error) {
-      // Said once: by the next one, where nobody waited for this one to the end.
-      if (!isDone) work.catch((late: unknown) => (this.#unheard = late));
-      throw error;
-    }
-  }
-
-  /**
-   * A layout for a program that moves the data by itself. What this library had written there is committed first, and
-   * its own reads and writes on the range go through the server meanwhile.
-   * @throws ClientError LAYOUTUNAVAILABLE, LAYOUTTRYLATER, BADLAYOUT and others of LAYOUTGET, LAYOUT_HELD
-   */
-  async layout(request: LayoutRequest, options?: OperationOptions): Promise<Layout> {
-    this.#requireOpen('layoutget');
-    const { open } = this.#opened;
-    return await operation(
-      this.#context('layoutget'),
-      options,
-      async () => {
-        requireOffset(request.offset, 'offset');
-        if (!(request.length > 0)) throw new ClientError('ARGUMENT', `a layout of ${request.length} bytes`);
-        const isAllowed = request.iomode === 'RW' ? open.writable : open.readable;
-        if (!isAllowed) throw new ClientError('NOT_OPEN_FOR', `not open for ${request.iomode}`);
-        return await this.#inode.layout(open, request);
-      },
-      // A layout that nobody waits for any more must not be held for ever.
-      (late) => late.return(),
-    );
-  }
-
-  /**
-   * Commits, gives all layouts back with the last handle of the file, and closes. A second call waits for the first, also
-   * when that was not waited for to its end.
-   */
-  close(options?: OperationOptions): Promise<void> {
-    this.#closing ??= this.#close();
-    const closing = this.#closing;
-    return options === undefined ? closing : operation(this.#context('close'), options, () => closing);
-  }
-
-  async #close(): Promise<void> {
-    try {
-      await this.#inode.detach(this.#opened.open);
-      if (this.#unheard !== undefined) throw this.#unheard;
-    } catch (error) {
-      throw withContext(error, this.#context('close'));
-    } finally {
-      this.#detached(this);
-      this.emit('close');
-    }
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.close();
-  }
-
   /** What has no position of its own, one after the other. */
   async #inLine<T>(
     syscall: string,
     options: OperationOptions | undefined,
     work: (limits: Limits) => Promise<T>,
   ): Promise<T> {
-    return await operation(this.#context(syscall), options, (limits) => {
+    return await operation(this.context(syscall), options, (limits) => {
       const turn = this.#line.then(() => {
         limits.signal?.throwIfAborted();
         return work(limits);
@@ -482,7 +372,7 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
     work: (from: number, limits: Limits) => Promise<readonly [number, T]>,
   ): Promise<T> {
     if (position !== null) {
-      return await operation(this.#context(syscall), options, async (limits) => (await work(position, limits))[1]);
+      return await operation(this.context(syscall), options, async (limits) => (await work(position, limits))[1]);
     }
     return await this.#inLine(syscall, options, async (limits) => {
       const [count, result] = await work(this.#position, limits);
@@ -494,20 +384,5 @@ export class FileHandle extends EventEmitter<FileHandleEvents> {
   /** At once, or after a turn of the event loop when it is time for one. */
   #settled<T>(result: T): Promise<T> {
     return this.#turns.due ? afterTurn(result) : Promise.resolve(result);
-  }
-
-  #requireOpenFor(call: 'read' | 'write' | 'truncate'): void {
-    this.#requireOpen(call);
-    const { open } = this.#opened;
-    if (call === 'read' ? open.readable : open.writable) return;
-    throw new ClientError('NOT_OPEN_FOR', `not open for ${call}`, this.#context(call));
-  }
-
-  #requireOpen(call: string): void {
-    if (this.#closing !== undefined) throw new ClientError('CLOSED', 'the file was closed', this.#context(call));
-  }
-
-  #context(syscall: string): { syscall: string; path: string } {
-    return { syscall, path: this.path };
   }
 }

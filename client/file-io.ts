@@ -5,6 +5,7 @@ import type { OpenInode } from './inode.ts';
 import { clientLimits } from './limits.ts';
 import type { OpenState } from './open-state.ts';
 import type { Limits } from './operation.ts';
+import { type ByteRange, overlap } from './ranges.ts';
 import type { Session } from './session.ts';
 import type { Moved as Transferred } from './transfers.ts';
 import { afterTurn } from './turns.ts';
@@ -171,6 +172,37 @@ export class FileIo {
   ): Promise<Moved> {
     const rest = await this.#inode.writeByServer(this.#open, source.subarray(done), position + done, limits);
     return this.#writtenByServer(done, rest, reason);
+  }
+
+  /**
+   * Calls `use` with the bytes of `range` where they lie, at once: no recall comes between. Of a range for reading, what is in the
+   * file. @throws ClientError NOT_DIRECT; what `use` throws
+   */
+  async view<T>(
+    range: ByteRange,
+    writing: boolean,
+    use: (views: readonly Uint8Array[]) => T,
+    limits: Limits,
+  ): Promise<T> {
+    const { data } = this.#inode;
+    let reason: string | undefined = recalledAsFast;
+    for (let tries = 0; tries < clientLimits.directTriesMax; tries++) {
+      if (!writing) await this.#inode.getattr();
+      const part = writing ? range : overlap(range, { offset: 0, length: data.size });
+      if (part === undefined || part.length === 0) return use([]);
+      if (data.dirtyRanges >= clientLimits.dirtyRangesMax) await this.#inode.commit();
+      limits.signal?.throwIfAborted();
+      reason = await this.#inode.acquire(this.#open, writing ? iomode.rw : iomode.read, part);
+      limits.signal?.throwIfAborted();
+      if (reason !== undefined) break;
+      if (!writing && !data.sizeCurrent) await this.#inode.getattr();
+      await this.#proveLease(limits);
+      limits.signal?.throwIfAborted();
+      const views = data.views(part, writing);
+      if (views !== undefined) return use(views);
+      reason = 'its bytes are not mapped into this process';
+    }
+    throw new ClientError('NOT_DIRECT', reason ?? recalledAsFast);
   }
 
   /** At the end of the file, wherever that is then. A request at a time: each is at the end as a whole. */

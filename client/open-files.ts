@@ -9,6 +9,7 @@ import { type Counters, newCounters } from './file-data.ts';
 import { FileHandle } from './file-handle.ts';
 import { OpenInode } from './inode.ts';
 import { clientLimits } from './limits.ts';
+import type { OpenFile } from './open-file.ts';
 import type { HandleFlags } from './open-flags.ts';
 import type { Opened } from './opening.ts';
 import type { SendReclaim } from './reclaim.ts';
@@ -29,7 +30,7 @@ export class OpenFiles {
   readonly #devices: Devices;
   readonly #bulk: BulkReturn;
   readonly #inodes = new Map<number, OpenInode>();
-  readonly #files = new Set<FileHandle>();
+  readonly #files = new Set<OpenFile>();
   #checking: Promise<void> | undefined;
   /** The server has said so since the last look began. */
   #isFlagged = false;

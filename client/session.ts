@@ -54,6 +54,10 @@ export interface SessionEvents extends CallbackEvents {
   leaseEnded(): void;
   /** The library's own accesses of the former incarnation, until they are over; undefined: none is under way (S2). */
   settling(): Promise<void> | undefined;
+  /** The connection broke; the session may live on. Once for each `connected`. */
+  disconnected(): void;
+  /** The session has a connection, and requests leave. */
+  connected(): void;
   /** Nothing outside of this library can still touch what was granted (S2). */
   quiet(): boolean;
 }
@@ -285,6 +289,7 @@ export class Session {
     }
     this.#state = { kind: 'up', connection };
     this.#requests.resume(connection);
+    this.#events.connected();
     this.#keeper.watch(true);
     return connection;
   }
@@ -391,6 +396,7 @@ export class Session {
   #disconnected(): void {
     this.#requests.suspend();
     if (this.#state.kind !== 'up' && this.#state.kind !== 'binding') return;
+    if (this.#state.kind === 'up') this.#events.disconnected();
     this.#state = { kind: 'down' };
     if (this.#sessionId !== undefined) this.#keeper.watch(false);
   }

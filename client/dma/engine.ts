@@ -28,6 +28,8 @@ export interface SynchronousEngine extends EngineBase {
   read(storageOffset: number, target: Uint8Array): void;
   /** @throws FsError EINVAL, ENODEV, EROFS */
   write(storageOffset: number, source: Uint8Array): void;
+  /** The bytes themselves, in pieces; only where this process has them mapped. @throws as `read` */
+  views?(storageOffset: number, length: number): readonly Uint8Array[];
 }
 
 /** Bytes of a file under a layout, and where on the device they begin. What a key may be asked for. */

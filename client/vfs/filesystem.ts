@@ -52,6 +52,8 @@ export class RemoteFilesystem {
       settling: () => this.#devices.settled,
       quiet: () => this.#files.quiet,
       placed: () => {},
+      disconnected: () => {},
+      connected: () => {},
     });
     this.#pages = pages;
     this.#devices = devicesFor(this.#session, { device });

@@ -55,6 +55,21 @@ describe('the examples of docs/client.md', () => {
     expect(rig.server.status().buffers.clients).toEqual([]);
   });
 
+  test('files and directories', async ({ rig }) => {
+    const output = await run(rig, 'Files and directories', '/tree');
+    const lines = output.trim().split('\n');
+    expect(lines[0]).toBe('13 13');
+    expect(lines.slice(1, 4).toSorted()).toEqual(['one true', 'three true', 'two true']);
+    expect(lines.slice(4)).toEqual(['first', 'second']);
+    const { vfs } = rig.lab;
+    await expect(async () => vfs.lookup(vfs.rootIno, n('tree'), root)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  test('view the bytes themselves', async ({ rig }) => {
+    const sum = [...Buffer.from('bytes on the device')].reduce((total, byte) => total + byte, 0);
+    expect(await run(rig, 'View the bytes themselves', '/data')).toBe(`${sum}\nBYTES on the device\n`);
+  });
+
   test('drive an engine yourself', async ({ rig }) => {
     const output = await run(rig, 'Drive an engine yourself', '/data');
     expect(output).toMatch(/^INVALID_DATA file 0\+\d+ device [0-9a-f]{32} at \d+ bus undefined\n/);

@@ -45,6 +45,8 @@ export class Peer {
       settling: () => undefined,
       quiet: () => true,
       placed: () => {},
+      disconnected: () => {},
+      connected: () => {},
     });
     await session.open(undefined);
     return new Peer(session, new RmaEngine(session, { size, writable: true, providers: [provider], timeoutMs: 3_000 }));
