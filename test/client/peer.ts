@@ -48,7 +48,8 @@ async function obey(command: Command): Promise<unknown> {
   if (command.read !== undefined) {
     const buffer = Buffer.alloc(length);
     const result = await opened.read(buffer, 0, length, command.read);
-    return { ...result, digest: createHash('sha256').update(buffer.subarray(0, result.bytesRead)).digest('hex') };
+    const digest = createHash('sha256').update(buffer.subarray(0, result.bytesRead)).digest('hex');
+    return { ...result, buffer: undefined, digest };
   }
   await opened.sync();
   return {};
