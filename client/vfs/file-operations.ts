@@ -12,6 +12,7 @@ import {
   seekWhences,
   shareAccess,
 } from '../../mds/protocol/index.ts';
+import { ClientError } from '../errors.ts';
 import type { OpenInode } from '../inode.ts';
 import { clientLimits } from '../limits.ts';
 import type { OpenFiles } from '../open-files.ts';
@@ -47,6 +48,8 @@ export class FileOperations {
   readonly #scratch = Buffer.alloc(clientLimits.kernelReadMax);
   /** Change attributes of inodes that the kernel knows, as they were when last opened here. */
   readonly #changes = new Map<number, number>();
+  /** What was written through the server and not synced, of small files: servedMax writes for each open. */
+  readonly #served = new Map<OpenInode, ServedWrite[]>();
   /** Files that are being closed, by inode. */
   readonly #closing = new Map<number, Promise<unknown>>();
   readonly #committing = new Map<OpenInode, NodeJS.Timeout>();
@@ -105,7 +108,10 @@ export class FileOperations {
 
   async release({ file, inode, ino }: RemoteFile): Promise<void> {
     // What could not be kept FLUSH has said; nobody hears it here.
-    if (inode.opens.size === 1) inode.leaveToServer();
+    if (inode.opens.size === 1) {
+      this.#served.delete(inode);
+      inode.leaveToServer();
+    }
     const closing = Promise.allSettled([this.#closing.get(ino), file.close()]);
     this.#closing.set(ino, closing);
     await closing;
@@ -171,7 +177,9 @@ export class FileOperations {
     const { inode, file } = open;
     try {
       if (this.#isServed(open, Math.max(offset + data.length, inode.data.size))) {
-        return await inode.writeByServer(open.open, data, offset);
+        const written = await inode.writeByServer(open.open, data, offset);
+        this.#keep(inode, { open: open.open, offset, data });
+        return written;
       }
       const { bytesWritten } = await file.write(data, 0, data.length, offset);
       this.#commitSoon(inode);
@@ -189,6 +197,26 @@ export class FileOperations {
     if (size > clientLimits.servedFileMax || open.inode.hold.stateid !== undefined) return false;
     open.served += 1;
     return open.served <= clientLimits.servedMax;
+  }
+
+  #keep(inode: OpenInode, write: ServedWrite): void {
+    const kept = this.#served.get(inode);
+    if (kept === undefined) this.#served.set(inode, [write]);
+    else kept.push(write);
+  }
+
+  /** What a server that started anew has lost of small files is written once more: it is still here (RFC 8881 §18.32.3). */
+  async #sync(inode: OpenInode): Promise<void> {
+    const kept = this.#served.get(inode);
+    this.#served.delete(inode);
+    try {
+      await inode.sync();
+    } catch (error) {
+      if (kept === undefined || !(error instanceof ClientError && error.status === 'WRITE_LOST'))
+        throw errorForKernel(error);
+      for (const { open, offset, data } of kept) await inode.writeByServer(open, data, offset).catch(fail);
+      await inode.sync().catch(fail);
+    }
   }
 
   /** Through a descriptor with O_APPEND, but not at the end: pages of mappings, or after fcntl(2). */
@@ -278,14 +306,15 @@ export class FileOperations {
   }
 
   fsync(ino: number, dataOnly: boolean): Promise<void> {
-    const written = this.#files.find(ino)?.sync().catch(fail);
+    const inode = this.#files.find(ino);
+    const written = inode === undefined ? undefined : this.#sync(inode);
     const rest = this.#users.ask(operations.COMMIT, [ino, dataOnly], undefined);
     return Promise.all([written, rest]).then(() => {});
   }
 
   async syncAll(): Promise<void> {
-    const synced = [...this.#files.opened].map((inode) => inode.sync());
-    await Promise.all(synced).catch(fail);
+    const synced = [...this.#files.opened].map((inode) => this.#sync(inode));
+    await Promise.all(synced);
   }
 
   /** The size that the kernel is to see: with what was written since the server was asked. */
@@ -355,6 +384,12 @@ export class FileOperations {
 }
 
 export type RemoteAttr = ReturnType<typeof attrFromWire>;
+
+interface ServedWrite {
+  readonly open: OpenState;
+  readonly offset: number;
+  readonly data: Uint8Array;
+}
 
 export interface Opened {
   readonly attr: RemoteAttr;

@@ -1,6 +1,6 @@
 /** A server, and mounts over it: each its own daemon, as on different machines. */
 import { mkdir, mkdtemp, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Sandbox } from './sandbox.ts';
 
 export class RemoteBox {
@@ -31,6 +31,17 @@ export class RemoteBox {
     const served = await this.box.must('iopmemfs', 'serve', this.box.image, ...listen, ...this.#options, '--json');
     const summary: { readonly addresses: readonly string[] } = JSON.parse(served);
     this.#addresses = summary.addresses;
+  }
+
+  /**
+   * The next server, which begins when the answer is called. Made before a file is open: a program that starts another
+   * one closes there what is open here, and close(2) waits for the server.
+   */
+  standby(): () => void {
+    const serve = ['serve', this.box.image, '--listen', this.address, ...this.#options];
+    const program = [process.execPath, resolve('dist/tools/iopmemfs.js')];
+    const shell = this.box.interactive('sh', '-c', 'read go; exec "$0" "$@"', ...program, ...serve);
+    return () => void shell.stdin.end('go\n');
   }
 
   /** Where the server listens, its control socket too. */

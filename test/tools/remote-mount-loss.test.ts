@@ -23,17 +23,22 @@ describe.runIf(canMount)('a mount, within the lease,', () => {
     expect(await readFile(`${m}/other`, 'utf8')).toBe('meanwhile');
   });
 
-  test('keeps what was written and not synced over a restart of the server, and its open files', async () => {
+  test.for([
+    ['a small file, through the server', 1],
+    ['a larger one, directly', 100_000],
+  ] as const)('keeps what was written and not synced over a restart of the server: %s', async ([, times]) => {
     const m = await remote.mount('m');
+    const again = remote.standby();
     const file = await open(`${m}/file`, 'w+');
-    await file.write('written before', 0);
+    const before = Buffer.from('written before'.repeat(times));
+    await file.write(before, 0, before.length, 0);
     process.kill(await remote.server(), 'SIGKILL');
-    const rest = file.write(', and after', 14);
-    await remote.serve();
+    const rest = file.write(', and after', before.length);
+    again();
     await rest;
     await file.sync();
     await file.close();
-    expect(await readFile(`${m}/file`, 'utf8')).toBe('written before, and after');
+    expect(await readFile(`${m}/file`, 'latin1')).toBe(`${before.toString('latin1')}, and after`);
   });
 
   test.for(['SIGSTOP', 'SIGKILL'] as const)('umount(8) ends it after %s of the server', async (signal) => {
@@ -70,7 +75,7 @@ describe.runIf(canMount)('a mount, once a lease has ended,', () => {
 
   test('fails by name when the server has been gone for a lease, and works when it is back', async () => {
     const m = await remote.mount('m');
-    await writeFile(`${m}/file`, 'content');
+    await writeFile(`${m}/file`, 'content', { flush: true });
     process.kill(await remote.server(), 'SIGKILL');
     await expect(readFile(`${m}/file`)).rejects.toMatchObject({ code: 'ETIMEDOUT' });
     await expect(writeFile(`${m}/new`, '')).rejects.toMatchObject({ code: 'ETIMEDOUT' });
