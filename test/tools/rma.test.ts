@@ -3,6 +3,7 @@ import { open, readFile, stat, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { LaidOut } from '../../client/dma/engine.ts';
+import { connect } from '../../client/index.ts';
 import { removeLeftovers } from '../../fs/fabric/leftovers.ts';
 import type { ProviderName } from '../../fs/fabric/providers.ts';
 import { iomode } from '../../layout/types.ts';
@@ -52,6 +53,24 @@ describe.runIf(canMount)('one-sided access', () => {
       await image.close();
     }
   };
+
+  test.skipIf(missing('tcp') !== undefined)('the client library reads and writes files by it', async () => {
+    await box.mount('--rma', 'tcp', '--listen', 'tcp://127.0.0.1:0');
+    const client = await connect(await addressOf(), { engine: 'rma' });
+    try {
+      const file = await client.open('file', 'w+');
+      const bytes = patternOf(length + 100, 9); // its end is within a block
+      expect(await file.write(bytes, 0, bytes.length, 0)).toMatchObject({ bytesWritten: bytes.length, path: 'direct' });
+      await file.sync();
+      expect((await readFile(box.path('file'))).equals(bytes)).toBe(true);
+      const target = Buffer.alloc(bytes.length);
+      expect(await file.read(target, 0, target.length, 0)).toMatchObject({ bytesRead: bytes.length });
+      expect(target.equals(bytes)).toBe(true);
+      await file.close();
+    } finally {
+      await client.close();
+    }
+  });
 
   for (const provider of ['tcp', 'shm'] as const) {
     const reason = missing(provider);
