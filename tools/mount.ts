@@ -12,6 +12,7 @@ import { printSummary, startInBackground } from './lib/background.ts';
 import { mountOptionsHelp } from './lib/mount-options.ts';
 import { requireMountPoint } from './lib/mount-point.ts';
 import { ExitError, packageVersion, runProgram } from './lib/program.ts';
+import { remoteSource } from './lib/remote-source.ts';
 import { remount } from './lib/remount.ts';
 import { openVolume } from './lib/volume.ts';
 
@@ -53,6 +54,7 @@ const command = new Command('mount.iopmemfs')
 /** @throws FsError whatever would be in the way of the mount */
 async function rehearse(device: string, directory: string, options: Options): Promise<void> {
   await requireMountPoint(directory);
+  if (remoteSource(device) !== undefined) return; // who asks a server is its client already
   const { meta } = parsedOptions(options.options, options.sloppy === true);
   const volume = await openVolume(device, { writable: false, meta });
   try {

@@ -40,6 +40,9 @@ export function mountCommand(): Command {
     };
     const { failure: failureCode } = mountExit;
     const remote = remoteSource(device);
+    if (remote === undefined && parsed.device !== undefined) {
+      throw new ExitError(mountExit.usage, 'device= is for a mount over a server: here the source is the device');
+    }
     if (remote !== undefined) {
       const { json } = run;
       const { readOnly, believed, device: localDevice } = parsed;
