@@ -1,6 +1,10 @@
+import type { FileHandle as NodeFileHandle } from 'node:fs/promises';
 import type { Interface } from 'node:readline/promises';
+import { Writable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import { bytesOf, type Data, requireOffset } from './arguments.ts';
+import { type CopiedFile, type CopyOptions, type CopyResult, copyIn, copyOut, copyRange } from './copy/copy.ts';
+import { OutsideFile, OutsideStream } from './copy/outside.ts';
 import { ClientError, withContext } from './errors.ts';
 import { FileIo, type Route, type RouteCounters, requireDirect } from './file-io.ts';
 import type { OpenInode } from './inode.ts';
@@ -326,6 +330,63 @@ export class FileHandle extends OpenFile {
       requireOffset(range.length, 'length');
       return await this.#io.view(range, writing, use, limits);
     });
+  }
+
+  // Copies that the kernel makes.
+
+  /**
+   * Copies to a file or block device (a path, or a handle of node's), or to a socket, straight from the memory of the device: no
+   * byte passes a buffer of this process where the file can be read directly. A path that is not there is created.
+   * @throws ClientError; what open(2) and write(2) say
+   */
+  async copyTo(target: string | NodeFileHandle | Writable, options: CopyOptions = {}): Promise<CopyResult> {
+    this.requireOpenFor('read');
+    const { start = 0, length = Infinity, position = 0, direct = 'auto', ...limits } = options;
+    return await operation(this.context('copy'), limits, async (within) => {
+      const range = copyRange(start, length, position);
+      const sink =
+        target instanceof Writable
+          ? new OutsideStream(target)
+          : await OutsideFile.open(target, 'write', position, direct);
+      try {
+        return await copyOut(this.#copied(), range, sink, within);
+      } finally {
+        await sink.close();
+      }
+    });
+  }
+
+  /**
+   * The other way: the kernel reads `source` into the memory of the device. What was copied is part of the file, durably. Bytes
+   * of a block that is begun or ended within are staged. From a socket or another stream: `createWriteStream`.
+   * @throws ClientError; what open(2) and read(2) say
+   */
+  async copyFrom(source: string | NodeFileHandle, options: CopyOptions = {}): Promise<CopyResult> {
+    this.requireOpenFor('write');
+    const { start = 0, length = Infinity, position = 0, direct = 'auto', ...limits } = options;
+    return await operation(this.context('copy'), limits, async (within) => {
+      const range = copyRange(start, length, position);
+      const from = await OutsideFile.open(source, 'read', position, direct);
+      try {
+        return await copyIn(this.#copied(), range, from, within);
+      } finally {
+        await from.close();
+      }
+    });
+  }
+
+  #copied(): CopiedFile {
+    const { inode } = this;
+    return {
+      layout: (request) => inode.layout(this.opened.open, request),
+      views: (segment, within, length) => inode.views(segment, within, length),
+      size: async () => (await inode.getattr()).size,
+      read: async (target, position, within) => (await this.#io.read(target, position, 0, within)).count,
+      write: async (bytes, position, within) => {
+        const { count } = await this.#io.write(bytes, position, 0, within);
+        if (count < bytes.length) throw new ClientError('NOSPC', `${count} of ${bytes.length} bytes at ${position}`);
+      },
+    };
   }
 
   // Streams. They expose how their bytes went.

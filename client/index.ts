@@ -18,6 +18,7 @@ export type { Administration, Quota, RecallTarget } from './administration.ts';
 export type { Data, Mode, Time } from './arguments.ts';
 export type { BuffersRequest, SessionBuffer } from './buffers.ts';
 export type { Client, ClientEvents } from './client.ts';
+export type { CopyOptions, CopyResult } from './copy/copy.ts';
 export type { EngineChoice, WayReport } from './devices.ts';
 export type { AsynchronousEngine, DmaEngine, SynchronousEngine } from './dma/engine.ts';
 export { ClientError, type ClientStatus } from './errors.ts';

@@ -8,7 +8,7 @@ import { Prepared } from './dma/prepared.ts';
 import { ClientError, type ClientStatus } from './errors.ts';
 import { type Counters, FileData, type Uncommitted } from './file-data.ts';
 import { type GrantOwner, Grants } from './grants.ts';
-import { HeldLayout, type Layout, type LayoutOwner, type LayoutRequest } from './layout.ts';
+import { HeldLayout, type Layout, type LayoutOwner, type LayoutRequest, type PlacedSegment } from './layout.ts';
 import { LayoutHold } from './layout-hold.ts';
 import type { OpenState } from './open-state.ts';
 import type { Limits } from './operation.ts';
@@ -113,6 +113,15 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     const layout = new HeldLayout(this, request, segments, granted, () => this.#context.session.lease.live);
     this.#layouts.add(layout);
     return layout;
+  }
+
+  /** The memory of `length` bytes of a segment from `within` on, as this process has it mapped; undefined: it has not. */
+  async views(segment: PlacedSegment, within: number, length: number): Promise<readonly Uint8Array[] | undefined> {
+    const reach = await this.#context.devices.resolve(Buffer.from(segment.deviceId, 'hex'));
+    if (reach.kind === 'unreached' || !reach.engine.synchronous) return undefined;
+    // Words of more than a byte are the engine's to put together.
+    if (reach.info.accessWidth !== 1) return undefined;
+    return reach.engine.views?.(segment.storageOffset + within, length);
   }
 
   /** Asks for the attributes; the size is current afterwards. */

@@ -157,7 +157,7 @@ export class HeldLayout extends EventEmitter<LayoutEvents> implements Layout {
   }
 }
 
-type PlacedSegment = Extract<LayoutSegment, { readonly storageOffset: number }>;
+export type PlacedSegment = Extract<LayoutSegment, { readonly storageOffset: number }>;
 
 function cut(segment: LayoutSegment, to: ByteRange): LayoutSegment {
   return segment.state === 'NONE_DATA' ? { ...segment, ...to } : cutPlaced(segment, to);

@@ -74,6 +74,12 @@ export const clientLimits = {
   candidatesMax: 256,
   /** Copied at once before the event loop gets its turn (about 2 ms), and between two looks at the lease. */
   directSlice: 16 * 2 ** 20,
+  /** Of one layout of a copy to or from elsewhere: the round trip for it is little beside the copying. */
+  copyPart: 64 * 2 ** 20,
+  /** Given to the kernel at once: what a recall waits for, 80 ms at 100 MB/s. */
+  copySlice: 8 * 2 ** 20,
+  /** What holes are written from. */
+  zeroPiece: 2 ** 20,
   /** Direct I/O gives the event loop its turn after this time, so that recalls are heard (limits.sliceMs of fs). */
   turnMs: 2,
   /** Largest read of a kernel that is served at once (max_pages of FUSE). */
