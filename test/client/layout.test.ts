@@ -349,6 +349,7 @@ describe('a client that does not answer its recall', () => {
     expect(waited, 'the truncation waits for the layout').toBe(false);
     clock.advance(recallDeadlineMs);
     await truncated;
+    await client.stat('data'); // the next reply says so
     expect(await revoked).toMatchObject({ status: 'ADMIN_REVOKED' });
     expect(layout.live).toBe(false);
     expect(await statusOf(layout.commit([{ offset: 0, length: block }]))).toBe('ADMIN_REVOKED');
@@ -388,6 +389,7 @@ describe('a client that does not answer its recall', () => {
     await recalled;
     clock.advance(recallDeadlineMs);
     await truncated;
+    await client.stat('data'); // the next reply says so
     await until('it has doubts', () => rig.wire.held.toServer > 0);
     expect(await statusOf(() => other.readSync(buffer, 0, block, 0))).toBe('NOT_CACHED');
     rig.wire.heal();
