@@ -17,7 +17,7 @@ import { tableRows } from './leases/table.ts';
 import { bindfs, peers } from './lib/peers.ts';
 import { inPlace } from './lib/place.ts';
 import { programs, selectPrograms } from './lib/programs.ts';
-import { microTable, programsTable, rmaTable, smallFilesTable, times } from './lib/report.ts';
+import { microTable, programsTable, rmaTable, smallFilesTable, syncIoTable, times } from './lib/report.ts';
 import { rows, selectRows, syncRows } from './lib/rows.ts';
 import { backingItself, iopmemfs } from './lib/systems.ts';
 import { Workload } from './lib/workload.ts';
@@ -26,6 +26,7 @@ import { measureDirect } from './peers/direct.ts';
 import { measureRemoteMount } from './peers/remote-mount.ts';
 import { measureRma } from './peers/rma.ts';
 import { measureSmallFiles } from './peers/small-files.ts';
+import { measureSyncIo } from './peers/sync-io.ts';
 import { measurePrograms } from './programs.ts';
 
 interface MeasureCommand {
@@ -187,6 +188,13 @@ async function direct(options: MeasureCommand): Promise<void> {
     print(`writes of ${bytes} bytes: ${one.toFixed(0)} MiB/s by one client, ${two.toFixed(0)} by two, ${times(ratio)}`);
 }
 
+async function syncIo(options: MeasureCommand): Promise<void> {
+  const rounds = Number(options.rounds);
+  const results = await inPlace((place) => measureSyncIo({ place, rounds, divisor: Number(options.divide), progress }));
+  if (options.json === true) printJson({ ...machine(), rounds, results });
+  else print(syncIoTable(results));
+}
+
 async function rma(options: MeasureCommand): Promise<void> {
   const divisor = Number(options.divide);
   const results = await inPlace((place) =>
@@ -312,6 +320,13 @@ command
   .option('--divide <by>', 'so many times fewer writes: a try', '1')
   .option('--json', 'print JSON')
   .action(direct);
+command
+  .command('sync-io')
+  .description('the synchronous path of the client library, beside pread and pwrite in C and memcpy')
+  .option('--rounds <count>', 'runs, of which the median counts', '5')
+  .option('--divide <by>', 'so many times fewer operations: a try', '1')
+  .option('--json', 'print JSON')
+  .action(syncIo);
 command
   .command('rma')
   .description('one-sided reads and writes of 1 MiB by tcp and shm, beside a plain C program over the same library')

@@ -3,6 +3,7 @@ import Table from 'cli-table3';
 import type { Figure, RowResult } from '../micro.ts';
 import type { RmaResult } from '../peers/rma.ts';
 import type { SmallFilesResult } from '../peers/small-files.ts';
+import type { SyncIoResult } from '../peers/sync-io.ts';
 import type { ProgramResult } from '../programs.ts';
 
 /** Operations a second (or GB/s), and below them the processor time of an operation: server + client, in µs. */
@@ -65,6 +66,18 @@ export function rmaTable(results: readonly RmaResult[]): string {
   });
   for (const { provider, kind, atOnce, ours, c, ratio } of results) {
     table.push([provider, kind, atOnce, (ours / 1e9).toFixed(2), (c / 1e9).toFixed(2), times(ratio), times(0.8)]);
+  }
+  return table.toString();
+}
+
+export function syncIoTable(results: readonly SyncIoResult[]): string {
+  const table = new Table({
+    head: ['', 'bytes', 'a second', 'peer', 'a second', 'ratio', 'target'],
+    colAligns: ['left', 'right', 'right', 'left', 'right', 'right', 'right'],
+    style: { head: [], border: [] },
+  });
+  for (const { kind, bytes, ours, peer, theirs, ratio, target } of results) {
+    table.push([kind, bytes, ours.toFixed(0), peer, theirs.toFixed(0), times(ratio), times(target)]);
   }
   return table.toString();
 }

@@ -1,11 +1,8 @@
 /** Two client processes that write different files directly, beside one: nothing that they share stands in their way. */
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
-import { FsError } from '../../fs/errors.ts';
 import { withServer } from '../leases/place.ts';
 import type { Place } from '../lib/place.ts';
 import { median } from '../lib/statistics.ts';
+import { ClientProcess } from './client-process.ts';
 
 export interface DirectOptions {
   readonly place: Place;
@@ -51,47 +48,17 @@ export async function measureDirect({ place, rounds, divisor, progress }: Direct
       }
       return results;
     } finally {
-      for (const client of clients) {
-        const exited = once(client, 'exit');
-        client.disconnect();
-        await exited;
-      }
+      for (const client of clients) await client.end();
     }
   });
 }
 
 /** MiB a second of all of them together. */
-async function run(clients: readonly ChildProcess[], task: { bytes: number; count: number }): Promise<number> {
-  const took = await Promise.all(
-    clients.map(async (client) => {
-      client.send(task);
-      return Number(await next(client));
-    }),
-  );
+async function run(clients: readonly ClientProcess[], task: { bytes: number; count: number }): Promise<number> {
+  const took = await Promise.all(clients.map((client) => client.ask(task)));
   return took.reduce((sum, ms) => sum + (task.bytes * task.count) / 2 ** 20 / (ms / 1000), 0);
 }
 
-async function start(socket: string, name: string, core: string): Promise<ChildProcess> {
-  const program = fileURLToPath(new URL('direct-client.js', import.meta.url));
-  const client = fork(program, [`unix:${socket}`, name, String(fileMiB)], {
-    execPath: 'taskset',
-    execArgv: ['-c', core, process.execPath],
-  });
-  await next(client);
-  return client;
-}
-
-async function next(client: ChildProcess): Promise<unknown> {
-  const answered = new AbortController();
-  const { signal } = answered;
-  const gone = once(client, 'exit', { signal }).then(() => {
-    throw new FsError('EIO', { detail: 'a client ended' });
-  });
-  try {
-    const [message] = await Promise.race([once(client, 'message', { signal }), gone]);
-    return message;
-  } finally {
-    gone.catch(() => {});
-    answered.abort();
-  }
+function start(socket: string, name: string, core: string): Promise<ClientProcess> {
+  return ClientProcess.start('direct-client.js', [`unix:${socket}`, name, String(fileMiB)], core);
 }
