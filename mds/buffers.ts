@@ -64,11 +64,12 @@ export class SessionBuffers {
     }
   }
 
-  /** @throws StatusError INVAL: one of them is none of the client's, and none is freed; RECALLCONFLICT */
+  /** @throws StatusError INVAL: one of them is none of the client's, or named twice, and none is freed; RECALLCONFLICT */
   free(client: number, offsets: readonly number[]): void {
     const own = this.#of(client);
     const unknown = offsets.find((offset) => !own.has(offset));
     if (unknown !== undefined) throw new StatusError('INVAL', `client ${client} has no buffer at byte ${unknown}`);
+    if (new Set(offsets).size < offsets.length) throw new StatusError('INVAL', 'a buffer is named twice');
     for (const offset of offsets) {
       this.#release(client, offset, own.get(offset) ?? 0);
       own.delete(offset);

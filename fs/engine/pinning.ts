@@ -17,7 +17,7 @@ import { alignmentOf, isPinned, pinnedFlags, placeFor, requireAlignment, unpinne
 import { requireOwner } from './set-flags.ts';
 import { Slices } from './slices.ts';
 import type { Volume } from './volume.ts';
-import { run } from './wait.ts';
+import { requirePlace, run } from './wait.ts';
 
 const bs = limits.blockSize;
 const wholeFile = { offset: 0, length: Infinity };
@@ -34,12 +34,17 @@ export interface PinRequest {
  * settles. Of a file that is pinned already, and is large and aligned enough, nothing changes but that its size may grow
  * within its last block.
  * @throws FsError EINVAL (no size, less than it has, no such alignment), EFBIG, ENOSPC (with the largest piece there is), EDQUOT,
- *   EBUSY (pinned otherwise, or others changed it meanwhile), EOPNOTSUPP (`cow`), EPERM, EROFS, EIO
+ *   EBUSY (pinned otherwise, or others changed it meanwhile), EOPNOTSUPP (`cow`), EAGAIN (no place to wait for layouts), EPERM, EROFS, EIO
  */
 export async function pinFile(v: Volume, ino: number, request: PinRequest, by: Caller): Promise<void> {
   requireAlignment(request.align);
-  const found = v.breakLayouts(ino, wholeFile, 'unmap');
+  // Nobody is asked for anything by who may not do this.
+  const found = await run(() => {
+    requirePinnable(v, ino, by);
+    return v.breakLayouts(ino, wholeFile, 'unmap');
+  }, by);
   try {
+    if (found !== undefined) requirePlace(by);
     await found?.done;
     const plan = await run(() => planned(v, ino, request, by));
     if (plan.target !== undefined) await fill(v, plan.inode, plan.target, by);

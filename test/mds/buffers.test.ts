@@ -47,6 +47,9 @@ describe('while the session lasts', () => {
     const unknown = client.call(operations.BUFFERS_FREE, [[offsets[0] ?? 0, offsets[1] ?? 0]]);
     expect(await refusal(unknown)).toContain('INVAL');
     expect(given(rig), 'none of them is freed').toEqual([[1, 3 * block]]);
+    const twice = client.call(operations.BUFFERS_FREE, [[offsets[0] ?? 0, offsets[0] ?? 0]]);
+    expect(await refusal(twice)).toContain('INVAL');
+    expect(given(rig), 'not the one, and not twice').toEqual([[1, 3 * block]]);
     await client.call(operations.BUFFERS_FREE, [offsets.slice(0, 1)]);
     expect(given(rig)).toEqual([]);
     await expectAllFree(rig);
@@ -82,6 +85,8 @@ describe('while the session lasts', () => {
       () => client.call(operations.LAYOUTRETURN, [1, 3, stateid, 3, 0, Infinity, false]),
       () => client.call(operations.LAYOUTCOMMIT, [3, stateid, [[0, block]], null, null, null]),
       () => client.call(operations.GETATTR, [3]),
+      () => client.call(operations.PIN, [3, block, block]),
+      () => client.call(operations.UNPIN, [3]),
     ];
     for (const call of calls) expect(await refusal(call())).not.toBe('OK');
     expect(given(rig)).toEqual([[1, block]]);

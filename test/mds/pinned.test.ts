@@ -37,3 +37,17 @@ test('several hold it for writing; letting it go asks all of them, and then one 
   await holders[1].giveBack(recall);
   await other;
 });
+
+test('who may not pin it asks nobody for anything', async ({ rig }) => {
+  const holder = await rig.client();
+  const { ino, stateid } = await holder.create('a', Buffer.alloc(block));
+  await holder.layout(ino, stateid, 2, 0, block);
+  const recalled: unknown[] = [];
+  holder.connection.onRecall = (recall) => {
+    recalled.push(recall);
+    return 'NOMATCHING_LAYOUT';
+  };
+  const stranger = await rig.client({ owner: 'stranger', uid: 1000 });
+  expect(await stranger.statusOf(operations.PIN, [ino, block, block])).toBe('PERM');
+  expect(recalled).toEqual([]);
+});

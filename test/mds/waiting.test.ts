@@ -37,6 +37,7 @@ describe('slots', () => {
     const recall = await holder.recalled();
     await rig.until('all wait', () => rig.server.status().breaks.length === slots - 1);
     expect(await write(client, open, 100, slots - 1)).toBe('DELAY');
+    expect(await client.statusOf(operations.PIN, [ino, block, block], slots - 1)).toBe('DELAY');
     await client.call(operations.LAYOUTCOMMIT, [mine.ino, own.stateid, [], null, null, null], slots - 1);
     expect(await client.returnLayout(mine.ino, own.stateid, slots - 1)).toBeNull();
     await holder.giveBack(recall);
