@@ -93,6 +93,14 @@ export class Call<R = unknown> {
   fail(error: unknown): void {
     if (this.#settled) return;
     this.#end();
+    this.#keepBytes();
     this.#reject(error);
+  }
+
+  /** The caller has its buffers back; over a new connection the request is sent again as it was. */
+  #keepBytes(): void {
+    if (this.frame === undefined) return;
+    for (const [index, value] of this.args.entries())
+      if (value instanceof Uint8Array) this.args[index] = Uint8Array.from(value);
   }
 }

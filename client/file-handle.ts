@@ -23,7 +23,7 @@ import {
 import { OpenFile } from './open-file.ts';
 import type { HandleFlags } from './open-flags.ts';
 import type { Opened } from './opening.ts';
-import { type Limits, type OperationOptions, operation } from './operation.ts';
+import type { Limits, OperationOptions } from './operation.ts';
 import type { ByteRange } from './ranges.ts';
 import type { Session } from './session.ts';
 import {
@@ -131,7 +131,7 @@ export class FileHandle extends OpenFile {
     start: number,
     options: OperationOptions | undefined,
   ): Promise<ReadResult<B>> {
-    return await operation(this.context('read'), options, async (limits) => {
+    return await this.run('read', options, async (limits) => {
       const { count, route } = await this.#io.read(bytes, position, start, limits);
       return { bytesRead: count, buffer, ...route };
     });
@@ -185,7 +185,7 @@ export class FileHandle extends OpenFile {
   ): Promise<Buffer | string> {
     const { encoding, ...limits } = typeof options === 'string' ? { encoding: options } : (options ?? {});
     this.requireOpenFor('read');
-    const content = await operation(this.context('read'), limits, async (within) =>
+    const content = await this.run('read', limits, async (within) =>
       readWhole(this.#io, await this.inode.getattr(), within),
     );
     return typeof encoding === 'string' ? content.toString(encoding) : content;
@@ -236,7 +236,7 @@ export class FileHandle extends OpenFile {
     start: number,
     options: OperationOptions | undefined,
   ): Promise<WriteResult<B>> {
-    return await operation(this.context('write'), options, async (limits) => {
+    return await this.run('write', options, async (limits) => {
       const { count, route } = await this.#io.write(bytes, position, start, limits);
       return { bytesWritten: count, buffer, ...route };
     });
@@ -325,7 +325,7 @@ export class FileHandle extends OpenFile {
   ): Promise<T> {
     const writing = options?.write === true;
     this.requireOpenFor(writing ? 'write' : 'read');
-    return await operation(this.context('view'), options, async (limits) => {
+    return await this.run('view', options, async (limits) => {
       requireOffset(range.offset, 'offset');
       requireOffset(range.length, 'length');
       return await this.#io.view(range, writing, use, limits);
@@ -342,7 +342,7 @@ export class FileHandle extends OpenFile {
   async copyTo(target: string | NodeFileHandle | Writable, options: CopyOptions = {}): Promise<CopyResult> {
     this.requireOpenFor('read');
     const { start = 0, length = Infinity, position = 0, direct = 'auto', ...limits } = options;
-    return await operation(this.context('copy'), limits, async (within) => {
+    return await this.run('copy', limits, async (within) => {
       const range = copyRange(start, length, position);
       const sink =
         target instanceof Writable
@@ -364,7 +364,7 @@ export class FileHandle extends OpenFile {
   async copyFrom(source: string | NodeFileHandle, options: CopyOptions = {}): Promise<CopyResult> {
     this.requireOpenFor('write');
     const { start = 0, length = Infinity, position = 0, direct = 'auto', ...limits } = options;
-    return await operation(this.context('copy'), limits, async (within) => {
+    return await this.run('copy', limits, async (within) => {
       const range = copyRange(start, length, position);
       const from = await OutsideFile.open(source, 'read', position, direct);
       try {
@@ -415,7 +415,7 @@ export class FileHandle extends OpenFile {
     options: OperationOptions | undefined,
     work: (limits: Limits) => Promise<T>,
   ): Promise<T> {
-    return await operation(this.context(syscall), options, (limits) => {
+    return await this.run(syscall, options, (limits) => {
       const turn = this.#line.then(() => {
         limits.signal?.throwIfAborted();
         return work(limits);
@@ -433,7 +433,7 @@ export class FileHandle extends OpenFile {
     work: (from: number, limits: Limits) => Promise<readonly [number, T]>,
   ): Promise<T> {
     if (position !== null) {
-      return await operation(this.context(syscall), options, async (limits) => (await work(position, limits))[1]);
+      return await this.run(syscall, options, async (limits) => (await work(position, limits))[1]);
     }
     return await this.#inLine(syscall, options, async (limits) => {
       const [count, result] = await work(this.#position, limits);

@@ -4,7 +4,7 @@ import { ClientError, withContext } from './errors.ts';
 import type { OpenInode } from './inode.ts';
 import type { Layout, LayoutRequest } from './layout.ts';
 import type { Opened } from './opening.ts';
-import { type OperationOptions, operation } from './operation.ts';
+import { type Limits, type OperationOptions, operation } from './operation.ts';
 import { Stats } from './stats.ts';
 
 interface OpenFileEvents {
@@ -20,6 +20,8 @@ export abstract class OpenFile extends EventEmitter<OpenFileEvents> {
   readonly #detached: (file: OpenFile) => void;
   /** What a sync found that nobody waited for any more; said by the next one, or by close. */
   #unheard: unknown;
+  /** What calls have begun and is not over; it goes on when its caller has left. */
+  readonly #running = new Set<Promise<void>>();
   #closing: Promise<void> | undefined;
 
   constructor(path: string, inode: OpenInode, opened: Opened, detached: (file: OpenFile) => void) {
@@ -39,28 +41,28 @@ export abstract class OpenFile extends EventEmitter<OpenFileEvents> {
   /** The size counts what was written here and is not committed yet. */
   async stat(options?: OperationOptions): Promise<Stats> {
     this.requireOpen('stat');
-    return await operation(this.context('stat'), options, async () => new Stats(await this.inode.getattr()));
+    return await this.run('stat', options, async () => new Stats(await this.inode.getattr()));
   }
 
   async truncate(size = 0, options?: OperationOptions): Promise<void> {
     this.requireOpenFor('truncate');
     requireOffset(size, 'size');
-    await operation(this.context('ftruncate'), options, () => this.inode.truncate(this.opened.open, size));
+    await this.run('ftruncate', options, () => this.inode.truncate(this.opened.open, size));
   }
 
   async chmod(mode: Mode, options?: OperationOptions): Promise<void> {
     this.requireOpen('fchmod');
-    await operation(this.context('fchmod'), options, (limits) => this.inode.setattr({ mode: modeOf(mode) }, limits));
+    await this.run('fchmod', options, (limits) => this.inode.setattr({ mode: modeOf(mode) }, limits));
   }
 
   async chown(uid: number, gid: number, options?: OperationOptions): Promise<void> {
     this.requireOpen('fchown');
-    await operation(this.context('fchown'), options, (limits) => this.inode.setattr(ownerOf(uid, gid), limits));
+    await this.run('fchown', options, (limits) => this.inode.setattr(ownerOf(uid, gid), limits));
   }
 
   async utimes(atime: Time, mtime: Time, options?: OperationOptions): Promise<void> {
     this.requireOpen('futime');
-    await operation(this.context('futime'), options, (limits) => this.inode.setattr(timesOf(atime, mtime), limits));
+    await this.run('futime', options, (limits) => this.inode.setattr(timesOf(atime, mtime), limits));
   }
 
   // Barriers.
@@ -83,7 +85,7 @@ export abstract class OpenFile extends EventEmitter<OpenFileEvents> {
     this.#unheard = undefined;
     if (unheard !== undefined) throw withContext(unheard, this.context(syscall));
     let isDone = false;
-    const work = this.inode.sync().finally(() => {
+    const work = this.#counted(this.inode.sync()).finally(() => {
       isDone = true;
     });
     try {
@@ -103,8 +105,8 @@ export abstract class OpenFile extends EventEmitter<OpenFileEvents> {
   async layout(request: LayoutRequest, options?: OperationOptions): Promise<Layout> {
     this.requireOpen('layoutget');
     const { open } = this.opened;
-    return await operation(
-      this.context('layoutget'),
+    return await this.run(
+      'layoutget',
       options,
       async () => {
         requireOffset(request.offset, 'offset');
@@ -120,7 +122,8 @@ export abstract class OpenFile extends EventEmitter<OpenFileEvents> {
 
   /**
    * Commits, gives all layouts back with the last handle of the file, and closes. A second call waits for the first, also
-   * when that was not waited for to its end.
+   * when that was not waited for to its end. It begins when the calls that are under way are over, also those that were
+   * aborted: what they move goes to blocks that are given back here.
    */
   close(options?: OperationOptions): Promise<void> {
     this.#closing ??= this.#close();
@@ -130,6 +133,7 @@ export abstract class OpenFile extends EventEmitter<OpenFileEvents> {
 
   async #close(): Promise<void> {
     try {
+      await Promise.all(this.#running);
       await this.inode.detach(this.opened.open);
       if (this.#unheard !== undefined) throw this.#unheard;
     } catch (error) {
@@ -142,6 +146,25 @@ export abstract class OpenFile extends EventEmitter<OpenFileEvents> {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** One call on this file, which `close` waits for. */
+  protected run<T>(
+    syscall: string,
+    options: OperationOptions | undefined,
+    work: (limits: Limits) => Promise<T>,
+    undo?: (made: T) => Promise<unknown>,
+  ): Promise<T> {
+    return operation(this.context(syscall), options, (limits) => this.#counted(work(limits)), undo);
+  }
+
+  #counted<T>(work: Promise<T>): Promise<T> {
+    const over: Promise<void> = work.then(
+      () => void this.#running.delete(over),
+      () => void this.#running.delete(over),
+    );
+    this.#running.add(over);
+    return work;
   }
 
   protected requireOpenFor(call: 'read' | 'write' | 'truncate'): void {

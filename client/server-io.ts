@@ -62,7 +62,7 @@ export class ServerIo {
       const pieces = piecesOf(done, source.length, dataMax);
       const bytes = kept(source.subarray(done, Math.min(source.length, done + pieces.length * dataMax)), limits);
       const start = done;
-      const replies = await Promise.all(
+      const replies = await allOver(
         pieces.map(({ at, length }) =>
           open.with((stateid) => {
             const data = bytes.subarray(at - start, at - start + length);
@@ -128,6 +128,12 @@ export class ServerIo {
  */
 function kept(bytes: Uint8Array, { signal }: Limits): Uint8Array {
   return signal === undefined ? bytes : Uint8Array.from(bytes);
+}
+
+/** One that failed leaves none behind that would still look into the buffer. @throws what the first that failed says */
+async function allOver<T>(work: readonly Promise<T>[]): Promise<readonly T[]> {
+  await Promise.allSettled(work);
+  return await Promise.all(work);
 }
 
 function piecesOf(from: number, to: number, size: number): readonly { readonly at: number; readonly length: number }[] {
