@@ -32,6 +32,8 @@ import { within } from './within.ts';
 export interface ClientState {
   /** Closes its files, revokes and fences its layouts. Settles when the fence holds. @throws FsError ESHUTDOWN */
   end(client: number): Promise<void>;
+  /** It has ended by its own word, and has no files and layouts. */
+  left(client: number): Promise<void>;
   /** It needs no fence any more; settles when none of it is under way. @throws FsError ESHUTDOWN, EIO */
   endFence(client: number): Promise<void>;
   /** Its fence may hold by now: its process is gone, or its owner speaks for it. */
@@ -215,7 +217,9 @@ export class Clients {
     if (client.sessions.size > 0 || client.fenced || this.#state.busy(clientId)) {
       throw new StatusError('CLIENTID_BUSY', `client ${clientId} has sessions, open files or layouts`);
     }
-    await this.past.ended(client, this.#remove(client));
+    const connections = this.#remove(client);
+    await this.#state.left(clientId);
+    await this.past.ended(client, connections);
     await this.past.releaseFormers(client);
   }
 

@@ -147,7 +147,7 @@ export class LayoutLeases implements Leases {
     if (begun === undefined) return undefined;
     const done = this.awaitBreak(begun.breakId, { ino, offset, length, reason });
     this.perform(begun.actions);
-    const stuck = [...this.#stuck.clients()].find((each) => this.table.waitsFor(begun.breakId, each));
+    const stuck = this.#stuckIn(begun.breakId);
     if (stuck === undefined) return { done, release: () => this.endBreak(begun.breakId) };
     this.endBreak(begun.breakId);
     throw this.#stuck.errorOf(stuck, { ino, range });
@@ -166,7 +166,10 @@ export class LayoutLeases implements Leases {
     return this.#provided.takeBack(others, blocks, (file) => this.recallOwn(undefined, file, 'space'));
   }
 
-  /** Recalls what the client, or anybody, holds there for writing. Settles when nothing of it is left; undefined: there is nothing. */
+  /**
+   * Recalls what the client, or anybody, holds there for writing. Settles when nothing of it is left; undefined: there is nothing, or
+   * a client has it whose fence fails, and nobody waits for that.
+   */
   recallOwn(
     client: number | undefined,
     range: ByteRange & { readonly ino: number },
@@ -179,7 +182,9 @@ export class LayoutLeases implements Leases {
       this.endBreak(begun.breakId),
     );
     this.perform(begun.actions);
-    return done;
+    if (this.#stuckIn(begun.breakId) === undefined) return done;
+    this.endBreak(begun.breakId);
+    return undefined;
   }
 
   /** Must be called before the actions that came with the break are performed. */
@@ -344,6 +349,11 @@ export class LayoutLeases implements Leases {
     if (begun === undefined && !this.grace.covers(ino, reason)) return undefined;
     if (begun !== undefined) this.table.endBreak(this.now, begun.breakId);
     throw new FsError('ESHUTDOWN', { ino, range, detail: 'a client holds a layout and the metadata server is closed' });
+  }
+
+  /** A client in the way of the break whose fence fails. */
+  #stuckIn(breakId: number): number | undefined {
+    return [...this.#stuck.clients()].find((each) => this.table.waitsFor(breakId, each));
   }
 
   #wakeAll(): void {

@@ -167,6 +167,7 @@ export class MetadataServer {
           table.forgetClient(client);
           await rma?.release(client);
         },
+        left: async (client) => rma?.release(client),
         async endFence(client) {
           fences.lookAgain(client); // its owner may speak for it
           await leases.fenceOf(client);

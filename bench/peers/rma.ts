@@ -131,7 +131,11 @@ function sessionOver(keys: RmaKeys): RmaSession {
       const pieces = args[1].map(([offset, length, storageOffset, writable]) => {
         return { ino: args[0], offset, length, storageOffset, writable, iomode: iomode.rw };
       });
-      const opened = await keys.register(client, pieces, () => true);
+      const opened = await keys.register(
+        client,
+        async () => pieces,
+        () => true,
+      );
       return [opened.map((each) => [each.offset, each.length, each.storageOffset, each.writable, each.key, each.base])];
     }
     if (RMA_RELEASE.isRequest(args)) await keys.release(client);

@@ -14,16 +14,15 @@ import { operations, returnKind } from '../protocol/ops.ts';
 import { StatusError } from '../protocol/status.ts';
 import { reclaimCommit, requireReclaimed, returnFormer } from '../reclaim.ts';
 import { isReturnedOnClose } from '../return-on-close.ts';
-import { keysForgotten, keysReplaced, keysReturned } from '../rma/closing.ts';
+import { withAllKeysReturned, withKeysForgotten, withKeysReplaced, withKeysReturned } from '../rma/closing.ts';
 
 export const layoutServices: readonly Service[] = [
   inSession(operations.LAYOUTGET, (args, call) => {
     const [ino, wireStateid, mode, offset, length, minlength, extentsMax, signal] = args;
     const stateid = stateIdFromWire(wireStateid);
     requireReclaimed(call.client);
-    const forgotten = keysForgotten(ino, stateid, call);
     const request = { ino, stateid, iomode: mode, offset, length, minlength, extentsMax, signal };
-    const answered = after(forgotten, () => grantLayout(request, call));
+    const answered = withKeysForgotten(ino, stateid, call, () => grantLayout(request, call));
     return after(answered, (granted): ReplyOf<typeof operations.LAYOUTGET> => {
       const { iomode: given, offset: from, length: covered } = granted.segment;
       const extents = granted.extents.map((extent) => extentToWire(extent, call));
@@ -53,8 +52,6 @@ export const layoutServices: readonly Service[] = [
       if (refused !== undefined) throw new StatusError(refused.status, refused.detail);
     };
     requireHeld();
-    const replaced = keysReplaced(ino, ranges, call);
-    if (replaced !== undefined) await replaced;
     const request: CommitRequest = {
       ranges,
       lastWriteOffset: lastWriteOffset ?? undefined,
@@ -62,7 +59,8 @@ export const layoutServices: readonly Service[] = [
       // The commit may have to wait, and a fence may come meanwhile.
       requireHeld,
     };
-    const { size } = await context.fs.layouts.commitLayout(ino, request, client.id);
+    const commit = () => context.fs.layouts.commitLayout(ino, request, client.id);
+    const { size } = await withKeysReplaced(ino, ranges, call, commit);
     context.leases.table.committed(context.leases.now, client.id, ino, ranges);
     context.counters.layoutsCommitted++;
     return [size ?? null];
@@ -71,10 +69,7 @@ export const layoutServices: readonly Service[] = [
   inSession(operations.LAYOUTRETURN, ([kind, ino, wireStateid, mode, offset, length, reclaim], call) => {
     if (kind !== returnKind.file) {
       if (reclaim) throw new StatusError('INVAL', 'only layouts of one file are returned from before a restart');
-      return after(
-        call.context.rma?.close(call.client.id, () => true),
-        () => [returnAll(kind, call)],
-      );
+      return withAllKeysReturned(call, () => [returnAll(kind, call)]);
     }
     if (ino === null || (wireStateid === null && !reclaim))
       throw new StatusError('INVAL', 'a return of a file names it and its state');
@@ -85,7 +80,7 @@ export const layoutServices: readonly Service[] = [
       return [null];
     }
     const request = { ino, stateid: stateIdFromWire(wireStateid), iomode: mode, offset, length };
-    return after(keysReturned(request, call), () => {
+    return withKeysReturned(request, call, () => {
       const left = returnLayout(request, call);
       return [left === undefined ? null : stateIdToWire(left)];
     });

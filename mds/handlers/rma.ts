@@ -14,19 +14,29 @@ export const rmaServices: readonly Service[] = [
     const { device } = call.context.fs;
     if (device.accessWidth !== 1)
       throw new StatusError('NOTSUPP', `the device takes whole words of ${device.accessWidth} bytes only`);
-    return [await keys.attach(call.client.id, provider, call.connection.host, address)];
+    const own = await keys.attach(call.client.id, provider, call.connection.host, address);
+    try {
+      call.context.clients.requireLiving(call.client);
+    } catch (error) {
+      await keys.release(call.client.id);
+      throw error;
+    }
+    return [own];
   }),
 
   inSession(operations.RMA_REGISTER, async ([ino, wire], call) => {
     const keys = requireKeys(call);
-    const pieces: Piece[] = [];
-    for (const [offset, length, storageOffset, writable] of wire) {
-      const wanted = { ino, offset, length, storageOffset, writable };
-      pieces.push({ ...wanted, iomode: await requireMapped(wanted, call) });
-    }
+    const find = async (): Promise<readonly Piece[]> => {
+      const pieces: Piece[] = [];
+      for (const [offset, length, storageOffset, writable] of wire) {
+        const wanted = { ino, offset, length, storageOffset, writable };
+        pieces.push({ ...wanted, iomode: await requireMapped(wanted, call) });
+      }
+      return pieces;
+    };
     // A recall or a fence may have come since.
-    const isHeld = (): boolean => pieces.every((piece) => heldFor(piece, call) !== undefined);
-    const opened = await keys.register(call.client.id, pieces, isHeld);
+    const isHeld = (piece: Piece): boolean => heldFor(piece, call) !== undefined;
+    const opened = await keys.register(call.client.id, find, isHeld);
     return [opened.map(keyToWire)];
   }),
 

@@ -11,6 +11,8 @@ import { randomBytes } from 'node:crypto';
 import { FsError } from '../../fs/errors.ts';
 import type { ProviderName } from '../../fs/fabric/providers.ts';
 import { limits } from '../../fs/limits.ts';
+import { after } from '../../fs/reply.ts';
+import type { Reply } from '../../fs/vfs.ts';
 import type { Iomode } from '../../layout/types.ts';
 import type { KeyOwner } from '../fencing/key.ts';
 import { StatusError } from '../protocol/status.ts';
@@ -46,6 +48,16 @@ interface Attachment {
   readonly keys: Map<number, Held>;
 }
 
+type Which = (piece: Piece) => boolean;
+
+/** Of one client; only while there is anything. */
+interface Going {
+  /** What goes now. */
+  readonly now: Set<Which>;
+  /** Of each registration under way, what has been going since it began. */
+  readonly since: Set<Which[]>;
+}
+
 export interface KeyOptions {
   readonly providers: readonly ProviderName[];
   /** Starts the process that clients reach. @throws FsError */
@@ -59,6 +71,7 @@ export class RmaKeys implements KeyOwner {
   readonly #attached = new Map<number, Attachment>();
   /** Clients that have attached, by which they said that keys are their only way to the device. */
   readonly #byKeys = new Set<number>();
+  readonly #going = new Map<number, Going>();
   #target: Promise<TargetProcess> | undefined;
   #startedAt = Number.NEGATIVE_INFINITY;
   #keys = 0;
@@ -96,6 +109,7 @@ export class RmaKeys implements KeyOwner {
       throw new StatusError('DELAY', `${rmaLimits.clientsMax} clients are attached`);
     const target = await this.#running();
     const attachment: Attachment = { target, keys: new Map() };
+    this.#detach(client, this.#attached.get(client)); // another attach of it was faster
     this.#attached.set(client, attachment);
     try {
       const answer = await target.do({
@@ -117,12 +131,34 @@ export class RmaKeys implements KeyOwner {
 
   /**
    * Keys for pieces that the client holds (K1), which `isHeld` says once more at the moment from which on they count.
-   * @throws StatusError NOENT: the client is not attached; TOOSMALL: too many keys; IO: the memory cannot be registered
+   * @param find looks up where they lie
+   * @throws StatusError NOENT: the client is not attached; DELAY: what it holds of them goes; TOOSMALL: too many keys; IO: the memory
+   *   cannot be registered; and what `find` throws
    */
-  async register(client: number, pieces: readonly Piece[], isHeld: () => boolean): Promise<readonly Key[]> {
+  async register(
+    client: number,
+    find: () => Promise<readonly Piece[]>,
+    isHeld: (piece: Piece) => boolean,
+  ): Promise<readonly Key[]> {
+    const going = this.#goingOf(client);
+    const since = [...going.now];
+    going.since.add(since);
+    try {
+      const pieces = await find();
+      if (pieces.some((piece) => since.some((which) => which(piece))))
+        throw new StatusError('DELAY', `client ${client} gives it back, or commits it`);
+      if (!pieces.every(isHeld)) throw new StatusError('BADLAYOUT', 'not all of it is held');
+      return await this.#register(client, pieces);
+    } finally {
+      going.since.delete(since);
+      this.#settle(client, going);
+    }
+  }
+
+  async #register(client: number, pieces: readonly Piece[]): Promise<readonly Key[]> {
     const attachment = this.#attached.get(client);
     if (attachment === undefined || !attachment.target.running) {
-      this.#attached.delete(client);
+      this.#detach(client, attachment);
       throw new StatusError('NOENT', `client ${client} is not attached`);
     }
     const wanted = pieces.flatMap(inWindows);
@@ -131,7 +167,6 @@ export class RmaKeys implements KeyOwner {
       this.#keys + wanted.length > rmaLimits.keysMax
     )
       throw new StatusError('TOOSMALL', `the client has ${attachment.keys.size} keys, all have ${this.#keys}`);
-    if (!isHeld()) throw new StatusError('BADLAYOUT', 'not all of it is held');
     const held = wanted.map((piece) => ({ piece, id: this.#nextId++ }));
     for (const each of held) this.#keep(attachment, each);
     try {
@@ -154,8 +189,39 @@ export class RmaKeys implements KeyOwner {
     }
   }
 
-  /** K2: closes keys of the client that `which` is true of. Settles when nothing comes in under them; undefined: there are none. */
-  close(client: number, which: (piece: Piece) => boolean): Promise<void> | undefined {
+  /**
+   * K2: `letGo` makes layouts of the client go, or blocks below them, when the keys that `which` is true of are closed and nothing
+   * comes in under them; and until it is over none is made.
+   */
+  without<T>(client: number, which: Which, letGo: () => Reply<T>): Reply<T> {
+    const going = this.#goingOf(client);
+    going.now.add(which);
+    for (const since of going.since) since.push(which);
+    const over = (): void => {
+      going.now.delete(which);
+      this.#settle(client, going);
+    };
+    let reply: Reply<T> | undefined;
+    try {
+      reply = after(this.#close(client, which), letGo);
+      return reply instanceof Promise ? reply.finally(over) : reply;
+    } finally {
+      if (!(reply instanceof Promise)) over();
+    }
+  }
+
+  #goingOf(client: number): Going {
+    const going = this.#going.get(client) ?? { now: new Set(), since: new Set() };
+    this.#going.set(client, going);
+    return going;
+  }
+
+  #settle(client: number, { now, since }: Going): void {
+    if (now.size === 0 && since.size === 0) this.#going.delete(client);
+  }
+
+  /** undefined: there are none. */
+  #close(client: number, which: Which): Promise<void> | undefined {
     const attachment = this.#attached.get(client);
     if (attachment === undefined) return undefined;
     const ids = [...attachment.keys.values()].filter(({ piece }) => which(piece)).map(({ id }) => id);
@@ -170,8 +236,7 @@ export class RmaKeys implements KeyOwner {
     const attachment = this.#attached.get(client);
     if (attachment === undefined) return;
     await this.#surely(attachment, { kind: 'end', client });
-    for (const id of attachment.keys.keys()) this.#drop(attachment, id);
-    if (this.#attached.get(client) === attachment) this.#attached.delete(client);
+    this.#detach(client, attachment);
   }
 
   knows(client: number): boolean {
@@ -228,6 +293,13 @@ export class RmaKeys implements KeyOwner {
   #keep({ keys }: Attachment, held: Held): void {
     keys.set(held.id, held);
     this.#keys++;
+  }
+
+  /** Its keys count no more. */
+  #detach(client: number, attachment: Attachment | undefined): void {
+    if (attachment === undefined) return;
+    for (const id of attachment.keys.keys()) this.#drop(attachment, id);
+    if (this.#attached.get(client) === attachment) this.#attached.delete(client);
   }
 
   #drop({ keys }: Attachment, id: number): void {

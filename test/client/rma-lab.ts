@@ -132,7 +132,11 @@ function sessionOver(keys: RmaKeys, client: number, tricks: () => Tricks): RmaSe
         const mode = isWritable ? iomode.rw : iomode.read;
         return { ino: args[0], offset, length, storageOffset, writable: isWritable, iomode: mode };
       });
-      const opened = await keys.register(client, pieces, () => true);
+      const opened = await keys.register(
+        client,
+        async () => pieces,
+        () => true,
+      );
       return [opened.map((each) => told(each, tricks()))];
     }
     if (RMA_RELEASE.isRequest(args)) await keys.release(client);

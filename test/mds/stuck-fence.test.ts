@@ -197,3 +197,18 @@ test('keeps no slot of the client itself', async ({ rig }) => {
   expect(rig.lab.fs.status().blocks.provisional).toBe(0);
   expect(await write(rig, of.ino)).toBe(12);
 });
+
+test('who lacks space is told so, and waits no more for what it was given', async ({ rig }) => {
+  const of = await holder(rig);
+  const { ino, stateid } = await of.client.create('large');
+  const room = Math.floor(rig.lab.fs.status().blocks.free * 0.9) * block;
+  await of.client.layout(ino, stateid, rw, 0, room);
+  const { written } = await waitingWrite(rig, of.ino);
+  for (let deadline = 0; deadline < 2; deadline++) {
+    await pass(rig, of, leaseMs);
+    await failed(rig);
+  }
+  expect(await written).toMatchObject({ code: 'EIO' });
+  const own = await of.other.create('own');
+  expect(await of.other.statusOf(operations.FALLOCATE, [own.stateid, 0, 0, room])).toBe('NOSPC');
+});
