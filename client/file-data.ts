@@ -80,6 +80,11 @@ export class FileData implements TransferOwner {
     return this.#usedAt;
   }
 
+  /** It is in use from now on, or about to be: what was granted for it is not the first to go. */
+  touch(): void {
+    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
+  }
+
   /** Bytes, with what was written here and is not committed yet. */
   get size(): number {
     return this.#size;
@@ -131,7 +136,7 @@ export class FileData implements TransferOwner {
 
   hasRead(bytes: number): void {
     this.#counters.directBytesRead += bytes;
-    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
+    this.touch();
   }
 
   hasWritten(segment: WritableSegment, blocks: ByteRange, bytes: number, end: number): void {
@@ -215,7 +220,7 @@ export class FileData implements TransferOwner {
     this.#lastWrite = Math.max(this.#lastWrite, end - 1);
     this.#size = Math.max(this.#size, end);
     this.#counters.directBytesWritten += bytes;
-    this.#usedAt = this.#counters.directBytesRead + this.#counters.directBytesWritten;
+    this.touch();
   }
 
   /**

@@ -100,6 +100,7 @@ export class Grants {
 
   async #acquire(open: OpenState, mode: Iomode, wanted: ByteRange): Promise<string | undefined> {
     const { data } = this.#owner;
+    data.touch();
     const writing = mode === iomode.rw;
     if (data.cache.size >= clientLimits.cachedSegmentsMax) await this.#owner.release(everything);
     const giveUpAt = performance.now() + clientLimits.layoutWaitMs;
