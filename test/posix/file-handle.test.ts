@@ -40,7 +40,13 @@ describe.skipIf(!canMount)('a file handle', () => {
     const fd = await must(openByHandle(handle));
     expect(await fs.root.fstat(fd)).toMatchObject({ nlink: 0, size: 7 });
     for (const each of [open, fd]) await must(fs.root.close(each));
-    await expect.poll(() => openByHandle(handle)).toBe('ESTALE');
+    // The kernel says later that the last descriptor is closed; one that is got meanwhile must not keep the file.
+    const tried = async () => {
+      const found = await openByHandle(handle);
+      if (typeof found === 'number') await must(fs.root.close(found));
+      return found;
+    };
+    await expect.poll(tried).toBe('ESTALE');
   });
 
   test('EPERM: opened by an ordinary user', async () => {
