@@ -90,9 +90,16 @@ export class OpenInode implements LayoutOwner, GrantOwner {
 
   /** Closes one handle: a barrier for what was written, and the end of all layouts with the last one. */
   async detach(open: OpenState): Promise<void> {
+    let failure: unknown;
     try {
       await this.sync();
-      if (this.#opens.size === 1) {
+    } catch (error) {
+      failure = error;
+    }
+    // What may be tried again the server does not hear now.
+    const isHeard = !(failure instanceof ClientError && transient.has(failure.status));
+    try {
+      if (isHeard && this.#opens.size === 1) {
         for (const layout of this.#layouts) await this.returnLayout(layout, everything);
         await this.release(everything);
       }
@@ -100,6 +107,7 @@ export class OpenInode implements LayoutOwner, GrantOwner {
       this.#opens.delete(open);
       await open.close();
     }
+    if (failure !== undefined) throw failure;
   }
 
   /** Makes `need` accessible directly. Answers undefined, or why it cannot be. @throws ClientError */
@@ -202,9 +210,8 @@ export class OpenInode implements LayoutOwner, GrantOwner {
    * The barrier of close(2) on a mount: everybody sees what was written. What the server has taken need not be durable, as
    * nothing need be that is closed without a sync. @throws as `sync`
    */
-  async publish(): Promise<void> {
-    await this.commit();
-    this.#sayFailure();
+  publish(): Promise<void> {
+    return this.#saying(() => this.commit());
   }
 
   /** A file is closed that nobody synced: its bytes are the server's from now on. */
@@ -213,15 +220,22 @@ export class OpenInode implements LayoutOwner, GrantOwner {
   }
 
   /** The barrier of fsync and close, on both paths. */
-  async sync(): Promise<void> {
-    await this.commit();
-    await this.#io.commit();
-    this.#sayFailure();
+  sync(): Promise<void> {
+    return this.#saying(async () => {
+      await this.commit();
+      await this.#io.commit();
+    });
   }
 
-  /** C4. */
-  #sayFailure(): void {
-    const failure = this.#failure;
+  /** C4. What `barrier` fails with for now only is said as well, and leaves nothing out. */
+  async #saying(barrier: () => Promise<void>): Promise<void> {
+    let said: unknown;
+    try {
+      await barrier();
+    } catch (error) {
+      said = error;
+    }
+    const failure = this.#failure ?? said;
     this.#failure = undefined;
     if (failure !== undefined) throw failure;
   }
@@ -278,11 +292,17 @@ export class OpenInode implements LayoutOwner, GrantOwner {
       const size = await this.hold.commit(taken.ranges, taken.lastWriteOffset);
       if (size !== null) this.data.sizeAtLeast(size);
     } catch (error) {
-      if (error instanceof ClientError && transient.has(error.status)) this.data.putBack(taken);
+      if (error instanceof ClientError && transient.has(error.status)) {
+        this.data.putBack(taken);
+        throw error;
+      }
       // The session went while it was on its way: it is among what is to be reclaimed.
-      else if (this.#unclaimed !== undefined) return await this.#untilReclaimed();
+      if (this.#unclaimed !== undefined) return await this.#untilReclaimed();
       // Revoked before a flag of the server could say so.
-      throw error instanceof ClientError && error.status === 'ADMIN_REVOKED' ? lostWrites(this.ino, error) : error;
+      const isRevoked = error instanceof ClientError && error.status === 'ADMIN_REVOKED';
+      const failure = isRevoked ? lostWrites(this.ino, error) : error;
+      this.#fail(failure);
+      throw failure;
     } finally {
       this.#committing = undefined;
     }
@@ -314,8 +334,8 @@ export class OpenInode implements LayoutOwner, GrantOwner {
     try {
       await this.commit();
     } catch (error) {
+      // For good: kept for the next sync.
       if (!(error instanceof ClientError) || transient.has(error.status)) throw error;
-      this.#fail(error);
     }
   }
 
