@@ -48,8 +48,8 @@ export class FileOperations {
   readonly #scratch = Buffer.alloc(clientLimits.kernelReadMax);
   /** Change attributes of inodes that the kernel knows, as they were when last opened here. */
   readonly #changes = new Map<number, number>();
-  /** What was written through the server and not synced, of small files: servedMax writes for each open. */
-  readonly #served = new Map<OpenInode, ServedWrite[]>();
+  /** What was written and not synced, where all of it went through the server, in few writes of a small file; undefined: it did not. */
+  readonly #served = new Map<OpenInode, readonly ServedWrite[] | undefined>();
   /** Files that are being closed, by inode. */
   readonly #closing = new Map<number, Promise<unknown>>();
   readonly #committing = new Map<OpenInode, NodeJS.Timeout>();
@@ -93,7 +93,10 @@ export class FileOperations {
     const inode = this.#files.find(attr.ino);
     if (inode === undefined) throw new FsError('EIO', { ino: attr.ino, detail: 'closed while it was opened' });
     // M1: nobody else knows what was written here and not committed.
-    if (truncates && known !== undefined) await inode.truncate(open.writable ? open : undefined, 0).catch(fail);
+    if (truncates && known !== undefined) {
+      this.#served.set(inode, undefined);
+      await inode.truncate(open.writable ? open : undefined, 0).catch(fail);
+    }
     const unchanged = this.#changes.get(attr.ino) === attr.change;
     this.#changes.set(attr.ino, attr.change);
     const { ino } = attr;
@@ -116,7 +119,9 @@ export class FileOperations {
     this.#closing.set(ino, closing);
     await closing;
     if (this.#closing.get(ino) === closing) this.#closing.delete(ino);
-    if (inode.opens.size === 0) this.#forgetCommit(inode);
+    if (inode.opens.size > 0) return;
+    this.#served.delete(inode);
+    this.#forgetCommit(inode);
   }
 
   /** The kernel does not wait for its RELEASE: what is asked after it is to find the file closed. */
@@ -161,12 +166,14 @@ export class FileOperations {
     const open = this.handles.file(handle);
     const { inode } = open;
     if (open.appends) {
+      this.#served.set(inode, undefined);
       const copy = Buffer.from(data);
       return killable(
         at === 'offset' ? this.#writeElsewhere(open, offset, copy) : open.inode.append(open.open, copy, {}).catch(fail),
       );
     }
     const count = inode.data.write(data, offset);
+    if (count > 0) this.#served.set(inode, undefined);
     this.#commitSoon(inode);
     if (count === data.length) return count;
     // A copy: whoever is killed meanwhile takes its buffer along.
@@ -181,6 +188,7 @@ export class FileOperations {
         this.#keep(inode, { open: open.open, offset, data });
         return written;
       }
+      this.#served.set(inode, undefined);
       const { bytesWritten } = await file.write(data, 0, data.length, offset);
       this.#commitSoon(inode);
       return bytesWritten;
@@ -199,10 +207,12 @@ export class FileOperations {
     return open.served <= clientLimits.servedMax;
   }
 
+  /** Written again it would hide what came later another way: so either all is kept, or nothing. */
   #keep(inode: OpenInode, write: ServedWrite): void {
-    const kept = this.#served.get(inode);
-    if (kept === undefined) this.#served.set(inode, [write]);
-    else kept.push(write);
+    if (inode.opens.size === 0) return;
+    const kept = this.#served.has(inode) ? this.#served.get(inode) : inode.isDirty ? undefined : [];
+    const isFew = kept !== undefined && kept.length < clientLimits.servedMax;
+    this.#served.set(inode, isFew ? [...kept, write] : undefined);
   }
 
   /** What a server that started anew has lost of small files is written once more: it is still here (RFC 8881 §18.32.3). */
@@ -346,6 +356,7 @@ export class FileOperations {
   }
 
   async #clear(inode: OpenInode, range: ByteRange): Promise<void> {
+    this.#served.set(inode, undefined);
     await inode.commit();
     await inode.release(exactWindow(range));
   }
