@@ -15,7 +15,7 @@ import type { Filesystem } from '../fs/engine/filesystem.ts';
 import type { BuffersRequest } from '../fs/engine/session-buffers.ts';
 import { buffersIno } from '../fs/format/session-buffers.ts';
 import { limits } from '../fs/limits.ts';
-import { iomode, type StateId } from '../layout/types.ts';
+import { iomode, type Segment, type StateId } from '../layout/types.ts';
 import { blockUp } from './blocks.ts';
 import type { SessionCall } from './context.ts';
 import type { LayoutLeases } from './leases.ts';
@@ -70,13 +70,15 @@ export class SessionBuffers {
     const unknown = offsets.find((offset) => !own.has(offset));
     if (unknown !== undefined) throw new StatusError('INVAL', `client ${client} has no buffer at byte ${unknown}`);
     if (new Set(offsets).size < offsets.length) throw new StatusError('INVAL', 'a buffer is named twice');
+    let stateid = this.#stateOf(client);
     for (const offset of offsets) {
-      this.#release(client, offset, own.get(offset) ?? 0);
+      stateid = this.#release(client, offset, own.get(offset) ?? 0, stateid);
       own.delete(offset);
     }
     const { table } = this.#leases;
     // Recalls that are out ask for more than single buffers: nothing is left to wait for.
-    if (!table.holds(client, buffersIno) && table.hasState(client, buffersIno)) this.#release(client, 0, Infinity);
+    if (!table.holds(client, buffersIno) && table.hasState(client, buffersIno))
+      this.#release(client, 0, Infinity, this.#stateOf(client));
     if (own.size === 0) this.#known.delete(client);
   }
 
@@ -150,15 +152,14 @@ export class SessionBuffers {
 
   /** B2: between what the store says and this nothing else runs. @throws StatusError, and the blocks are free again */
   #hold(offsets: readonly number[], length: number, { context, client }: SessionCall): StateId {
-    const { table } = this.#leases;
     const held: number[] = [];
+    let stateid = this.#stateOf(client.id);
     try {
       context.clients.requireLiving(client);
       for (const offset of offsets) {
-        this.#holdOne(client.id, offset, length);
+        stateid = this.#holdOne(client.id, offset, length, stateid);
         held.push(offset);
       }
-      const stateid = table.heldOn(client.id, buffersIno)?.stateid;
       if (stateid === undefined)
         throw new StatusError('SERVERFAULT', `client ${client.id} has no state of its buffers`);
       const own = this.#known.get(client.id) ?? new Map<number, number>();
@@ -166,7 +167,7 @@ export class SessionBuffers {
       this.#known.set(client.id, own);
       return stateid;
     } catch (error) {
-      for (const offset of held) this.#release(client.id, offset, length);
+      for (const offset of held) this.#release(client.id, offset, length, this.#stateOf(client.id));
       for (const offset of offsets.slice(held.length))
         this.#leases.releaseProvisional(client.id, buffersIno, [{ iomode: iomode.rw, offset, length }]);
       this.#leases.settle(client.id, buffersIno);
@@ -174,11 +175,14 @@ export class SessionBuffers {
     }
   }
 
-  /** @throws StatusError */
-  #holdOne(client: number, offset: number, length: number): void {
+  #stateOf(client: number): StateId | undefined {
+    return this.#leases.table.heldOn(client, buffersIno)?.stateid;
+  }
+
+  /** Answers the state that follows. @throws StatusError */
+  #holdOne(client: number, offset: number, length: number, stateid: StateId | undefined): StateId {
     const leases = this.#leases;
     const { table } = leases;
-    const stateid = table.heldOn(client, buffersIno)?.stateid;
     const range = { offset, length, minlength: length };
     const result = table.get(leases.now, { client, ino: buffersIno, iomode: iomode.rw, ...range, stateid });
     if (result.kind === 'refused') throw new StatusError(result.status, result.detail);
@@ -190,19 +194,20 @@ export class SessionBuffers {
     const confirmed = table.confirm(leases.now, result.grant);
     leases.perform(confirmed.actions);
     if (confirmed.kind === 'recalled') throw new StatusError('DELAY', `byte ${offset} of the device was asked back`);
+    return confirmed.stateid;
   }
 
-  /** @throws StatusError */
-  #release(client: number, offset: number, length: number): void {
+  /** Answers the state that follows; undefined: there is none. @throws StatusError */
+  #release(client: number, offset: number, length: number, stateid: StateId | undefined): StateId | undefined {
     const leases = this.#leases;
-    const stateid = leases.table.heldOn(client, buffersIno)?.stateid;
-    if (stateid === undefined) return;
+    if (stateid === undefined) return undefined;
     const request = { client, ino: buffersIno, stateid, iomode: iomode.any, offset, length };
     const result = leases.table.return(leases.now, request);
     if (result.kind === 'refused') throw new StatusError(result.status, result.detail);
     leases.releaseProvisional(client, buffersIno, result.released);
     leases.settle(client, buffersIno);
     leases.perform(result.actions);
+    return result.stateid;
   }
 
   /** What the client still has of what it was given. */
@@ -210,13 +215,21 @@ export class SessionBuffers {
     const known = this.#known.get(client);
     if (known === undefined) return new Map();
     const segments = this.#leases.table.heldOn(client, buffersIno)?.segments ?? [];
-    for (const [start, bytes] of known) {
-      const isHeld = segments.some(({ offset, length }) => offset <= start && start + bytes <= offset + length);
-      if (!isHeld) known.delete(start);
+    const held = segments.toSorted((a, b) => a.offset - b.offset);
+    // Neither overlap, so that one pass over both will do: there may be thousands.
+    let at = 0;
+    for (const [start, bytes] of [...known].toSorted(([a], [b]) => a - b)) {
+      while (endOf(held[at]) < start + bytes) at++;
+      if ((held[at]?.offset ?? Infinity) > start) known.delete(start);
     }
     if (known.size === 0) this.#known.delete(client);
     return known;
   }
+}
+
+/** Past the last one nothing comes. */
+function endOf(segment: Segment | undefined): number {
+  return segment === undefined ? Infinity : segment.offset + segment.length;
 }
 
 function sum(numbers: Iterable<number>): number {
