@@ -1,9 +1,12 @@
 /** When reading marks the time of access: mount(8) relatime, strictatime, noatime, nodiratime; open(2) O_NOATIME. */
 import { describe, expect, test } from 'vitest';
 import { O_DIRECTORY, O_NOATIME, O_RDONLY } from './support/constants.ts';
-import { canMount, type Mounted, mounted } from './support/mounted.ts';
+import { canMount, isRemote, type Mounted, mounted } from './support/mounted.ts';
 import { makeFile } from './support/path-errors.ts';
 import { must } from './support/process.ts';
+
+/** Over a server readings on the device mark nothing, and others what the server's options say (docs/remote-mount.md). */
+const testMarks = test.skipIf(isRemote);
 
 /** How often each of three readings in a row moves the time of access. */
 async function readings(fs: Mounted, path: string, read: () => Promise<unknown>): Promise<readonly boolean[]> {
@@ -37,7 +40,7 @@ function listerOf(fs: Mounted, path: string) {
 describe.skipIf(!canMount)('relatime, the default', () => {
   const fs = mounted();
 
-  test('the first reading after a change of the file moves it, also of what the kernel has cached', async () => {
+  testMarks('the first reading after a change of the file moves it, also of what the kernel has cached', async () => {
     const dir = await fs.directory();
     const path = `${dir}/file`;
     await makeFile(fs.alice, path, 0o644, 'content');
@@ -50,7 +53,7 @@ describe.skipIf(!canMount)('relatime, the default', () => {
     expect(await readings(fs, path, readerOf(fs, path))).toEqual([true, false, false]);
   });
 
-  test('a reading more than a day after the last moves it', async () => {
+  testMarks('a reading more than a day after the last moves it', async () => {
     const dir = await fs.directory();
     const path = `${dir}/file`;
     await makeFile(fs.alice, path, 0o644, 'content');
@@ -66,7 +69,7 @@ describe.skipIf(!canMount)('relatime, the default', () => {
     expect((await readings(fs, `${dir}/link`, () => fs.alice.readlink(`${dir}/link`)))[0]).toBe(true);
   });
 
-  test('not by O_NOATIME', async () => {
+  testMarks('not by O_NOATIME', async () => {
     const dir = await fs.directory();
     const path = `${dir}/file`;
     await makeFile(fs.alice, path, 0o644, 'content');
@@ -77,7 +80,7 @@ describe.skipIf(!canMount)('relatime, the default', () => {
 describe.skipIf(!canMount)('strictatime', () => {
   const fs = mounted({ options: 'strictatime' });
 
-  test('every reading moves it', async () => {
+  testMarks('every reading moves it', async () => {
     const dir = await fs.directory();
     await makeFile(fs.alice, `${dir}/file`, 0o644, 'content');
     expect(await readings(fs, `${dir}/file`, readerOf(fs, `${dir}/file`))).toEqual([true, true, true]);
@@ -88,7 +91,7 @@ describe.skipIf(!canMount)('strictatime', () => {
 describe.skipIf(!canMount)('noatime', () => {
   const fs = mounted({ options: 'noatime' });
 
-  test('no reading moves it, of neither files nor directories', async () => {
+  testMarks('no reading moves it, of neither files nor directories', async () => {
     const dir = await fs.directory();
     await makeFile(fs.alice, `${dir}/file`, 0o644, 'content');
     expect(await readings(fs, `${dir}/file`, readerOf(fs, `${dir}/file`))).toEqual([false, false, false]);
@@ -99,7 +102,7 @@ describe.skipIf(!canMount)('noatime', () => {
 describe.skipIf(!canMount)('nodiratime', () => {
   const fs = mounted({ options: 'nodiratime' });
 
-  test('readings of files move theirs, listings do not', async () => {
+  testMarks('readings of files move theirs, listings do not', async () => {
     const dir = await fs.directory();
     await makeFile(fs.alice, `${dir}/file`, 0o644, 'content');
     expect(await readings(fs, `${dir}/file`, readerOf(fs, `${dir}/file`))).toEqual([true, false, false]);
