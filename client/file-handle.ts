@@ -328,7 +328,11 @@ export class FileHandle extends OpenFile {
     return await this.run('view', options, async (limits) => {
       requireOffset(range.offset, 'offset');
       requireOffset(range.length, 'length');
-      return await this.#io.view(range, writing, use, limits);
+      if (writing && this.#flags.append)
+        throw new ClientError('NOT_DIRECT', 'open for appending: the server does that');
+      const result = await this.#io.view(range, writing, use, limits);
+      if (writing && this.#flags.synchronous) await this.inode.sync();
+      return result;
     });
   }
 

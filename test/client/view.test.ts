@@ -59,3 +59,15 @@ test('what cannot be had is said by name', async ({ rig }) => {
   expect(await statusOf(file.view({ offset: 0, length: 1 }, () => {}, { write: true }))).toBe('NOT_OPEN_FOR');
   expect(await statusOf(file.view({ offset: -1, length: 1 }, () => {}))).toBe('ARGUMENT');
 });
+
+test('as the flags of open have it: not for writing through a handle that appends, durable with `s`', async ({
+  rig,
+}) => {
+  const client = await rig.connect();
+  const appends = await client.open('data', 'a+');
+  const whole = { offset: 0, length: 4096 };
+  expect(await statusOf(appends.view(whole, () => {}, { write: true }))).toBe('NOT_DIRECT');
+  const durable = await client.open('data', 'rs+');
+  await durable.view(whole, ([bytes]) => bytes?.fill(7), { write: true });
+  expect((await readAll(rig.lab.vfs, durable.ino)).equals(Buffer.alloc(4096, 7))).toBe(true);
+});
