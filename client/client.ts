@@ -115,7 +115,13 @@ export class Client extends EventEmitter<ClientEvents> {
   async start(signal: AbortSignal | undefined): Promise<void> {
     await this.#devices.check();
     await this.#session.open(signal);
-    await this.#devices.requireForced();
+    try {
+      await this.#devices.requireForced();
+    } catch (error) {
+      // The program gets no client that it could close, and an open connection keeps its process alive.
+      await this.close();
+      throw error;
+    }
   }
 
   /** Connected, or on the way to be again. */

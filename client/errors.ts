@@ -100,3 +100,9 @@ export function withContext(error: unknown, context: ClientErrorContext): unknow
   }
   return error;
 }
+
+/** One error for attempts that all failed, which says what became of each: of the kind of the last. */
+export function attempts(before: unknown, last: unknown): unknown {
+  if (!(before instanceof ClientError && last instanceof ClientError)) return last;
+  return new ClientError(last.status, `${before.detail}; ${last.detail}`, { code: last.code, cause: last });
+}

@@ -92,6 +92,7 @@ const owners = new Set<string>();
  */
 export async function connect(address: string | readonly string[], options: ConnectOptions = {}): Promise<Client> {
   const addresses = typeof address === 'string' ? [address] : address;
+  requireOptions(options);
   const owner = ownerOf(options.owner);
   const key = `${addresses.join(' ')} ${owner.toString('hex')}`;
   if (owners.has(key)) throw new ClientError('EXIST', 'a client of this owner is connected already');
@@ -119,6 +120,24 @@ export async function connect(address: string | readonly string[], options: Conn
     owners.delete(key);
     throw withContext(error, { syscall: 'connect', path: addresses.join(' ') });
   }
+}
+
+const engines: readonly unknown[] = ['mmap', 'rma', 'server', undefined];
+const pciAddress = /^[\da-f]{4,8}:[\da-f]{2}:[\da-f]{2}\.[0-7]$/;
+
+/** What plain JavaScript can get wrong, said before the server refuses it as a broken message. @throws ClientError ARGUMENT */
+function requireOptions({ engine, device, pci, uid, gid, maxIoMs, timeoutMs }: ConnectOptions): void {
+  if (!engines.includes(engine)) refuse(`engine ${String(engine)}: mmap, rma or server`);
+  if (engine === 'mmap' && device === 'none') refuse("engine mmap with device 'none': nothing would be mapped");
+  if (pci !== undefined && !pciAddress.test(pci)) refuse(`pci ${pci}: an address as 0000:03:00.0`);
+  for (const [name, value] of Object.entries({ uid, gid, maxIoMs })) {
+    if (value !== undefined && !(Number.isInteger(value) && value >= 0)) refuse(`${name} ${value}`);
+  }
+  if (timeoutMs !== undefined && !(timeoutMs > 0)) refuse(`timeoutMs ${timeoutMs}`);
+}
+
+function refuse(what: string): never {
+  throw new ClientError('ARGUMENT', what, { syscall: 'connect' });
 }
 
 function ownerOf(owner: Uint8Array | string | undefined): Buffer {

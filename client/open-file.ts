@@ -111,6 +111,9 @@ export abstract class OpenFile extends EventEmitter<OpenFileEvents> {
       async () => {
         requireOffset(request.offset, 'offset');
         if (!(request.length > 0)) throw new ClientError('ARGUMENT', `a layout of ${request.length} bytes`);
+        if (request.iomode !== 'READ' && request.iomode !== 'RW') {
+          throw new ClientError('ARGUMENT', `iomode ${String(request.iomode)}: READ or RW`);
+        }
         const isAllowed = request.iomode === 'RW' ? open.writable : open.readable;
         if (!isAllowed) throw new ClientError('NOT_OPEN_FOR', `not open for ${request.iomode}`);
         return await this.inode.layout(open, request);

@@ -15,7 +15,7 @@ import { type CallbackEvents, Callbacks } from './callbacks.ts';
 import { leaseNow } from './clock.ts';
 import { Connection } from './connection.ts';
 import { dial } from './dial.ts';
-import { ClientError } from './errors.ts';
+import { attempts, ClientError } from './errors.ts';
 import { Lease } from './lease.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { clientLimits } from './limits.ts';
@@ -251,7 +251,8 @@ export class Session {
   /** Each address once, beginning with the one after the last that failed. */
   async #connectAny(): Promise<Connection> {
     const { addresses } = this.#options;
-    let failure: unknown = new ClientError('ARGUMENT', 'no address was given');
+    if (addresses.length === 0) throw new ClientError('ARGUMENT', 'no address was given');
+    let failure: unknown;
     for (let tries = 0; tries < addresses.length; tries++) {
       const address = addresses[this.#nextAddress % addresses.length];
       if (address === undefined) break;
@@ -259,7 +260,7 @@ export class Session {
         return await this.#connect(address);
       } catch (error) {
         this.#ending.signal.throwIfAborted();
-        failure = error;
+        failure = attempts(failure, error);
         this.#nextAddress += 1;
       }
     }

@@ -198,6 +198,25 @@ describe('streams', () => {
   });
 });
 
+test('close waits for the reads and writes that nobody waited for', async ({ rig }) => {
+  const client = await rig.connect();
+  const content = pattern(10_000, 3);
+  for (const position of [0, null]) {
+    const file = await client.open('data', 'w+');
+    const written = [
+      file.write(content, 0, 5000, position),
+      file.write(content, 5000, 5000, position === null ? null : 5000),
+    ];
+    await file.close();
+    expect(await Promise.all(written)).toMatchObject([{ bytesWritten: 5000 }, { bytesWritten: 5000 }]);
+    expect((await client.readFile('data')).equals(content)).toBe(true);
+  }
+  const file = await client.open('data');
+  const read = [file.read(Buffer.alloc(100), 0, 100, 0), file.readv([Buffer.alloc(50)], 100)];
+  await file.close();
+  expect(await Promise.all(read)).toMatchObject([{ bytesRead: 100 }, { bytesRead: 50 }]);
+});
+
 test('attributes of the handle are those of the file', async ({ rig }) => {
   const client = await rig.connect({ uid: 0, gid: 0 });
   const file = await client.open('data', 'w');

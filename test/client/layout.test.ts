@@ -52,6 +52,13 @@ describe('a layout for a program with an engine of its own', () => {
     expect(rig.server.status().layouts).toEqual([]);
   });
 
+  test('is for READ or RW, and nothing else that a program may say', async ({ rig }) => {
+    const client = await rig.connect();
+    const file = await client.open('data', 'w+');
+    expect(await statusOf(file.layout(JSON.parse('{"offset":0,"length":4096,"iomode":"WR"}')))).toBe('ARGUMENT');
+    expect((await client.admin.status()).layouts).toEqual([]);
+  });
+
   test('more ranges than one request takes are committed in several', async ({ rig }) => {
     const client = await rig.connect();
     const file = await client.open('data', 'w+');

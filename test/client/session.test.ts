@@ -420,6 +420,11 @@ describe('connecting', () => {
       syscall: 'connect',
     });
     await expect(connect('tcp://127.0.0.1:1')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    await expect(connect(['tcp://127.0.0.1:1', `unix:${join(rig.lab.dir, 'nobody')}`])).rejects.toMatchObject({
+      status: 'UNREACHABLE',
+      code: 'ENOENT',
+      message: expect.stringMatching(/ECONNREFUSED 127\.0\.0\.1:1; .*ENOENT .*nobody/),
+    });
   });
 
   test('to what is no address fails by name', async () => {
@@ -450,6 +455,20 @@ describe('connecting', () => {
     await until('it is on its way', () => rig.wire.held.toServer > 0);
     aborting.abort(reason);
     await expect(connecting).rejects.toBe(reason);
+  });
+
+  test('with options that cannot be meant is refused before anything is asked', async ({ rig }) => {
+    for (const wrong of [
+      { pci: '03:00' },
+      { uid: -1 },
+      { gid: 0.5 },
+      { maxIoMs: -1 },
+      { timeoutMs: 0 },
+      { timeoutMs: NaN },
+    ]) {
+      expect(await statusOf(rig.connect(wrong)), JSON.stringify(wrong)).toBe('ARGUMENT');
+    }
+    expect(rig.wire.sent).toEqual([]);
   });
 
   test('as an owner that is connected already is refused: they would be one client to the server', async ({ rig }) => {

@@ -4,10 +4,11 @@ import { basename, join } from 'node:path';
 import { describe, expect } from 'vitest';
 import { candidates } from '../../client/dma/candidates.ts';
 import { prove } from '../../client/dma/proof.ts';
+import type { ConnectOptions } from '../../client/index.ts';
 import { frameKind, operations } from '../../mds/protocol/index.ts';
 import { writeFile } from '../support/filesystem.ts';
 import { MemoryEngine } from './memory-engine.ts';
-import { pattern, test, until } from './rig.ts';
+import { pattern, statusOf, test, until } from './rig.ts';
 
 const MiB = 2 ** 20;
 
@@ -137,6 +138,13 @@ describe('one engine only', () => {
       code: 'ENODEV',
       message: expect.stringContaining('is not the memory that the server writes to'),
     });
+    expect(rig.server.status().clients).toEqual([]);
+  });
+
+  test('one that there is not, or that contradicts the device, is refused at once', async ({ rig }) => {
+    // As a program in plain JavaScript may call it.
+    const wrong: ConnectOptions[] = JSON.parse('[{"engine":"nvme"},{"engine":"mmap","device":"none"}]');
+    for (const options of wrong) expect(await statusOf(rig.connect(options))).toBe('ARGUMENT');
   });
 });
 
