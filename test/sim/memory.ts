@@ -144,10 +144,12 @@ export class Memory implements Tap, Watcher {
 
   serverWrites(offset: number, source: Uint8Array): void {
     const { length } = source;
-    // What lies past the end of a file is zeroed below those who read it, and know not to look there.
+    // What lies past the end of a file is zeroed below those who read it, and know not to look there; and below those who are
+    // fenced, where there was no room to move the block away from them: what they wrote there counts no more.
     const isZeros = source.every((byte) => byte === 0);
     for (const holder of this.#holders.values()) {
-      const isHurt = (grant: Grant): boolean => grant.writable || !(holder.fenced || isZeros);
+      const isHurt = (grant: Grant): boolean =>
+        grant.writable ? !(holder.fenced && isZeros) : !(holder.fenced || isZeros);
       const grant = holder.kept.find((each) => isHurt(each) && overlaps(each, offset, length));
       if (grant === undefined || holder.running.size > 0) continue;
       this.#violated(
