@@ -144,12 +144,14 @@ export class Memory implements Tap, Watcher {
 
   serverWrites(offset: number, source: Uint8Array): void {
     const { length } = source;
-    // What lies past the end of a file is zeroed below those who read it, and know not to look there; and below those who are
-    // fenced, where there was no room to move the block away from them: what they wrote there counts no more.
+    // What lies past the end of a file is zeroed below those who read it, and know not to look there.
     const isZeros = source.every((byte) => byte === 0);
+    // Where a fence finds no room to move the last block away from its client, only what is past the end there is zeroed: less
+    // than a block, up to its end.
+    const isTail = isZeros && length < blockSize && (offset + length) % blockSize === 0;
     for (const holder of this.#holders.values()) {
-      const isHurt = (grant: Grant): boolean =>
-        grant.writable ? !(holder.fenced && isZeros) : !(holder.fenced || isZeros);
+      const isHurt = ({ writable }: Grant): boolean =>
+        writable ? !(holder.fenced && isTail) : !(holder.fenced || isZeros);
       const grant = holder.kept.find((each) => isHurt(each) && overlaps(each, offset, length));
       if (grant === undefined || holder.running.size > 0) continue;
       this.#violated(
